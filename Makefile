@@ -1,0 +1,57 @@
+# Thin names for clbench commands; everything else is in Python. Start with: make bench
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+# Options are handed on only when given, e.g. make bench METHOD=inflora,ncm SEEDS=0,1,2
+SELECT := $(if $(SUITE),--suite $(SUITE)) $(if $(DATASET),--dataset $(DATASET)) \
+	$(if $(METHOD),--method $(METHOD)) $(if $(BACKBONE),--backbone $(BACKBONE)) \
+	$(if $(TASKS),--tasks $(TASKS)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(foreach pair,$(SET),--set '$(pair)')
+STORE := $(if $(RESULTS),--results $(RESULTS))
+
+.DEFAULT_GOAL := help
+.PHONY: setup bench plan report list check test lint type speed clean help
+
+setup: $(READY)  ## make the virtual environment and install clbench into it
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --without-pip $(VENV)
+	if $(BIN)/python -m pip --version >/dev/null 2>&1; \
+	then $(BIN)/python -m pip install --editable '.[dev]'; \
+	else $(PYTHON) -m pip --python $(BIN)/python install --editable '.[dev]'; fi
+	touch $@
+
+bench: $(READY)  ## run what is missing of the suite, then print the table
+	$(strip $(BIN)/clbench run $(SELECT) $(STORE) $(if $(JOBS),--jobs $(JOBS)))
+
+plan: $(READY)  ## what `make bench` would run, and what is done
+	$(strip $(BIN)/clbench plan $(SELECT) $(STORE))
+
+report: $(READY)  ## tables and figures from whatever is finished
+	$(strip $(BIN)/clbench report $(STORE))
+
+list: $(READY)  ## every method, data set, backbone and suite
+	@for kind in methods datasets backbones suites; do $(BIN)/clbench list $$kind; echo; done
+
+check: lint type test  ## everything that has to pass before a change lands
+
+test: $(READY)  ## the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+lint: $(READY)  ## style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(READY)  ## types
+	$(BIN)/mypy
+
+speed: $(READY)  ## how fast training and evaluation are on this machine
+	$(strip $(BIN)/clbench speed $(if $(METHOD),--method $(METHOD)) $(if $(BACKBONE),--backbone $(BACKBONE)))
+
+clean:  ## remove the environment, caches and build products; results stay
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
