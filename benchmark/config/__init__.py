@@ -1,0 +1,33 @@
+"""Suites and run specifications: YAML and options in, frozen dataclasses out."""
+
+from __future__ import annotations
+
+from benchmark.config.convert import SuiteError
+from benchmark.config.expand import expand
+from benchmark.config.overrides import Overrides
+from benchmark.config.spec import PROTOCOL_VERSION, Recipe, RunSpec
+from benchmark.config.suite import (
+    DEFAULT_SUITE,
+    MethodPlan,
+    Suite,
+    find_suite,
+    load_suite,
+    suite_description,
+    suite_files,
+)
+
+__all__ = [
+    "DEFAULT_SUITE",
+    "PROTOCOL_VERSION",
+    "MethodPlan",
+    "Overrides",
+    "Recipe",
+    "RunSpec",
+    "Suite",
+    "SuiteError",
+    "expand",
+    "find_suite",
+    "load_suite",
+    "suite_description",
+    "suite_files",
+]

@@ -1,0 +1,154 @@
+"""From a suite and the user's overrides to the list of runs asked for."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.config.convert import Problems, field_types
+from benchmark.config.overrides import (
+    STREAM_KEYS,
+    Assignment,
+    Overrides,
+    check_used,
+    read_assignments,
+    values_for,
+)
+from benchmark.config.settings import method_settings, setting_types
+from benchmark.config.spec import Recipe, RunSpec
+from benchmark.config.suite import MethodPlan, Suite, check_name
+from benchmark.config.tasks import parse_tasks
+from benchmark.data import dataset_info
+
+
+@dataclass(frozen=True)
+class _ResolvedMethod:
+    name: str
+    recipe: Recipe
+    settings: Mapping[str, Any]
+
+
+def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
+    """Every run that the suite with these overrides asks for, complete and checked.
+
+    Raises `SuiteError` with every fault found.
+    """
+    given = overrides or Overrides()
+    problems = Problems()
+    datasets = _names("dataset", given.dataset, suite.dataset, problems)
+    backbones = _names("backbone", given.backbone, suite.backbone, problems)
+    methods = _names("method", given.method, suite.methods, problems)
+    for seed in given.seeds:
+        if seed < 0:
+            problems.add("--seeds", f"must be at least 0, not {seed}")
+    sizes = {name: _task_sizes(suite, given, name, problems) for name in datasets}
+    assignments = read_assignments(given.sets, problems)
+    stream = _stream(suite, assignments, problems)
+    resolved = _methods(suite, methods, assignments, problems)
+    problems.check()
+
+    seeds = _once(given.seeds or suite.seeds)
+    return [
+        RunSpec(
+            dataset=dataset,
+            tasks=tasks,
+            method=method.name,
+            settings=method.settings,
+            recipe=method.recipe,
+            backbone=backbone,
+            seed=seed,
+            **(stream | {"order": stream["order"].format(seed=seed)}),
+        )
+        for dataset, backbone in itertools.product(datasets, backbones)
+        for tasks, seed, method in itertools.product(sizes[dataset], seeds, resolved)
+    ]
+
+
+def _once(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def _names(
+    kind: str, asked: Iterable[str], otherwise: Iterable[str], problems: Problems
+) -> tuple[str, ...]:
+    known = []
+    for name in _once(asked):
+        try:
+            check_name(kind, name)
+            known.append(name)
+        except ValueError as error:
+            problems.add(f"--{kind}", error)
+    return tuple(known) or tuple(otherwise)  # the rest is checked even if no name was right
+
+
+def _task_sizes(
+    suite: Suite, given: Overrides, dataset: str, problems: Problems
+) -> tuple[tuple[int, ...], ...]:
+    info = dataset_info(dataset)
+    place = "--tasks" if given.tasks else f"{suite.path}: tasks"
+    sizes = []
+    for entry in given.tasks or suite.tasks or (info.default_tasks,):
+        try:
+            sizes.append(parse_tasks(entry, info.classes, dataset))
+        except ValueError as error:
+            problems.add(place, error)
+    return _once(sizes)
+
+
+def _stream(suite: Suite, assignments: list[Assignment], problems: Problems) -> dict[str, Any]:
+    """Values of the keys of the data stream; the order may hold `{seed}`, each run's own."""
+    types = {key: kind for key, kind in field_types(RunSpec).items() if key in STREAM_KEYS}
+    changed = values_for(assignments, "", "", types, problems)
+    if not 0 <= changed.get("validation", 0.0) < 1:
+        problems.add("--set validation", f"must lie in [0, 1), not {changed['validation']}")
+    values = {key: getattr(suite, key) for key in STREAM_KEYS} | changed
+    place, folder = f"{suite.path}: order", suite.path.parent
+    if "order" in changed:
+        place, folder = "--set order", Path()
+    try:
+        values["order"] = _order(values["order"], folder)
+    except ValueError as error:
+        problems.add(place, error)
+    return values
+
+
+def _order(order: str, folder: Path) -> str:
+    """The class order as a run keeps it; a file is named by its full path."""
+    if order == "shuffled":
+        return "shuffled:{seed}"
+    if re.fullmatch(r"natural|shuffled:\d+", order):
+        return order
+    path = (folder / Path(order).expanduser()).resolve()
+    if not path.is_file():
+        raise ValueError(
+            f"{order!r} is neither natural, shuffled, shuffled:SEED nor a file ({path})"
+        )
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _methods(
+    suite: Suite, names: Iterable[str], assignments: list[Assignment], problems: Problems
+) -> list[_ResolvedMethod]:
+    """Recipe and settings of every method: defaults, the suite's, then the user's values."""
+    recipe_types = field_types(Recipe)
+    own_types = {name: setting_types(name) for name in names}
+    keys = {"training": dict.fromkeys(own_types, recipe_types), "settings": own_types}
+    check_used(assignments, keys, problems)
+    resolved = []
+    for name, types in own_types.items():
+        plan = suite.methods.get(name, MethodPlan(name))
+        changed = values_for(assignments, name, "training", recipe_types, problems)
+        try:
+            recipe = Recipe(**{**suite.training, **plan.training, **changed})
+        except ValueError as error:
+            problems.add(f"--set {name}.training", error)
+            continue
+        changed = values_for(assignments, name, "settings", types, problems)
+        asked = {**plan.settings, **changed}
+        settings = method_settings(name, asked, f"--set {name}.settings", problems)
+        resolved.append(_ResolvedMethod(name, recipe, settings))
+    return resolved

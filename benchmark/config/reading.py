@@ -1,0 +1,63 @@
+"""Reading YAML safely: plain values only, no key twice, `1e-3` is a number."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.config.convert import SuiteError
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader without two of its traps."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; a key given twice is an error where PyYAML silently takes the last."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (str, int, float)):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key!r} is given twice", key_node.start_mark
+                    )
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 takes `1e-3` for a text; people mean a number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+"),
+    list("-+0123456789"),
+)
+
+
+def parse(text: str) -> Any:
+    """The value of a piece of YAML; raises ValueError where it is none."""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader: builds plain values only
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {_one_line(error)}") from error
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The top-level mapping of a YAML file, or `SuiteError`."""
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SuiteError([f"{path}: {error.strerror or error}"]) from error
+    except ValueError as error:
+        raise SuiteError([f"{path}: {error}"]) from error
+    if not isinstance(content, dict):
+        raise SuiteError([f"{path}: must hold keys and values, not {type(content).__name__}"])
+    return content
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    return f"{getattr(error, 'problem', None) or 'cannot be read'}{where}"

@@ -1,0 +1,239 @@
+"""The whole contract between the runner and a continual-learning method.
+
+The runner owns seeds, device, precision, optimiser, schedule, data and evaluation. A method owns
+its parameters, its loss, its prediction and what it keeps between tasks. Calls come in this order:
+
+    __init__
+    for each task:
+        grow -> begin_task -> parameter_groups
+        for each epoch:  begin_epoch, then for each batch: loss, (optimiser step), after_step
+        end_task
+        predict on the test images of every class seen so far
+
+A resumed run calls `__init__`, then `grow` once for every finished task, then loads the saved state
+strictly: `grow` may create parameters and buffers whose shapes follow from the task alone.
+State whose shape depends on the data goes through `get_extra_state` / `set_extra_state`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+    from benchmark.config import RunSpec
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may know of the task at hand.
+
+    `classes` are consecutive labels in the order in which the classes are learned; labels below
+    `classes.start` were seen before, labels from `classes.stop` on do not exist yet.
+    """
+
+    index: int
+    count: int
+    classes: range
+
+    @property
+    def seen(self) -> int:
+        """Number of classes seen up to and including this task."""
+        return self.classes.stop
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images: float32 [B, 3, H, W]; labels: int64 [B]; frozen: float32 [B, d] where declared."""
+
+    images: Tensor
+    labels: Tensor
+    frozen: Tensor | None = None
+
+
+class TaskData(ABC):
+    """The training images of the current task; void after `end_task`."""
+
+    @abstractmethod
+    def batches(self, augment: bool) -> Iterator[Batch]:
+        """One pass over the training images: shuffled and augmented, or in order and plain."""
+
+
+class ParameterGroup(TypedDict):
+    """Parameters that share a learning rate: the recipe's rate times `lr_scale`.
+
+    A recipe may override the multiplier by the group's name (`lr_scales: {heads: 2.0}`).
+    """
+
+    name: str
+    params: list[nn.Parameter]
+    lr_scale: float
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """A field of a `Config`: its default (the published value), help text and valid range."""
+    return field(
+        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """Base of every method's settings: checks type and range of all fields, reports all faults."""
+
+    def __post_init__(self) -> None:
+        faults = [fault for f in fields(self) for fault in _faults(f, getattr(self, f.name))]
+        if faults:
+            raise ValueError("; ".join(faults))
+
+
+def _faults(f: Any, value: Any) -> Iterator[str]:
+    wanted = type(f.default)
+    accepted = (int, float) if wanted is float else (wanted,)
+    if f.default is not None and (
+        not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool)
+    ):
+        yield f"{f.name} must be {wanted.__name__}, not {value!r}"
+        return
+    low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
+    if choices is not None and value not in choices:
+        yield f"{f.name} must be one of {', '.join(map(repr, choices))}, not {value!r}"
+    if value is not None and low is not None and not value >= low:
+        yield f"{f.name} must be at least {low}, not {value!r}"
+    if value is not None and high is not None and not value <= high:
+        yield f"{f.name} must be at most {high}, not {value!r}"
+
+
+class Method(nn.Module):
+    """Baseline every method starts from: train everything, one linear head a task, local loss.
+
+    Class attributes a subclass may set:
+        stream: "tasks" to meet the tasks one by one, "joint" to get all classes as one task.
+        frozen_features: the method reads the untouched backbone's features; `Batch.frozen` and the
+            second argument of `predict` are then filled (float32 [B, d]).
+        trains_backbone: False promises that no backbone parameter ever receives a gradient.
+        batch_dependent: the prediction for one image depends on the others of its batch; such a
+            row is marked in every table.
+    """
+
+    name: ClassVar[str] = ""
+    stream: ClassVar[Literal["tasks", "joint"]] = "tasks"
+    frozen_features: ClassVar[bool] = False
+    trains_backbone: ClassVar[bool] = True
+    batch_dependent: bool = False
+
+    @dataclass(frozen=True)
+    class Config(MethodConfig):
+        """No settings of its own."""
+
+    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.config = config
+        self.heads = nn.ModuleList()
+        if not self.trains_backbone:
+            backbone.requires_grad_(False)
+
+    # -- hooks, in the order in which the runner calls them ------------------------------------
+
+    def grow(self, task: Task) -> None:
+        """Add what task `task` needs; shapes may depend on the task only. Default: one head."""
+        self.heads.requires_grad_(False)
+        self.heads.append(nn.Linear(self.backbone.num_features, len(task.classes)))
+
+    def begin_task(self, task: Task, data: TaskData) -> None:
+        """Data-driven preparation before training, such as a subspace. Default: nothing."""
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """What is trained now, in named groups. Default: current heads, and all else trainable."""
+        heads = [p for p in self.heads.parameters() if p.requires_grad]
+        known = {id(p) for p in self.heads.parameters()}
+        body = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        groups = {"body": body, "heads": heads}
+        return [
+            ParameterGroup(name=name, params=params, lr_scale=1.0)
+            for name, params in groups.items()
+            if params
+        ]
+
+    def begin_epoch(self, task: Task, epoch: int) -> None:
+        """Called before every epoch, 0-based. Default: nothing."""
+
+    def loss(self, batch: Batch, task: Task) -> Tensor:
+        """Scalar to minimise. Default: cross-entropy over the classes of this task alone."""
+        return self.local_loss(self.features(batch.images), batch, task)
+
+    def after_step(self, task: Task) -> None:
+        """Called after every optimiser step, for averages and the like. Default: nothing."""
+
+    def end_task(self, task: Task, data: TaskData) -> None:
+        """Called after training: statistics, alignment, memory. Default: nothing."""
+
+    def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
+        """Logits [B, classes seen] of images [B, 3, H, W]; each image apart from the others."""
+        return self.logits(self.features(images))
+
+    @classmethod
+    def skip(cls, spec: RunSpec) -> str | None:
+        """A reason why this method cannot run under `spec`, or None."""
+        return None
+
+    @classmethod
+    def expanded_formula(cls, config: Any, width: int, depth: int, tasks: int) -> int:
+        """Parameters added to a backbone of this width and depth, classifier not counted."""
+        return 0
+
+    # -- building blocks ------------------------------------------------------------------------
+
+    def features(self, images: Tensor) -> Tensor:
+        """Class-token features [B, d] after the final norm of the adapted backbone."""
+        tokens = self.backbone.forward_features(images)
+        features: Tensor = self.backbone.forward_head(tokens, pre_logits=True)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of all heads side by side: [B, d] -> [B, classes seen]."""
+        return torch.cat([head(features) for head in self.heads], dim=1)
+
+    def local_loss(self, features: Tensor, batch: Batch, task: Task) -> Tensor:
+        """Cross-entropy of the newest head on labels counted from the task's first class."""
+        return F.cross_entropy(self.heads[-1](features), batch.labels - task.classes.start)
+
+    # -- accounting -----------------------------------------------------------------------------
+
+    def expanded_parameters(self) -> int:
+        """Parameters beside backbone and heads, counted by walking the module."""
+        own = {id(p) for part in (self.backbone, self.heads) for p in part.parameters()}
+        return sum(p.numel() for p in self.parameters() if id(p) not in own)
+
+    def statistics(self) -> int:
+        """Numbers kept between tasks beside parameters: buffers and extra state."""
+        pretrained = {id(b) for b in self.backbone.buffers()}
+        kept = sum(b.numel() for b in self.buffers() if id(b) not in pretrained)
+        for module in self.modules():
+            if type(module).get_extra_state is not nn.Module.get_extra_state:
+                kept += _numel(module.get_extra_state())
+        return kept
+
+
+def _numel(state: Any) -> int:
+    if isinstance(state, Tensor):
+        return state.numel()
+    if isinstance(state, dict):
+        state = list(state.values())
+    return sum(map(_numel, state)) if isinstance(state, list | tuple) else 0
