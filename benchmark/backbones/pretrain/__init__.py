@@ -1,0 +1,1 @@
+"""Pre-training of the embedded backbones on the upstream icons."""

@@ -1,0 +1,110 @@
+"""Augments a batch of small images drawn on white, all images at once, on the images' device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Strengths of the random changes; `AugmentSettings.none()` leaves images as they are."""
+
+    scale: tuple[float, float] = (0.85, 1.25)
+    stretch: float = 0.1  # largest log-ratio of horizontal to vertical scale, both signs
+    rotation: float = 0.2  # radians, both signs
+    shift: float = 0.12  # share of half the image side, both signs and axes
+    flip: float = 0.5  # probability
+    grey: float = 0.2  # probability of losing the colours
+    recolour: float = 0.2  # probability of a random permutation of the colour channels
+    stroke: float = 0.3  # probability of thicker or thinner strokes
+
+    @classmethod
+    def none(cls) -> AugmentSettings:
+        """Gives the settings under which `augment` is the identity."""
+        return cls((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Gives float32 [B, 3, H, W] in [0, 1] from uint8 [B, H, W, 3]."""
+    return images.permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Gives randomly changed images: float32 [B, 3, H, W] in [0, 1] in and out.
+
+    Works on ink (1 - image), so that whatever enters from outside the frame is white.
+    """
+    ink = 1.0 - images
+    ink = _stroke(ink, settings, generator)
+    ink = _affine(ink, settings, generator)
+    ink = _colour(ink, settings, generator)
+    return (1.0 - ink).clamp_(0.0, 1.0)
+
+
+def _uniform(ink: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Gives one number per image, float32 [B], uniform in [low, high)."""
+    draws = torch.rand(len(ink), generator=generator, device=generator.device)
+    return (low + (high - low) * draws).to(ink.device)
+
+
+def _affine(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Gives [B, 3, H, W] scaled, stretched, rotated, shifted and flipped by one map per image."""
+    log_low, log_high = math.log(settings.scale[0]), math.log(settings.scale[1])
+    zoom = _uniform(ink, log_low, log_high, generator).exp()
+    half_stretch = 0.5 * _uniform(ink, -settings.stretch, settings.stretch, generator)
+    angle = _uniform(ink, -settings.rotation, settings.rotation, generator)
+    shift_x = _uniform(ink, -settings.shift, settings.shift, generator)
+    shift_y = _uniform(ink, -settings.shift, settings.shift, generator)
+    mirror = 1.0 - 2.0 * (_uniform(ink, 0.0, 1.0, generator) < settings.flip).float()
+    if settings == AugmentSettings.none():
+        return ink  # resampling on the same grid would still cost a rounding error
+    # grid_sample maps target to source coordinates: divide by the zoom instead of multiplying.
+    inverse_x, inverse_y = 1.0 / (zoom * half_stretch.exp()), 1.0 / (zoom * (-half_stretch).exp())
+    cos, sin = angle.cos(), angle.sin()
+    theta = torch.stack(
+        [
+            torch.stack([mirror * inverse_x * cos, -inverse_y * sin, shift_x], dim=1),
+            torch.stack([mirror * inverse_x * sin, inverse_y * cos, shift_y], dim=1),
+        ],
+        dim=1,
+    )  # [B, 2, 3]
+    grid = F.affine_grid(theta, list(ink.shape), align_corners=False)
+    return F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _stroke(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Gives [B, 3, H, W] in which some images have strokes up to one pixel thicker or thinner.
+
+    Outline and filled drawings of one thing differ mostly in this respect.
+    """
+    chosen = _uniform(ink, 0.0, 1.0, generator) < settings.stroke
+    amount = _uniform(ink, -0.5, 1.0, generator)
+    if not bool(chosen.any()):
+        return ink
+    part, strength = ink[chosen], amount[chosen].view(-1, 1, 1, 1)
+    thick = F.max_pool2d(part, 3, stride=1, padding=1)
+    thin = -F.max_pool2d(-part, 3, stride=1, padding=1)
+    changed = part + strength.clamp(min=0) * (thick - part) + strength.clamp(max=0) * (part - thin)
+    result = ink.clone()
+    result[chosen] = changed
+    return result
+
+
+def _colour(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Gives [B, 3, H, W] in which some images are grey and some have their channels permuted."""
+    recoloured = _uniform(ink, 0.0, 1.0, generator) < settings.recolour
+    greyed = _uniform(ink, 0.0, 1.0, generator) < settings.grey
+    keys = torch.rand(len(ink), 3, generator=generator, device=generator.device)
+    if bool(recoloured.any()):
+        identity = torch.arange(3, device=ink.device).expand(len(ink), 3)
+        order = torch.where(recoloured[:, None], keys.to(ink.device).argsort(dim=1), identity)
+        rows = torch.arange(len(ink), device=ink.device)[:, None]
+        ink = ink[rows, order]
+    if bool(greyed.any()):
+        ink = torch.where(greyed.view(-1, 1, 1, 1), ink.mean(dim=1, keepdim=True), ink)
+    return ink

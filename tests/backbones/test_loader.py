@@ -1,0 +1,174 @@
+"""Loading by name: faults of weight files, hashes, inferred architectures, offline timm names."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from benchmark.backbones import loader
+from benchmark.backbones.catalogue import VitShape, find
+from benchmark.backbones.loader import BackboneError, load_backbone, weight_hash_of
+
+
+def test_architecture_is_inferred(weight_file: Path) -> None:
+    backbone = load_backbone(f"file:{weight_file}")
+    expected = VitShape(img_size=24, patch_size=8, embed_dim=128, depth=3, num_heads=2)
+    assert backbone.spec.shape == expected
+    assert backbone.spec.input_size == 24
+    assert not backbone.model.training
+    assert backbone.model(torch.rand(2, 3, 24, 24)).shape == (2, 128)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        VitShape(reg_tokens=2, init_values=1e-5, qk_norm=True, pre_norm=True),
+        VitShape(class_token=False, global_pool="avg", qkv_bias=False),
+        VitShape(no_embed_class=True, reg_tokens=1, mlp_ratio=2.0),
+    ],
+)
+def test_variants_are_inferred(shape: VitShape, tmp_path: Path) -> None:
+    model = VisionTransformer(**asdict(shape), num_classes=0).eval()
+    path = tmp_path / "variant.safetensors"
+    safetensors.torch.save_file(model.state_dict(), path)
+    backbone = load_backbone(f"file:{path}:heads=4")
+    assert replace(backbone.spec.shape or shape, init_values=shape.init_values) == shape
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(backbone.model(images), model(images))
+
+
+def test_given_heads_win(weight_file: Path) -> None:
+    shape = load_backbone(f"file:{weight_file}:heads=4").spec.shape
+    assert shape is not None
+    assert shape.num_heads == 4
+    with pytest.raises(BackboneError, match="cannot be split into 3 heads"):
+        load_backbone(f"file:{weight_file}:heads=3")
+
+
+def test_torch_checkpoint_with_wrappers_and_heads(
+    weight_file: Path, vit_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "teacher.pth"
+    wrapped = {f"module.backbone.{name}": value for name, value in vit_tensors.items()}
+    wrapped["module.head.mlp.0.weight"] = torch.zeros(3)
+    wrapped["module.backbone.masked_embed"] = torch.zeros(1, 128)
+    torch.save({"teacher": wrapped, "epoch": 3}, path)
+    assert load_backbone(f"file:{path}").weight_hash == weight_hash_of(f"file:{weight_file}")
+
+
+def test_hash_is_stable_and_the_same_without_the_model(
+    weight_file: Path, vit_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    name = f"file:{weight_file}"
+    assert weight_hash_of(name) == load_backbone(name).weight_hash
+    assert weight_hash_of(name) == load_backbone(name, image_size=48).weight_hash
+    again = tmp_path / "again.safetensors"
+    safetensors.torch.save_file(dict(reversed(vit_tensors.items())), again)
+    assert weight_hash_of(f"file:{again}") == weight_hash_of(name)
+    other = dict(vit_tensors)
+    other["norm.bias"] = other["norm.bias"] + 1
+    safetensors.torch.save_file(other, again)
+    assert weight_hash_of(f"file:{again}") != weight_hash_of(name)
+
+
+def test_half_precision_is_loaded_and_hashed_as_float32(
+    vit_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "half.safetensors"
+    safetensors.torch.save_file({k: v.half() for k, v in vit_tensors.items()}, path)
+    backbone = load_backbone(f"file:{path}")
+    assert next(backbone.model.parameters()).dtype == torch.float32
+    assert backbone.weight_hash == weight_hash_of(f"file:{path}")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_truncated_file_is_named(
+    suffix: str, vit_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / f"cut{suffix}"
+    if suffix == ".pth":
+        torch.save(vit_tensors, path)
+    else:
+        safetensors.torch.save_file(vit_tensors, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BackboneError, match=f"cut{suffix} cannot be read"):
+        load_backbone(f"file:{path}")
+
+
+def test_absent_file_is_named(tmp_path: Path) -> None:
+    for name in ("absent.safetensors", "absent.pth"):
+        with pytest.raises(BackboneError, match=f"{name} does not exist"):
+            load_backbone(f"file:{tmp_path / name}")
+    with pytest.raises(BackboneError, match="does not exist"):
+        weight_hash_of("tiny_sup", file=tmp_path / "absent.safetensors")
+
+
+def test_missing_unexpected_and_misfit_tensors_are_named(
+    vit_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    del vit_tensors["blocks.1.norm2.bias"]
+    vit_tensors["extra.weight"] = torch.zeros(2)
+    vit_tensors["norm.weight"] = torch.zeros(7)
+    path = tmp_path / "faulty.safetensors"
+    safetensors.torch.save_file(vit_tensors, path)
+    with pytest.raises(BackboneError) as caught:
+        load_backbone(f"file:{path}")
+    message = str(caught.value)
+    assert "faulty.safetensors" in message
+    assert "missing: blocks.1.norm2.bias" in message
+    assert "unexpected: extra.weight" in message
+    assert "norm.weight (expected [128], found [7])" in message
+
+
+def test_file_that_is_no_vit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(BackboneError, match=r"no timm ViT, lacks patch_embed\.proj\.weight"):
+        load_backbone(f"file:{path}")
+
+
+def test_pinned_hash_is_checked(weight_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = replace(find(f"file:{weight_file}"), sha256="0" * 64)
+    monkeypatch.setattr(loader, "find", lambda _name: pinned)
+    found = weight_hash_of("pinned", file=weight_file)
+    for call in (load_backbone, weight_hash_of):
+        with pytest.raises(BackboneError, match=f"expected SHA-256 {'0' * 64}, found {found}"):
+            call("pinned")
+
+
+def test_other_image_size_interpolates_positions(weight_file: Path) -> None:
+    backbone = load_backbone(f"file:{weight_file}", image_size=48)
+    assert backbone.spec.input_size == 48
+    assert backbone.model(torch.rand(1, 3, 48, 48)).shape == (1, 128)
+    with pytest.raises(BackboneError, match="no multiple of its patch size 8"):
+        load_backbone(f"file:{weight_file}", image_size=30)
+
+
+def test_random_weights_follow_their_seed() -> None:
+    name = "random:vit_tiny_patch16_224"
+    first, same, other = (load_backbone(n) for n in (name, f"{name}:0", f"{name}:1"))
+    assert first.weight_hash == same.weight_hash != other.weight_hash
+    assert first.model.num_features == 192
+    assert first.spec.input_size == 224
+
+
+def test_names_timm_does_not_know_or_that_are_no_vit() -> None:
+    with pytest.raises(BackboneError, match="timm cannot give vit_nonsense"):
+        load_backbone("random:vit_nonsense")
+    with pytest.raises(BackboneError, match="resnet18 is no VisionTransformer"):
+        load_backbone("random:resnet18")
+
+
+def test_local_file_serves_a_timm_name(tmp_path: Path) -> None:
+    source = load_backbone("random:vit_tiny_patch16_224:3")
+    path = tmp_path / "vit.safetensors"
+    safetensors.torch.save_file(source.model.state_dict(), path)
+    backbone = load_backbone("timm:vit_tiny_patch16_224.augreg_in21k", file=path)
+    assert backbone.weight_hash == source.weight_hash
+    assert backbone.spec.mean == (0.5, 0.5, 0.5)
