@@ -1,0 +1,279 @@
+"""Every metric, defined once: pure functions of the accuracy matrix or of stored predictions.
+
+Notation: T tasks; a[i][j] is the accuracy in percent on the test images of task j after training on
+task i (j <= i, both 0-based here, 1-based in the formulas); n[j] is the number of test images of
+task j. A row of the matrix is None when that stage was not evaluated, as for joint training, which
+has the last row only. A value that is not defined is nan, never 0: forgetting with a single task,
+an average with missing rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Accuracy: TypeAlias = Sequence[Sequence[float] | None]
+# As in `predictions.npz`, see `benchmark.results`.
+Predictions: TypeAlias = Mapping[str, NDArray[Any]]
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is called and how it is defined, for tables, figures and documents."""
+
+    name: str
+    title: str
+    better: Literal["higher", "lower"]
+    formula: str
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("final", "Final accuracy", "higher", "ACC_T = 1/T sum_j a[T][j]"),
+        Metric("average", "Average accuracy", "higher", "1/T sum_i ACC_i"),
+        Metric(
+            "final_weighted",
+            "Final accuracy over images",
+            "higher",
+            "ACCw_T = sum_j n[j] a[T][j] / sum_j n[j]",
+        ),
+        Metric("average_weighted", "Average accuracy over images", "higher", "1/T sum_i ACCw_i"),
+        Metric(
+            "forgetting",
+            "Forgetting",
+            "lower",
+            "1/(T-1) sum_{j<T} (max_{j<=i<T} a[i][j] - a[T][j])",
+        ),
+        Metric(
+            "backward_transfer",
+            "Backward transfer",
+            "higher",
+            "1/(T-1) sum_{j<T} (a[T][j] - a[j][j])",
+        ),
+        Metric("new_task", "New-task accuracy", "higher", "1/T sum_j a[j][j]"),
+        Metric(
+            "task_known",
+            "Task-known accuracy",
+            "higher",
+            "1/T sum_j share of task j's images whose best class within task j is right, after T",
+        ),
+        Metric(
+            "wrong_task",
+            "Error: wrong task",
+            "lower",
+            "1/T sum_j share of task j's images put into a class of another task, after T",
+        ),
+        Metric(
+            "wrong_class",
+            "Error: wrong class within the task",
+            "lower",
+            "1/T sum_j share of task j's images put into another class of task j, after T",
+        ),
+    )
+}
+
+
+# -- from the accuracy matrix -------------------------------------------------------------------
+
+
+def stage_accuracies(accuracy: Accuracy) -> list[float]:
+    """ACC_i = 1/i sum_{j<=i} a[i][j] for every stage i; nan where a stage was not evaluated."""
+    return [NAN if row is None else fmean(row) for row in accuracy]
+
+
+def weighted_stage_accuracies(accuracy: Accuracy, test_counts: Sequence[int]) -> list[float]:
+    """ACCw_i = sum_{j<=i} n[j] a[i][j] / sum_{j<=i} n[j], every image alike; nan as above."""
+    return [
+        NAN if row is None else _weighted_mean(row, test_counts[: len(row)]) for row in accuracy
+    ]
+
+
+def final_accuracy(accuracy: Accuracy) -> float:
+    """ACC_T: the unweighted mean over all tasks after the last one."""
+    return stage_accuracies(accuracy)[-1]
+
+
+def average_accuracy(accuracy: Accuracy) -> float:
+    """1/T sum_i ACC_i; nan when a stage was not evaluated."""
+    return _mean(stage_accuracies(accuracy))
+
+
+def weighted_final_accuracy(accuracy: Accuracy, test_counts: Sequence[int]) -> float:
+    """ACCw_T: the share of all test images that is right after the last task, in percent."""
+    return weighted_stage_accuracies(accuracy, test_counts)[-1]
+
+
+def weighted_average_accuracy(accuracy: Accuracy, test_counts: Sequence[int]) -> float:
+    """1/T sum_i ACCw_i; nan when a stage was not evaluated."""
+    return _mean(weighted_stage_accuracies(accuracy, test_counts))
+
+
+def forgetting(accuracy: Accuracy) -> float:
+    """1/(T-1) sum_{j<T} (max_{j<=i<T} a[i][j] - a[T][j]); negative when old tasks got better.
+
+    nan with a single task and when a stage was not evaluated.
+    """
+    rows = _complete(accuracy)
+    *earlier, last = rows or [[]]
+    return _mean([max(row[j] for row in earlier[j:]) - last[j] for j in range(len(earlier))])
+
+
+def backward_transfer(accuracy: Accuracy) -> float:
+    """1/(T-1) sum_{j<T} (a[T][j] - a[j][j]); nan as for forgetting."""
+    rows = _complete(accuracy)
+    *earlier, last = rows or [[]]
+    return _mean([last[j] - row[j] for j, row in enumerate(earlier)])
+
+
+def new_task_accuracy(accuracy: Accuracy) -> float:
+    """1/T sum_j a[j][j], each task right after it was learned; nan when a stage is missing."""
+    return _mean([row[-1] for row in _complete(accuracy)])
+
+
+def matrix_metrics(accuracy: Accuracy, test_counts: Sequence[int]) -> dict[str, float]:
+    """All metrics that need the accuracy matrix only, by name."""
+    return {
+        "final": final_accuracy(accuracy),
+        "average": average_accuracy(accuracy),
+        "final_weighted": weighted_final_accuracy(accuracy, test_counts),
+        "average_weighted": weighted_average_accuracy(accuracy, test_counts),
+        "forgetting": forgetting(accuracy),
+        "backward_transfer": backward_transfer(accuracy),
+        "new_task": new_task_accuracy(accuracy),
+    }
+
+
+# -- from stored predictions --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ErrorSplit:
+    """The error in percent in two parts; they sum to 100 - ACC of the same stage."""
+
+    wrong_task: float
+    wrong_class: float
+
+
+def accuracy_matrix_from_predictions(predictions: Predictions) -> list[list[float] | None]:
+    """The accuracy matrix in percent; None for the stages without predictions.
+
+    Raises ValueError when a stage's predictions are not those of all images of its tasks.
+    """
+    rows: list[list[float] | None] = [None] * _task_count(predictions)
+    for stage in _stages(predictions):
+        rows[stage] = _per_task(_right(predictions, stage), predictions, stage)
+    return rows
+
+
+def task_known_accuracy(predictions: Predictions, stage: int | None = None) -> float:
+    """Percent right when the choice is limited to the image's own task, mean over the tasks seen.
+
+    stage: 0-based, the last evaluated one by default.
+    """
+    stage = _last(predictions, stage)
+    known = predictions[f"known/{stage}"]
+    right = known == predictions["labels"][: len(known)]
+    return fmean(_per_task(right, predictions, stage))
+
+
+def error_split(predictions: Predictions, stage: int | None = None) -> ErrorSplit:
+    """Error by wrong task and by wrong class within the right task, means over the tasks seen.
+
+    stage: 0-based, the last evaluated one by default.
+    """
+    stage = _last(predictions, stage)
+    tasks = predictions["task_of_class"]
+    guess = predictions[f"top_classes/{stage}"][:, 0]
+    elsewhere = tasks[guess] != tasks[predictions["labels"][: len(guess)]]
+    within = ~elsewhere & ~_right(predictions, stage)
+    return ErrorSplit(
+        wrong_task=fmean(_per_task(elsewhere, predictions, stage)),
+        wrong_class=fmean(_per_task(within, predictions, stage)),
+    )
+
+
+def prediction_metrics(predictions: Predictions) -> dict[str, float]:
+    """All metrics that need stored predictions, after the last stage, by name."""
+    split = error_split(predictions)
+    return {
+        "task_known": task_known_accuracy(predictions),
+        "wrong_task": split.wrong_task,
+        "wrong_class": split.wrong_class,
+    }
+
+
+# -- over seeds ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and sample standard deviation (divisor n - 1) over n runs; std is nan for n = 1."""
+
+    mean: float
+    std: float
+    n: int
+
+
+def summarize(values: Iterable[float]) -> Summary:
+    """Summary of one value per run; an undefined value among them makes mean and std undefined."""
+    numbers = list(values)
+    if not numbers or any(math.isnan(value) for value in numbers):
+        return Summary(NAN, NAN, len(numbers))
+    return Summary(fmean(numbers), stdev(numbers) if len(numbers) > 1 else NAN, len(numbers))
+
+
+# -- helpers ------------------------------------------------------------------------------------
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else NAN
+
+
+def _weighted_mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+
+
+def _complete(accuracy: Accuracy) -> list[Sequence[float]]:
+    """The rows, or none at all when one is missing."""
+    rows = [row for row in accuracy if row is not None]
+    return rows if len(rows) == len(accuracy) else []
+
+
+def _task_count(predictions: Predictions) -> int:
+    return int(predictions["task_of_class"].max()) + 1
+
+
+def _stages(predictions: Predictions) -> list[int]:
+    return sorted(int(name.partition("/")[2]) for name in predictions if "top_classes/" in name)
+
+
+def _last(predictions: Predictions, stage: int | None) -> int:
+    return _stages(predictions)[-1] if stage is None else stage
+
+
+def _right(predictions: Predictions, stage: int) -> NDArray[np.bool_]:
+    """bool [n_i]: is the best class the right one, for the images of the tasks up to the stage."""
+    guess = predictions[f"top_classes/{stage}"][:, 0]
+    right: NDArray[np.bool_] = guess == predictions["labels"][: len(guess)]
+    return right
+
+
+def _per_task(marks: NDArray[np.bool_], predictions: Predictions, stage: int) -> list[float]:
+    """Percent of marked images in each of the tasks 0 .. stage; marks: bool [n_i]."""
+    task_of_image = predictions["task_of_class"][predictions["labels"]]
+    expected = int((task_of_image <= stage).sum())
+    if len(marks) != expected:
+        raise ValueError(f"stage {stage}: predictions of {len(marks)} images, expected {expected}")
+    of_image = task_of_image[:expected]
+    counts = np.bincount(of_image, minlength=stage + 1)
+    marked = np.bincount(of_image, weights=marks, minlength=stage + 1)
+    return [float(share) for share in 100 * marked / counts]
