@@ -1,0 +1,1 @@
+"""Running what was asked for: planning, processes, training, evaluation, records."""

@@ -1,0 +1,140 @@
+"""Evaluation after a task: every test image of the classes seen so far, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.data.transforms import InputRange, plain
+from benchmark.engine.trainer import TrainingError, autocast
+from benchmark.method import Method
+from benchmark.seeds import generator
+
+TOP = 5  # best classes kept per image
+PROBES = 8  # images predicted a second time in other company
+# Largest change of a logit, relative to the largest logit, that other images in the batch may
+# cause: kernels round differently for other batch shapes, a method that reads the batch moves more.
+COMPANY = {"fp32": 1e-3, "bf16": 5e-2}
+COMPANY_MARK = "prediction depends on the other images of the batch"
+
+
+@dataclass(frozen=True)
+class StagePredictions:
+    """What is kept of one evaluation of n images; classes are labels in the order of learning.
+
+    top_classes: int16 [n, k], best first; top_scores: float16 [n, k], their logits; known: int16
+    [n], the best class within the image's own task.
+    """
+
+    top_classes: np.ndarray
+    top_scores: np.ndarray
+    known: np.ndarray
+
+
+class TestSet:
+    """All test images in task order on the training device, with frozen features computed once."""
+
+    __test__ = False  # not a test case
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        counts: list[int],
+        *,
+        batch_size: int,
+        input_range: InputRange,
+        frozen: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self.images, self.labels, self.counts = images, labels, counts
+        self._range, self._batch_size = input_range, batch_size
+        self._frozen_model = frozen
+        self._frozen: Tensor | None = None
+
+    def seen(self, task: int) -> int:
+        """Number of test images of the tasks up to 0-based `task`."""
+        return sum(self.counts[: task + 1])
+
+    def logits(self, method: Method, count: int, precision: str) -> Tensor:
+        """Logits [count, classes seen] of the first `count` images, on the CPU.
+
+        Images are predicted in a fixed mixed order: a batch holds all tasks, so its composition
+        tells nothing about the task of an image.
+        """
+        mixed = torch.randperm(count, generator=generator(0, "evaluation order", count))
+        mixed = mixed.to(self.images.device)
+        parts = [
+            self._predict(method, mixed[start : start + self._batch_size], precision)
+            for start in range(0, count, self._batch_size)
+        ]
+        logits = torch.cat(parts)
+        self._check_company(method, mixed, logits, precision)
+        ordered = torch.empty_like(logits)
+        ordered[mixed] = logits
+        return ordered.cpu()
+
+    def _predict(self, method: Method, index: Tensor, precision: str) -> Tensor:
+        images = self._range(plain(self.images[index]))
+        frozen = self._frozen_features(precision)
+        with torch.inference_mode(), autocast(images.device, precision):
+            logits = (
+                method.predict(images) if frozen is None else method.predict(images, frozen[index])
+            )
+        return logits.float()
+
+    def _frozen_features(self, precision: str) -> Tensor | None:
+        if self._frozen_model is not None and self._frozen is None:
+            model = self._frozen_model
+            with torch.inference_mode(), autocast(self.images.device, precision):
+                chunks = self.images.split(self._batch_size)
+                self._frozen = torch.cat([model(self._range(plain(c))).float() for c in chunks])
+        return self._frozen
+
+    def _check_company(self, method: Method, mixed: Tensor, logits: Tensor, precision: str) -> None:
+        """Predict a few images again, some of them apart: the answer must stay the same."""
+        if method.batch_dependent:
+            return
+        few = mixed[:PROBES]
+        parts = [part for part in (few[:1], few[1:]) if len(part)]
+        again = torch.cat([self._predict(method, part, precision) for part in parts])
+        moved = float((again - logits[: len(few)]).abs().max())
+        if moved > COMPANY[precision] * max(float(logits.abs().max()), 1.0):
+            raise TrainingError(
+                f"{method.name}: {COMPANY_MARK} (a logit moved by {moved:.3g}); declare "
+                "batch_dependent = True to run it as a marked row"
+            )
+
+
+def evaluate(
+    method: Method, test: TestSet, task: int, class_tasks: np.ndarray, precision: str
+) -> tuple[list[float], StagePredictions]:
+    """Accuracy in percent on each task up to 0-based `task`, and the predictions behind it.
+
+    class_tasks: int [C], the task of every class.
+    """
+    count = test.seen(task)
+    logits = test.logits(method, count, precision)
+    seen = int((class_tasks <= task).sum())
+    if logits.shape != (count, seen):
+        raise TrainingError(
+            f"{method.name}.predict gave logits for {logits.shape[1]} classes, {seen} were seen"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise TrainingError(f"{method.name}.predict gave logits that are not finite")
+    labels = test.labels[:count].cpu()
+    scores, classes = logits.topk(min(TOP, seen), dim=1)
+    correct = (classes[:, 0] == labels).double().split(test.counts[: task + 1])
+    accuracy = [100 * float(part.mean()) for part in correct]
+
+    tasks = torch.from_numpy(class_tasks)
+    foreign = tasks[labels][:, None] != tasks[None, :seen]
+    known = logits.masked_fill(foreign, -torch.inf).argmax(dim=1)
+    return accuracy, StagePredictions(
+        top_classes=classes.short().numpy(),
+        top_scores=scores.half().numpy(),
+        known=known.short().numpy(),
+    )

@@ -1,0 +1,206 @@
+"""Carrying out planned runs, in this process or in several worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from benchmark.engine.plan import PlannedRun
+from benchmark.events import Event, Message, RunDone
+from benchmark.registry import add_plugin, get_method
+from benchmark.results import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """How runs are carried out; none of it changes what is asked of a run."""
+
+    results: Path
+    jobs: int = 0  # processes; 0: one a GPU, or one a core
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    threads: int = 0  # CPU threads of a process; 0: cores divided by jobs
+    suite: str = ""
+    data_root: Path | None = None
+    plugins: tuple[Path, ...] = ()
+
+
+@dataclass
+class ExecutionSummary:
+    """Labels of the runs carried out, by how they ended."""
+
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def add(self, run: PlannedRun, status: str) -> None:
+        """Count a run that ended with `status`."""
+        if status in ("done", "failed"):
+            getattr(self, status).append(run.label)
+
+
+def execute(
+    planned: list[PlannedRun], settings: ExecutionSettings, emit: Callable[[Event], None]
+) -> ExecutionSummary:
+    """Carry out the open runs, the longest first; one that fails does not stop the others.
+
+    Raises `StorageError` as soon as results cannot be written.
+    """
+    todo = sorted((run for run in planned if run.open), key=_expected_work, reverse=True)
+    ResultStore(settings.results).check_writable()
+    settings = replace(settings, jobs=settings.jobs or _default_jobs(settings.device))
+    if settings.jobs > 1:
+        return _in_workers(todo, settings, emit)
+    worker = _Worker(settings, 0)
+    summary = ExecutionSummary()
+    for run in todo:
+        summary.add(run, worker.run(run, emit))
+    return summary
+
+
+def _default_jobs(device: str) -> int:
+    import torch
+
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return 1 if device.startswith("cuda") else os.cpu_count() or 1
+
+
+def _expected_work(run: PlannedRun) -> float:
+    """A rough size for ordering runs: epochs, doubled where the whole backbone is trained."""
+    method = get_method(run.spec.method)
+    passes = 1.0 + method.trains_backbone + 0.5 * method.frozen_features
+    return run.spec.recipe.epochs * passes
+
+
+class _Worker:
+    """A process's own settings and caches."""
+
+    def __init__(self, settings: ExecutionSettings, index: int) -> None:
+        import torch
+
+        from benchmark.engine.runner import Context
+
+        cores = os.cpu_count() or 1
+        torch.set_num_threads(settings.threads or max(1, cores // settings.jobs))
+        name = settings.device
+        if name in ("auto", "cuda") and torch.cuda.is_available():
+            name = f"cuda:{index % torch.cuda.device_count()}"
+        self.store = ResultStore(settings.results)
+        device = torch.device("cpu" if name == "auto" else name)
+        self.context = Context(device, settings.suite, settings.data_root)
+
+    def run(self, planned: PlannedRun, emit: Callable[[Event], None]) -> str:
+        from benchmark.engine.runner import run_one
+
+        return run_one(planned, self.store, self.context, emit)
+
+
+def _in_workers(
+    todo: list[PlannedRun], settings: ExecutionSettings, emit: Callable[[Event], None]
+) -> ExecutionSummary:
+    queue = list(todo)
+    summary = ExecutionSummary()
+    workers = [_Process(settings, index) for index in range(min(settings.jobs, len(queue)))]
+    try:
+        for worker in workers:
+            worker.start(queue.pop(0))
+        while busy := [worker for worker in workers if worker.current is not None]:
+            for connection in wait([worker.connection for worker in busy]):
+                worker = next(w for w in busy if w.connection is connection)
+                try:
+                    message = worker.connection.recv()
+                except (EOFError, OSError):
+                    message = worker.record_death(emit)
+                if isinstance(message, StorageError):
+                    raise message
+                if isinstance(message, str):  # the status the run ended with
+                    assert worker.current is not None
+                    summary.add(worker.current, message)
+                    worker.current = None
+                    if queue:
+                        worker.start(queue.pop(0))
+                else:
+                    emit(message)
+    finally:
+        for worker in workers:
+            worker.stop()
+    return summary
+
+
+class _Process:
+    """A worker process and the run it is busy with."""
+
+    def __init__(self, settings: ExecutionSettings, index: int) -> None:
+        self.settings, self.index = settings, index
+        self.current: PlannedRun | None = None
+        self._spawn()
+
+    def _spawn(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        arguments = (theirs, self.settings, self.index)
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        # An interruption from the keyboard reaches the whole group of processes: the parent alone
+        # answers it, and ends the workers. What is ignored here is ignored in the child as well.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.process.start()
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        theirs.close()
+
+    def start(self, run: PlannedRun) -> None:
+        """Hand over the next run."""
+        if not self.process.is_alive():
+            self._spawn()
+        self.current = run
+        self.connection.send(run)
+
+    def record_death(self, emit: Callable[[Event], None]) -> str:
+        """The process ended in the middle of a run: record that, and start another process."""
+        assert self.current is not None
+        self.process.join()
+        run, code = self.current, self.process.exitcode
+        error = f"its process ended with exit code {code} (killed, or out of memory?)"
+        ResultStore(self.settings.results).write(
+            {
+                "schema": SCHEMA_VERSION,
+                "key": run.key,
+                "spec": spec_dict(run.spec),
+                "outcome": {"status": "failed", "error": error},
+                "environment": {"suite": self.settings.suite},
+            },
+            {},
+        )
+        emit(Message(f"{run.label} failed: {error}"))
+        emit(RunDone(run.key, "failed", None, 0.0))
+        self._spawn()
+        return "failed"
+
+    def stop(self) -> None:
+        """End the process; an unfinished run keeps its last checkpoint."""
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _serve(connection: Connection[Any, Any], settings: ExecutionSettings, index: int) -> None:
+    """Body of a worker process: take runs until the parent closes the connection or dies."""
+    for plugin in settings.plugins:
+        add_plugin(plugin)
+    worker = _Worker(settings, index)
+    try:
+        while True:
+            planned = connection.recv()
+            try:
+                status: str | StorageError = worker.run(planned, connection.send)
+            except StorageError as error:
+                status = error
+            connection.send(status)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone: what is finished is stored, the rest can be resumed

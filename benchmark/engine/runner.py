@@ -1,0 +1,318 @@
+"""One run from start to result: train on task after task, evaluate, record."""
+
+from __future__ import annotations
+
+import copy
+import fcntl
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.backbones.loader import Backbone, load_backbone
+from benchmark.config import RunSpec
+from benchmark.data import dataset_info
+from benchmark.data.base import Dataset
+from benchmark.data.stream import ImageStream, Stream
+from benchmark.data.transforms import CropFlip, InputRange
+from benchmark.engine import checkpoint, cost, provenance
+from benchmark.engine.evaluation import COMPANY_MARK, TestSet, evaluate
+from benchmark.engine.plan import PlannedRun
+from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
+from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
+from benchmark.method import Batch, Task
+from benchmark.registry import get_method
+from benchmark.results import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+from benchmark.seeds import derive
+
+EVALUATION_BATCH = 256
+Emit = Callable[[Event], None]
+
+
+@dataclass
+class Context:
+    """What the runs of one process share: device, loaded data sets and frozen backbones."""
+
+    device: torch.device
+    suite: str = ""
+    data_root: Path | None = None
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _backbones: dict[str, Backbone] = field(default_factory=dict)
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set, loaded once."""
+        if name not in self._datasets:
+            self._datasets[name] = dataset_info(name).load(self.data_root)
+        return self._datasets[name]
+
+    def backbone(self, name: str) -> Backbone:
+        """The frozen backbone on the device, loaded once and never handed to a method."""
+        if name not in self._backbones:
+            loaded = load_backbone(name)
+            loaded.model.to(self.device).eval().requires_grad_(False)
+            self._backbones[name] = loaded
+        return self._backbones[name]
+
+
+def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
+    """Carry out one run and store its result; gives its status.
+
+    A fault of the method or the data is recorded as a failed run. A results folder that cannot be
+    written raises `StorageError`: nothing can be recorded then.
+    """
+    folder = store.folder(planned.key)
+    with _lock(folder) as free:
+        if not free:
+            emit(Message(f"{planned.label} is being run by another process: left to it"))
+            return "elsewhere"
+        started = time.perf_counter()
+        begun = datetime.now(timezone.utc)
+        try:
+            outcome, predictions = _Run(planned, context, folder, emit).carry_out()
+        except StorageError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{folder}: {error.strerror or error}") from error
+        except Exception as error:  # noqa: BLE001 - a run's outermost boundary: recorded
+            emit(Message(f"{planned.label} failed: {error}"))
+            outcome, predictions = {"status": "failed", "error": _describe(error)}, {}
+        seconds = time.perf_counter() - started
+        store.write(
+            {
+                "schema": SCHEMA_VERSION,
+                "key": planned.key,
+                "spec": spec_dict(planned.spec),
+                "outcome": outcome,
+                "environment": {
+                    **_environment(planned, context),
+                    "started": begun.isoformat(timespec="seconds"),
+                    "seconds": round(seconds, 3),
+                },
+            },
+            predictions,
+        )
+        if outcome["status"] == "done":
+            checkpoint.remove(folder)
+        emit(RunDone(planned.key, outcome["status"], _final(outcome), seconds))
+        return str(outcome["status"])
+
+
+class _Run(Observer):
+    """The state of a run under way."""
+
+    def __init__(self, planned: PlannedRun, context: Context, folder: Path, emit: Emit) -> None:
+        self.spec, self.key = planned.spec, planned.key
+        self.context, self.folder, self.emit = context, folder, emit
+        spec = self.spec
+        dataset = context.dataset(spec.dataset)
+        backbone = context.backbone(spec.backbone)
+        self.stream = Stream(dataset, spec.order, spec.tasks, spec.validation)
+        self.augment = CropFlip(scale=dataset.crop_scale)
+        self.range = input_range(spec, backbone)
+        self.frozen_model = backbone.model
+        kind = get_method(spec.method)
+        torch.manual_seed(derive(spec.seed, "construction"))
+        own = copy.deepcopy(backbone.model).requires_grad_(True)
+        self.method = kind(own, kind.Config(**spec.settings))
+        self.method.to(context.device)
+        self.initial = checkpoint.initial_state(self.method)
+        self.joint = kind.stream == "joint"
+        self.tasks = [self.stream.joint_task()] if self.joint else self.stream.tasks
+        emit(RunStarted(planned.key, planned.label, len(self.tasks), spec.recipe.epochs))
+
+    def carry_out(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Train and evaluate every task; gives the outcome and the stored predictions."""
+        method, spec = self.method, self.spec
+        images, labels, counts = self.stream.test()
+        device = self.context.device
+        frozen = self._frozen_features if method.frozen_features else None
+        test = TestSet(
+            images.to(device),
+            labels.to(device),
+            counts,
+            batch_size=EVALUATION_BATCH,
+            input_range=self.range,
+            frozen=self.frozen_model if frozen else None,
+        )
+        class_tasks = np.repeat(np.arange(len(spec.tasks)), spec.tasks).astype(np.int16)
+        cost.reset_peak_memory(device)
+        progress = self._resume()
+        sample: Batch | None = None
+        for task in self.tasks:
+            data = self._task_stream(task, frozen)
+            sample = next(iter(_first(data, 2)))
+            if task.index < progress["tasks"]:
+                continue
+            self.emit(TaskStarted(self.key, task.index))
+            # Every task starts from streams of its own, so a resumed run draws the same numbers.
+            torch.manual_seed(derive(spec.seed, "initialisation", task.index))
+            method.grow(task)
+            method.to(device)
+            record = train_task(method, task, data, spec.recipe, self, spec.precision)
+            data.close()
+            stage = len(spec.tasks) - 1 if self.joint else task.index
+            self._evaluate(test, stage, class_tasks, record, progress)
+            progress["tasks"] = task.index + 1
+            checkpoint.save(self.folder, method, self.initial, progress)
+            accuracy = progress["accuracy"][stage]
+            self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
+        assert sample is not None
+        predictions = {name: value.numpy() for name, value in progress.pop("predictions").items()}
+        predictions |= {"labels": labels.short().numpy(), "task_of_class": class_tasks}
+        progress.pop("tasks")
+        return {
+            "status": "done",
+            "error": None,
+            **progress,
+            "test_counts": counts,
+            **self._costs(sample),
+            "marks": [COMPANY_MARK] if method.batch_dependent else [],
+        }, predictions
+
+    def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
+        epochs = self.spec.recipe.epochs
+        self.emit(EpochDone(self.key, task.index, epoch, epochs, mean_loss))
+
+    def _resume(self) -> dict[str, Any]:
+        saved = checkpoint.load(self.folder)
+        if saved is None:
+            return {
+                "tasks": 0,
+                "accuracy": [None] * len(self.spec.tasks),
+                "losses": [],
+                "train_seconds": [],
+                "eval_seconds": [],
+                "train_images_per_second": [],
+                "trainable_parameters": [],
+                "predictions": {},
+            }
+        progress: dict[str, Any] = saved["progress"]
+        checkpoint.restore(
+            self.method, self.tasks[: progress["tasks"]], saved["state"], self.initial
+        )
+        self.method.to(self.context.device)
+        return progress
+
+    def _task_stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None) -> ImageStream:
+        images, labels = self.stream.train(task)
+        return ImageStream(
+            task,
+            images.to(self.context.device),
+            labels.to(self.context.device),
+            batch_size=self.spec.recipe.batch_size,
+            seed=self.spec.seed,
+            augment=self.augment,
+            input_range=self.range,
+            frozen=frozen,
+            drop_last=self.spec.recipe.drop_last,
+        )
+
+    def _frozen_features(self, images: Tensor) -> Tensor:
+        with torch.no_grad(), autocast(images.device, self.spec.precision):
+            features: Tensor = self.frozen_model(images)
+        return features.float()
+
+    def _evaluate(
+        self,
+        test: TestSet,
+        stage: int,
+        class_tasks: np.ndarray,
+        record: TaskRecord,
+        progress: dict[str, Any],
+    ) -> None:
+        started = time.perf_counter()
+        accuracy, kept = evaluate(self.method, test, stage, class_tasks, self.spec.precision)
+        progress["accuracy"][stage] = accuracy
+        for name in ("top_classes", "top_scores", "known"):
+            progress["predictions"][f"{name}/{stage}"] = torch.from_numpy(getattr(kept, name))
+        progress["losses"].append(record.losses)
+        progress["train_seconds"].append(round(record.seconds, 4))
+        progress["eval_seconds"].append(round(time.perf_counter() - started, 4))
+        progress["train_images_per_second"].append(round(record.images / record.seconds, 1))
+        progress["trainable_parameters"].append(record.trainable)
+
+    def _costs(self, sample: Batch) -> dict[str, Any]:
+        method = self.method
+        query = cost.forward_flops(self.frozen_model, sample.images)
+        peak = cost.peak_memory_mb(self.context.device)
+        return {
+            "expanded_parameters": method.expanded_parameters(),
+            "stored_statistics": method.statistics(),
+            "classifier_parameters": sum(p.numel() for p in method.heads.parameters()),
+            "backbone_parameters": sum(p.numel() for p in self.frozen_model.parameters()),
+            "flops_per_image": cost.flops_per_image(method, sample, self.tasks[-1], query),
+            "peak_memory_mb": round(peak, 1),
+        }
+
+
+def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
+    """[0, 1] as the paper's official code feeds it, or the backbone's own mean and std."""
+    if spec.input_range == "unit":
+        return InputRange()
+    if backbone.spec.mean is None or backbone.spec.std is None:
+        raise ValueError(f"{spec.backbone}: input_range native needs a known mean and std")
+    return InputRange(backbone.spec.mean, backbone.spec.std)
+
+
+def _first(data: ImageStream, count: int) -> Iterator[Batch]:
+    """The first images of a task, for counting operations; draws from no stream of the run."""
+    for batch in data.batches(augment=False):
+        frozen = None if batch.frozen is None else batch.frozen[:count]
+        yield Batch(batch.images[:count], batch.labels[:count], frozen)
+        return
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[bool]:
+    """Hold the run folder for this process; yields False when another process holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror or error}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
+    revision, dirty = provenance.revision()
+    device = context.device
+    hardware = provenance.processor()
+    if device.type == "cuda":
+        hardware = f"{torch.cuda.get_device_name(device)}; {hardware}"
+    return {
+        "suite": context.suite,
+        "revision": revision,
+        "dirty": dirty,
+        "version": provenance.own_version(),
+        "method_source_hash": planned.method_hash,
+        "data_manifest_hash": planned.data_hash,
+        "weight_hash": planned.weight_hash,
+        "packages": provenance.packages(),
+        "device": device.type,
+        "hardware": hardware,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _final(outcome: dict[str, Any]) -> float | None:
+    rows = outcome.get("accuracy")
+    return None if not rows or rows[-1] is None else sum(rows[-1]) / len(rows[-1])
+
+
+def _describe(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"

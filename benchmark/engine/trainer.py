@@ -1,0 +1,153 @@
+"""Training on one task: the one loop every method goes through."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.config import Recipe
+from benchmark.data.stream import TaskStream
+from benchmark.engine.schedule import rate
+from benchmark.method import Method, Task
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on, such as a loss that is no longer a number."""
+
+
+class Observer:
+    """What wants to follow training; every method may be left as it is."""
+
+    def prepared(self, method: Method, task: Task) -> None:
+        """After `begin_task`, before the first step."""
+
+    def step(self, task: Task, epoch: int, loss: Tensor, lr: float) -> None:
+        """After every optimiser step; `loss` is still on the device."""
+
+    def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
+        """After every epoch."""
+
+    def trained(self, method: Method, task: Task) -> None:
+        """After the last epoch, before `end_task`."""
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What training one task gave: mean loss of every epoch, time, trained parameters."""
+
+    losses: list[float]
+    seconds: float
+    images: int
+    trainable: int
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Mixed precision for `precision="bf16"`, otherwise nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def train_task(
+    method: Method,
+    task: Task,
+    data: TaskStream,
+    recipe: Recipe,
+    observer: Observer | None = None,
+    precision: str = "fp32",
+) -> TaskRecord:
+    """Prepare, train and finish one task; `method.grow(task)` was called by the caller."""
+    observer = observer or Observer()
+    device = next(method.parameters()).device
+    started = time.perf_counter()
+    method.eval()
+    with autocast(device, precision):
+        method.begin_task(task, data)
+    observer.prepared(method, task)
+
+    optimiser = make_optimiser(method, recipe)
+    losses: list[float] = []
+    images = 0
+    if optimiser is not None:
+        clipped = [p for g in optimiser.param_groups for p in g["params"]]
+        for epoch in range(recipe.epochs):
+            lr = rate(recipe, epoch)
+            for group in optimiser.param_groups:
+                group["lr"] = lr * group["lr_scale"]
+            method.train()
+            method.begin_epoch(task, epoch)
+            total, count = torch.zeros((), device=device, dtype=torch.float64), 0
+            for batch in data.epoch(epoch):
+                with autocast(device, precision):
+                    loss = method.loss(batch, task)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                if recipe.clip_norm > 0:
+                    torch.nn.utils.clip_grad_norm_(clipped, recipe.clip_norm)
+                optimiser.step()
+                method.after_step(task)
+                # Summed on the device: reading the loss at every step would stall a GPU.
+                total += loss.detach() * len(batch.labels)
+                count += len(batch.labels)
+                observer.step(task, epoch, loss.detach(), lr)
+            losses.append(_mean_loss(total, count, task, epoch))
+            images += count
+            observer.epoch_done(task, epoch, losses[-1])
+        _check_promise(method, clipped)
+        optimiser.zero_grad(set_to_none=True)
+    trainable = 0 if optimiser is None else sum(p.numel() for p in clipped)
+
+    method.eval()
+    observer.trained(method, task)
+    with autocast(device, precision):
+        method.end_task(task, data)
+    return TaskRecord(losses, time.perf_counter() - started, images, trainable)
+
+
+def make_optimiser(method: Method, recipe: Recipe) -> torch.optim.Optimizer | None:
+    """A fresh optimiser over the method's groups, or None when it trains nothing."""
+    groups = [
+        {
+            "params": group["params"],
+            "lr_scale": recipe.lr_scales.get(group["name"], group["lr_scale"]),
+        }
+        for group in method.parameter_groups()
+        if group["params"]
+    ]
+    if not groups:
+        return None
+    lr, decay = recipe.lr, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr, recipe.momentum, weight_decay=decay, fused=True)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr, recipe.betas, weight_decay=decay, fused=True)
+
+
+def _mean_loss(total: Tensor, count: int, task: Task, epoch: int) -> float:
+    if count == 0:
+        raise TrainingError(
+            f"task {task.index + 1} has no full batch in epoch {epoch + 1}: "
+            "use a smaller batch_size, or drop_last: false"
+        )
+    mean = float(total) / count
+    if not math.isfinite(mean):
+        raise TrainingError(
+            f"the loss became {mean} in epoch {epoch + 1} of task {task.index + 1}: "
+            "a smaller training.lr usually helps"
+        )
+    return mean
+
+
+def _check_promise(method: Method, trained: list[torch.nn.Parameter]) -> None:
+    """A method that promises to leave the backbone alone is held to it."""
+    if method.trains_backbone:
+        return
+    declared = {id(p) for p in trained}
+    for name, p in method.backbone.named_parameters():
+        if p.grad is not None and id(p) not in declared:
+            raise TrainingError(
+                f"{method.name} declares trains_backbone = False, but gradients reached {name}"
+            )

@@ -1,0 +1,199 @@
+"""Whole runs on toy data: resume, failure, fairness of what a method is given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.config import RunSpec
+from benchmark.engine import checkpoint
+from benchmark.engine.plan import PlannedRun, plan_runs
+from benchmark.engine.pool import ExecutionSettings, execute
+from benchmark.engine.runner import Context, run_one
+from benchmark.events import Event, TaskDone
+from benchmark.results import ResultStore, StorageError
+
+WritePlugin = Callable[[str, str], Path]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def run(spec: RunSpec, root: Path, emit: object = None) -> tuple[PlannedRun, ResultStore]:
+    store = ResultStore(root)
+    planned = plan_runs([spec], store)[0]
+    status = run_one(planned, store, Context(torch.device("cpu")), emit or (lambda event: None))  # type: ignore[arg-type]
+    assert status == store.status(planned.key)
+    return planned, store
+
+
+def numbers(store: ResultStore, key: str) -> tuple[object, dict[str, np.ndarray]]:
+    outcome = json.loads((store.folder(key) / "result.json").read_text())["outcome"]
+    with np.load(store.folder(key) / "predictions.npz") as file:
+        predictions = {name: file[name] for name in file.files}
+    return (outcome["accuracy"], outcome["losses"]), predictions
+
+
+def same(a: tuple[object, dict[str, np.ndarray]], b: tuple[object, dict[str, np.ndarray]]) -> bool:
+    return (
+        a[0] == b[0]
+        and a[1].keys() == b[1].keys()
+        and all(np.array_equal(a[1][name], b[1][name]) for name in a[1])
+    )
+
+
+def test_result_has_every_block(spec: RunSpec, tmp_path: Path) -> None:
+    planned, store = run(spec, tmp_path)
+    result = json.loads((store.folder(planned.key) / "result.json").read_text())
+    outcome = result["outcome"]
+    assert outcome["status"] == "done"
+    assert [len(row) for row in outcome["accuracy"]] == [1, 2, 3, 4]
+    assert outcome["test_counts"] == [12, 12, 12, 12]
+    assert [len(losses) for losses in outcome["losses"]] == [2, 2, 2, 2]
+    assert outcome["flops_per_image"]["train"] > 2 * outcome["flops_per_image"]["predict"] > 0
+    assert outcome["expanded_parameters"] == 0
+    assert outcome["classifier_parameters"] == 8 * 65
+    assert result["environment"]["weight_hash"] == planned.weight_hash
+    assert not (store.folder(planned.key) / checkpoint.NAME).exists()
+    assert plan_runs([spec], store)[0].status == "done"
+
+
+def test_predictions_agree_with_the_matrix(spec: RunSpec, tmp_path: Path) -> None:
+    planned, store = run(spec, tmp_path)
+    (accuracy, _), kept = numbers(store, planned.key)  # type: ignore[misc]
+    for stage, row in enumerate(accuracy):
+        top = kept[f"top_classes/{stage}"][:, 0]
+        right = top == kept["labels"][: len(top)]
+        assert [100 * part.mean() for part in np.split(right, len(row))] == pytest.approx(row)
+
+
+def test_same_run_twice_gives_the_same_bits(spec: RunSpec, tmp_path: Path) -> None:
+    first, store = run(spec, tmp_path / "a")
+    again, other = run(spec, tmp_path / "b")
+    assert first.key == again.key
+    assert same(numbers(store, first.key), numbers(other, again.key))
+
+
+@pytest.mark.parametrize("method", ["sequential", "inflora", "ncm"])
+def test_cut_run_goes_on_to_the_same_bits(spec: RunSpec, tmp_path: Path, method: str) -> None:
+    from benchmark.registry import get_method
+
+    settings = vars(get_method(method).Config())
+    spec = replace(spec, method=method, settings=settings)
+    whole, store = run(spec, tmp_path / "whole")
+
+    class Cut(BaseException):
+        pass
+
+    def cut(event: Event) -> None:
+        if isinstance(event, TaskDone) and event.task == 1:
+            raise Cut
+
+    cut_store = ResultStore(tmp_path / "cut")
+    planned = plan_runs([spec], cut_store)[0]
+    with pytest.raises(Cut):
+        run_one(planned, cut_store, Context(torch.device("cpu")), cut)
+    assert cut_store.status(planned.key) == "unfinished"
+    seen: list[Event] = []
+    run(spec, tmp_path / "cut", seen.append)
+    assert [event.task for event in seen if isinstance(event, TaskDone)] == [2, 3]
+    assert same(numbers(store, whole.key), numbers(cut_store, planned.key))
+
+
+def test_damaged_checkpoint_costs_time_not_truth(spec: RunSpec, tmp_path: Path) -> None:
+    whole, store = run(spec, tmp_path / "whole")
+    other = ResultStore(tmp_path / "other")
+    folder = other.folder(whole.key)
+    folder.mkdir(parents=True)
+    (folder / checkpoint.NAME).write_bytes(b"PK\x03\x04 cut short")
+    run(spec, tmp_path / "other")
+    assert same(numbers(store, whole.key), numbers(other, whole.key))
+
+
+def test_failure_is_recorded_and_does_not_stop_others(
+    spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
+) -> None:
+    body = "    def loss(self, batch, task):\n        raise RuntimeError('no luck')\n"
+    write_plugin("unlucky", body)
+    store = ResultStore(tmp_path)
+    planned = plan_runs([replace(spec, method="unlucky"), spec], store)
+    summary = execute(planned, ExecutionSettings(tmp_path, jobs=1, device="cpu"), lambda e: None)
+    assert (len(summary.done), len(summary.failed)) == (1, 1)
+    again = plan_runs([replace(spec, method="unlucky"), spec], store)
+    assert [run.status for run in again] == ["failed", "done"]
+    outcome = json.loads((store.folder(again[0].key) / "result.json").read_text())["outcome"]
+    assert "no luck" in outcome["error"]
+
+
+def test_old_data_is_out_of_reach(spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin) -> None:
+    body = (
+        "    def end_task(self, task, data):\n        self.kept = data\n\n"
+        "    def begin_task(self, task, data):\n"
+        "        if task.index:\n            next(self.kept.batches(False))\n"
+    )
+    write_plugin("hoarder", body)
+    planned, store = run(replace(spec, method="hoarder"), tmp_path)
+    assert store.status(planned.key) == "failed"
+    outcome = json.loads((store.folder(planned.key) / "result.json").read_text())["outcome"]
+    assert "void" in outcome["error"]
+
+
+def test_changed_method_file_is_another_run(
+    spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
+) -> None:
+    path = write_plugin("mine", "    pass\n")
+    store = ResultStore(tmp_path)
+    first = plan_runs([replace(spec, method="mine")], store)[0].key
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert plan_runs([replace(spec, method="mine")], store)[0].key != first
+
+
+def test_joint_is_evaluated_once(spec: RunSpec, tmp_path: Path) -> None:
+    planned, store = run(replace(spec, method="joint"), tmp_path)
+    (accuracy, losses), kept = numbers(store, planned.key)  # type: ignore[misc]
+    assert accuracy[:3] == [None, None, None]
+    assert len(accuracy[3]) == 4
+    assert len(losses) == 1
+    assert "top_classes/3" in kept
+    assert "top_classes/0" not in kept
+
+
+def test_uneven_tasks_and_single_class_tasks(spec: RunSpec, tmp_path: Path) -> None:
+    planned, store = run(replace(spec, tasks=(5, 1, 1, 1)), tmp_path)
+    (accuracy, _), _ = numbers(store, planned.key)  # type: ignore[misc]
+    assert [len(row) for row in accuracy] == [1, 2, 3, 4]
+
+
+def test_results_that_cannot_be_written_stop_everything(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = ResultStore(tmp_path)
+    planned = plan_runs([spec], store)[0]
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(StorageError, match="No space left"):
+        run_one(planned, store, Context(torch.device("cpu")), lambda event: None)
+    assert store.status(planned.key) == "unfinished"
+    assert [p.name for p in store.folder(planned.key).iterdir()] == [".lock"]
+
+
+def test_run_held_by_another_process_is_left_to_it(spec: RunSpec, tmp_path: Path) -> None:
+    import fcntl
+
+    store = ResultStore(tmp_path)
+    planned = plan_runs([spec], store)[0]
+    store.folder(planned.key).mkdir(parents=True)
+    with (store.folder(planned.key) / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        status = run_one(planned, store, Context(torch.device("cpu")), lambda event: None)
+    assert status == "elsewhere"
