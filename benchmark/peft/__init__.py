@@ -1,0 +1,1 @@
+"""Building blocks for parameter-efficient methods on unmodified timm Vision Transformers."""

@@ -1,0 +1,232 @@
+"""Classifier alignment: linear heads trained again on samples of every class's feature Gaussian."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmark.method import Method, MethodConfig, Task, TaskData, setting
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+RIDGE = 1e-4  # added to the diagonal of every covariance
+OLDEST = 0.9  # limit of the factor on the mean of an old class
+NORM_FLOOR = 1e-7  # added to the norm of a task's logits
+
+
+@dataclass(frozen=True)
+class AlignmentSettings(MethodConfig):
+    """How heads are aligned; the defaults are those of both official codes."""
+
+    align_epochs: int = setting(5, "epochs of the alignment after a task", low=0)
+    align_samples: int = setting(256, "features drawn per class and epoch", low=1)
+    align_batch: int = setting(256, "drawn features per step", low=1)
+    align_lr: float = setting(0.01, "learning rate, falling to 0 along a cosine", low=0)
+    align_momentum: float = setting(0.9, "momentum", low=0, high=1)
+    align_decay: float = setting(5e-4, "weight decay", low=0)
+    logit_norm: float = setting(
+        0.1, "temperature of the normalised logits; 0: logits as they are", low=0
+    )
+    fresh_norm: bool = setting(
+        False, "replace the final LayerNorm by a fresh one (weight 1, bias 0, eps 1e-5)"
+    )
+
+
+class Gaussians(nn.Module):
+    """Mean and covariance of the features of every class seen.
+
+    Buffers, of the module's precision: mean [C, d], and factor [C, d, d], the lower triangular L
+    of the covariance L L^T. Keeping L in place of the covariance costs no more, is decomposed once
+    per class, and cannot lose its definiteness to rounding.
+    """
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(0, width))
+        self.register_buffer("factor", torch.zeros(0, width, width))
+
+    def grow(self, classes: int) -> None:
+        """Room for this many more classes."""
+        width = self.mean.shape[1]
+        self.mean = torch.cat([self.mean, self.mean.new_zeros(classes, width)])
+        self.factor = torch.cat([self.factor, self.factor.new_zeros(classes, width, width)])
+
+    @torch.no_grad()
+    def fit(self, classes: range, features: Tensor, labels: Tensor) -> None:
+        """Statistics of `classes` from features [n, d] with labels [n]; others stay as they are.
+
+        In float64, which autocast leaves alone: the unbiased covariance plus 1e-4 I, which is all
+        that is left of a class with a single image. Raises ValueError for a class without images
+        and for features that are not finite.
+        """
+        if not bool(torch.isfinite(features).all()):
+            raise ValueError("features are not finite: no class statistics")
+        ridge = torch.eye(features.shape[1], dtype=torch.float64, device=features.device) * RIDGE
+        for c in classes:
+            own = features[labels == c].double()
+            if len(own) == 0:
+                raise ValueError(f"class {c} has no training images: no class statistics")
+            mean = own.mean(dim=0)
+            centred = own - mean
+            covariance = centred.T @ centred / max(len(own) - 1, 1)
+            self.mean[c] = mean
+            self.factor[c] = torch.linalg.cholesky(covariance + ridge)
+
+    def sample(self, scale: Tensor, noise: Tensor) -> Tensor:
+        """Features [C, S, d] of N(scale_c mean_c, covariance_c) from noise [C, S, d], scale [C]."""
+        return torch.baddbmm(self.scaled_mean(scale)[:, None], noise, self.factor.mT)
+
+    def scaled_mean(self, scale: Tensor) -> Tensor:
+        """The means [C, d] that are sampled around, for a factor per class [C]."""
+        return self.mean * scale[:, None]
+
+
+class Draws:
+    """The random numbers of an alignment, from torch's global generator."""
+
+    def noise(self, epoch: int, shape: torch.Size, like: Tensor) -> Tensor:
+        """Standard normal numbers [C, S, d] on the device of `like`, of its type."""
+        return torch.randn(shape, dtype=like.dtype, device=like.device)
+
+    def order(self, epoch: int, count: int, like: Tensor) -> Tensor:
+        """The order in which the `count` features of an epoch are visited."""
+        return torch.randperm(count, device=like.device)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Aligned classifier, weight [C, d] and bias [C]; loss and learning rate of every step."""
+
+    weight: Tensor
+    bias: Tensor
+    losses: list[Tensor]
+    rates: list[float]
+
+
+def mean_scale(sizes: Sequence[int]) -> Tensor:
+    """Factor 0.9 + 0.1 (task(c) + 1) / T on the mean of each class c, for T tasks of these sizes.
+
+    Features drift, and the classes of old tasks the most: their means are shrunk the most. The
+    task of a class is its true one; the official SLCA takes c // (size of the current task), which
+    names wrong tasks when sizes differ.
+    """
+    task = torch.arange(len(sizes), dtype=torch.float64).repeat_interleave(torch.tensor(sizes))
+    return OLDEST + (1 - OLDEST) * (task + 1) / len(sizes)
+
+
+def normalise(logits: Tensor, tasks: Tensor, temperature: float) -> Tensor:
+    """Logits [B, C] over the mean over tasks of the norms of each task's part, over temperature.
+
+    tasks: [C, T], 1 where class c belongs to task t. The norms take part in the gradient.
+    """
+    # The floor keeps the derivative of the root finite where a task's logits are all zero.
+    tiny = torch.finfo(logits.dtype).tiny
+    norms = (logits.square() @ tasks).clamp(min=tiny).sqrt()
+    return logits / ((norms + NORM_FLOOR).mean(dim=1, keepdim=True) * temperature)
+
+
+def align(
+    heads: Sequence[nn.Linear],
+    gaussians: Gaussians,
+    settings: Any,
+    draws: Draws | None = None,
+) -> Aligned:
+    """Train a copy of the heads of all tasks (one head each, in order) on drawn features.
+
+    settings: an `AlignmentSettings`. The heads themselves stay as they are.
+    """
+    draws = draws or Draws()
+    like, sizes = gaussians.mean, [head.out_features for head in heads]
+    weight = torch.cat([head.weight.detach() for head in heads]).requires_grad_()
+    bias = torch.cat([head.bias.detach() for head in heads]).requires_grad_()
+    count, classes = settings.align_samples, torch.arange(sum(sizes), device=like.device)
+    labels = classes.repeat_interleave(count)
+    task = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    tasks = F.one_hot(task, len(sizes)).to(like)
+    scale = mean_scale(sizes).to(like)
+    losses: list[Tensor] = []
+    rates: list[float] = []
+    optimiser = torch.optim.SGD(
+        [weight, bias],
+        settings.align_lr,
+        settings.align_momentum,
+        weight_decay=settings.align_decay,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(settings.align_epochs, 1))
+    with torch.enable_grad(), torch.autocast(like.device.type, enabled=False):
+        for epoch in range(settings.align_epochs):
+            shape = torch.Size((len(classes), count, like.shape[1]))
+            samples = gaussians.sample(scale, draws.noise(epoch, shape, like)).flatten(0, 1)
+            order = draws.order(epoch, len(labels), like)
+            for index in torch.split(order, settings.align_batch):
+                logits = F.linear(samples[index], weight, bias)
+                if settings.logit_norm:
+                    logits = normalise(logits, tasks, settings.logit_norm)
+                loss = F.cross_entropy(logits, labels[index])
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                losses.append(loss.detach())
+                rates.append(optimiser.param_groups[0]["lr"])
+            schedule.step()
+    return Aligned(weight.detach(), bias.detach(), losses, rates)
+
+
+class AlignedHeads(Method):
+    """A method that keeps class Gaussians and aligns its heads after every task but the first.
+
+    To be put before another method among the bases, with an `AlignmentSettings` as `Config`;
+    `adopt` says what becomes of the outcome.
+    """
+
+    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+        super().__init__(backbone, config)
+        self.gaussians = Gaussians(backbone.num_features)
+        if config.fresh_norm:
+            _renew_final_norm(backbone)
+
+    def grow(self, task: Task) -> None:
+        super().grow(task)
+        self.gaussians.grow(len(task.classes))
+
+    @torch.no_grad()
+    def end_task(self, task: Task, data: TaskData) -> None:
+        """Statistics of the new classes over their plain images, then alignment."""
+        super().end_task(task, data)
+        found = [
+            (self.features(b.images).to(self.gaussians.mean), b.labels)
+            for b in data.batches(augment=False)
+        ]
+        features, labels = (torch.cat(part) for part in zip(*found, strict=True))
+        self.gaussians.fit(task.classes, features, labels)
+        heads: list[Any] = list(self.heads)
+        if task.index > 0:
+            aligned = align(heads, self.gaussians, self.config)
+            self.adopt(aligned.weight, aligned.bias)
+        else:
+            self.adopt(torch.cat([h.weight for h in heads]), torch.cat([h.bias for h in heads]))
+
+    def adopt(self, weight: Tensor, bias: Tensor) -> None:
+        """Take over the classifier, weight [C, d] and bias [C]. Default: the heads become it."""
+        sizes = [len(head.weight) for head in self.heads]  # type: ignore[arg-type]
+        parts = zip(torch.split(weight, sizes), torch.split(bias, sizes), strict=True)
+        for head, (w, b) in zip(self.heads, parts, strict=True):
+            head.load_state_dict({"weight": w, "bias": b})
+
+
+def _renew_final_norm(backbone: VisionTransformer) -> None:
+    """Replace the LayerNorm that features come from, `fc_norm` where timm pools the tokens."""
+    name = "fc_norm" if isinstance(backbone.norm, nn.Identity) else "norm"
+    old = getattr(backbone, name)
+    fresh = nn.LayerNorm(backbone.num_features, eps=1e-5).to(old.weight)
+    setattr(backbone, name, fresh.requires_grad_(old.weight.requires_grad))

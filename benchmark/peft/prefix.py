@@ -1,0 +1,133 @@
+"""Prefixes and input-token prompts for unmodified timm Vision Transformers.
+
+The backbone is never changed: its own modules are called in order, and where a block has a prefix,
+the prefix's keys and values stand before the block's own in the attention. Nothing before the first
+prompted block takes part in back-propagation, because nothing there needs a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
+# Keys and values, each [B, n, d] or, for a prefix all images share, [1, n, d].
+Prefix = tuple[Tensor, Tensor]
+
+
+def split_prefix(prompt: Tensor) -> Prefix:
+    """A prompt [..., L, d] as a prefix: the first half are keys, the second half values."""
+    half = prompt.shape[-2] // 2
+    return prompt[..., :half, :], prompt[..., half:, :]
+
+
+def join_prefixes(prefixes: Iterable[Prefix]) -> Prefix:
+    """Several prefixes [B or 1, n_i, d] of one block as one."""
+    keys, values = zip(*prefixes, strict=True)
+    count = max(len(k) for k in keys)
+    return (
+        torch.cat([k.expand(count, -1, -1) for k in keys], dim=1),
+        torch.cat([v.expand(count, -1, -1) for v in values], dim=1),
+    )
+
+
+def check_config(lengths: Mapping[str, int], layers: Mapping[str, Iterable[int]]) -> None:
+    """Raise ValueError, with every fault, for odd lengths or for layers twice or below zero."""
+    faults = [
+        f"{name} must be even (half keys, half values), not {length}"
+        for name, length in lengths.items()
+        if length % 2
+    ]
+    for name, given in layers.items():
+        indices = list(given)
+        if not indices or min(indices) < 0 or len(set(indices)) < len(indices):
+            faults.append(f"{name} must be different block numbers from 0 on, not {indices}")
+    if faults:
+        raise ValueError("; ".join(faults))
+
+
+def check_backbone(backbone: VisionTransformer, layers: Iterable[int]) -> None:
+    """Raise ValueError when a prefix cannot be put into these blocks of the backbone."""
+    depth = len(backbone.blocks)
+    for layer in layers:
+        if layer >= depth:
+            raise ValueError(f"a prefix is asked for in block {layer}, the backbone has {depth}")
+        block = backbone.blocks[layer]
+        attn = getattr(block, "attn", None)
+        plain = (
+            isinstance(block, Block)
+            and isinstance(attn, Attention)
+            and getattr(attn, "gate", None) is None
+            and isinstance(getattr(attn, "norm", nn.Identity()), nn.Identity)
+        )
+        if not plain:
+            raise ValueError(f"block {layer} has no plain timm attention to put a prefix into")
+
+
+def prefix_attention(attn: Any, x: Tensor, prefix: Prefix, *, compensated: bool = False) -> Tensor:
+    """What timm's `attn` makes of normalised tokens [B, N, d] with a prefix; gives [B, N, d].
+
+    Prefix keys and values enter after the projection: they get neither W_k, W_v nor a bias.
+
+    compensated: after the joint softmax the prefix's weights are divided by their sum (LAE), while
+    the tokens keep theirs. Two fused attentions give exactly that: the joint one with zeros as the
+    prefix's values, and one over the prefix alone.
+    """
+    batch, count, _ = x.shape
+    qkv = attn.qkv(x).reshape(batch, count, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    q, k, v = qkv.unbind(0)
+    q, k = attn.q_norm(q), attn.k_norm(k)
+    keys, values = _by_head(prefix[0], k), _by_head(prefix[1], v)
+    joint = torch.zeros_like(values) if compensated else values
+    dropout = attn.attn_drop.p if attn.training else 0.0
+    y = F.scaled_dot_product_attention(
+        q, torch.cat([keys, k], dim=2), torch.cat([joint, v], dim=2), dropout_p=dropout
+    )
+    if compensated:
+        y = y + F.scaled_dot_product_attention(q, keys, values, dropout_p=dropout)
+    out: Tensor = attn.proj_drop(attn.proj(y.transpose(1, 2).reshape(batch, count, -1)))
+    return out
+
+
+def _by_head(part: Tensor, like: Tensor) -> Tensor:
+    """[B or 1, n, d] as [B, heads, n, d / heads], in the type of `like` [B, heads, N, ...]."""
+    batch, heads, _, size = like.shape
+    split = part.to(like.dtype).reshape(*part.shape[:2], heads, size)
+    return split.transpose(1, 2).expand(batch, -1, -1, -1)
+
+
+def prompted_tokens(
+    backbone: VisionTransformer,
+    images: Tensor,
+    prefixes: Mapping[int, Prefix] | None = None,
+    prompts: Tensor | None = None,
+) -> Tensor:
+    """All tokens after the final norm, [B, p + N, d], of images [B, 3, H, W].
+
+    prefixes: by block number; prompts: p input tokens [B, p, d] put before the class token, after
+    the position embedding. Without either the plain backbone's tokens result.
+    """
+    prefixes = prefixes or {}
+    x = backbone.patch_drop(backbone._pos_embed(backbone.patch_embed(images)))
+    x = backbone.norm_pre(x)
+    if prompts is not None:
+        x = torch.cat([prompts.to(x.dtype), x], dim=1)
+    block: Any
+    for index, block in enumerate(backbone.blocks):
+        prefix = prefixes.get(index)
+        if prefix is None:
+            x = block(x)
+        else:
+            y = prefix_attention(block.attn, block.norm1(x), prefix)
+            x = x + block.drop_path1(block.ls1(y))
+            x = x + block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+    tokens: Tensor = backbone.norm(x)
+    return tokens

@@ -1,0 +1,103 @@
+"""Choosing prompts by a query: similarities, selection, key losses, weighted components."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmark.peft.prefix import Prefix, split_prefix
+
+SMALL = 1e-8  # squared length below which a direction is taken for zero
+
+
+def cosines(query: Tensor, keys: Tensor) -> Tensor:
+    """Cosine similarities [layers, B, M] of queries [B, d] and keys [layers, M, d].
+
+    Always in full precision: in bfloat16 nearly equal similarities would change places.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        return F.normalize(query, dim=-1) @ F.normalize(keys, dim=-1).mT
+
+
+def gather_prompts(prompts: Tensor, chosen: Tensor) -> Tensor:
+    """Each image's own prompts: prompts [M, L, d] and choices [B, k] give [B, k, L, d]."""
+    rows = F.embedding(chosen, prompts.flatten(1))
+    return rows.reshape(*chosen.shape, *prompts.shape[1:])
+
+
+def chosen_prefix(prompts: Tensor, chosen: Tensor) -> Prefix:
+    """Each image's own prompts [M, L, d] as one prefix of k * L / 2 keys and as many values."""
+    keys, values = split_prefix(gather_prompts(prompts, chosen))
+    return keys.flatten(1, 2), values.flatten(1, 2)
+
+
+def chosen_mask(chosen: Tensor, like: Tensor) -> Tensor:
+    """1 where image b chose key m, otherwise 0: [layers, B, k] gives [layers, B, M]."""
+    return torch.zeros_like(like).scatter_(-1, chosen, 1.0)
+
+
+def vote(chosen: Tensor, pool: int) -> Tensor:
+    """The k most often chosen of `pool` prompts, for every image alike: [B, k] gives [B, k].
+
+    Equal counts go to the smaller number. Where fewer than k different prompts were chosen, the
+    smallest chosen number fills the rest, as in the official code.
+    """
+    numbers = torch.arange(pool, device=chosen.device)
+    counts = (chosen.flatten()[:, None] == numbers).sum(0)
+    smallest = torch.where(counts > 0, numbers, pool).min()
+    order = counts.argsort(descending=True, stable=True)[: chosen.shape[1]]
+    return torch.where(counts[order] > 0, order, smallest).expand(len(chosen), -1)
+
+
+def component_weights(query: Tensor, keys: Tensor, attention: Tensor) -> Tensor:
+    """CODA-Prompt's weights cos(q * A_m, K_m), [layers, B, M], of queries [B, d].
+
+    keys, attention: [layers, M, d]. Two matrix products in place of a tensor [layers, B, M, d]:
+    q * A . K / |K| = q . (A * K / |K|), and |q * A|^2 = q^2 . A^2.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        dots = query @ (attention * F.normalize(keys, dim=-1)).mT
+        squares = query.square() @ attention.square().mT
+        return dots / squares.clamp_min(1e-24).sqrt()
+
+
+def weighted_prompts(weights: Tensor, prompts: Tensor) -> Tensor:
+    """Sums [layers, B, L, d] of components [layers, M, L, d] with weights [layers, B, M]."""
+    with torch.autocast(weights.device.type, enabled=False):
+        return (weights @ prompts.flatten(2)).reshape(*weights.shape[:2], *prompts.shape[2:])
+
+
+def orthogonality(rows: Tensor) -> Tensor:
+    """Sum over layers of the mean squared entry of R R^T - I, for R [layers, M, d]."""
+    with torch.autocast(rows.device.type, enabled=False):
+        gram = rows @ rows.mT
+        identity = torch.eye(rows.shape[1], dtype=gram.dtype, device=gram.device)
+        return (gram - identity).square().mean(dim=(1, 2)).sum()
+
+
+def orthogonal_rows(old: Tensor, draws: Tensor) -> Tensor:
+    """CODA-Prompt's Gram-Schmidt: unit rows [n, d] from normal draws [n, d], past rows [s, d].
+
+    Every draw loses its projections on all rows before it, old ones and new ones, computed from
+    the draw itself (classical Gram-Schmidt); at the end the new rows are scaled to length one. Old
+    rows are taken as they are: once trained they are no longer orthogonal to one another, and the
+    new rows are orthogonal to their span only approximately, as in the official code.
+
+    When no free direction is left, the official code does not end. Here a new set begins: such a
+    row, and those after it, are orthogonal to the rows of that set only.
+    """
+    rows = torch.cat([old, torch.zeros_like(draws)])
+    first = 0
+    for k, draw in enumerate(draws, start=len(old)):
+        row = _remainder(draw, rows[first:k])
+        if row.square().sum() < SMALL:
+            first, row = k, draw
+        rows[k] = row
+    return F.normalize(rows[len(old) :], dim=-1)
+
+
+def _remainder(draw: Tensor, rows: Tensor) -> Tensor:
+    squares = rows.square().sum(dim=1)
+    scale = torch.where(squares < SMALL, 0.0, rows @ draw / squares.clamp_min(SMALL))
+    return draw - scale @ rows
