@@ -1,0 +1,1 @@
+"""One continual-learning method per file, found by name through `@register("name")`."""

@@ -1,0 +1,41 @@
+"""InfLoRA's ablation with random branches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmark import Task, TaskData, register
+from benchmark.peft.subspace import Design
+from methods.inflora import InfLoRA
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register("inflora_random")
+class InfLoRARandom(InfLoRA):
+    """InfLoRA with a random down projection (paper: "Random -> B_t"): no design, no protection.
+
+    Liang and Li, CVPR 2024, ablation of the design; no code was published. Rows are drawn from
+    N(0, 1 / (3 d)), so that their norm is 1 / sqrt(3) in the mean square, as in InfLoRA: the
+    comparison is of directions, not of scale. That scale is our choice.
+
+    Kept between tasks: the merged weights and the heads. There is no gradient memory: `lamb`,
+    `lame`, `memory`, `projection` and `first_basis` have no effect and are there so that one set
+    of settings serves all variants. Expanded parameters: those of `inflora`.
+    """
+
+    def designs(self, task: Task, data: TaskData) -> list[Design]:
+        """Gaussian rows for every adapted block; the data is not looked at."""
+        return [_random_rows(branch.down[0]) for branch in self.branches]
+
+    def protect(self, task: Task, data: TaskData) -> None:
+        """Nothing is protected, and nothing remembered."""
+
+
+def _random_rows(like: Tensor) -> Design:
+    rows = torch.randn(like.shape, device=like.device) / (3 * like.shape[1]) ** 0.5
+    rank = min(like.shape)
+    return Design(rows.double(), like.shape[0], rows.new_ones(rank))

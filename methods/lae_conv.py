@@ -1,0 +1,96 @@
+"""LAE with convolutional adapters in parallel to attention and MLP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from benchmark.method import setting
+from benchmark.peft.adapters import ConvAdapter, LinearAdapter, beside
+from benchmark.peft.experts import MovingAverage, TwoExperts
+from benchmark.peft.ports import Port
+from benchmark.registry import register
+
+KINDS = ("conv", "linear", "none")
+SUBLAYERS: tuple[Literal["msa", "mlp"], ...] = ("msa", "mlp")
+
+
+class ParallelAdapters(TwoExperts):
+    """An adapter beside attention, MLP or both, each convolutional or linear."""
+
+    @dataclass(frozen=True)
+    class Config(TwoExperts.Config):
+        """Adds what stands beside each sub-layer."""
+
+        msa: str = setting("conv", "adapter beside attention", choices=KINDS)
+        mlp: str = setting("conv", "adapter beside the MLP", choices=KINDS)
+        bottleneck: int = setting(8, "width of the adapters' bottleneck", low=1)
+        kernel: int = setting(3, "side of the convolution, odd", low=1)
+        dropout: float = setting(0.1, "dropout before the up-projection", low=0.0, high=1.0)
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.msa == self.mlp == "none":
+                raise ValueError("msa and mlp are both 'none': nothing would be adapted")
+            if self.kernel % 2 == 0:
+                raise ValueError(f"kernel must be odd, not {self.kernel}")
+
+    def build(self, blocks: list[int]) -> list[tuple[Port, nn.Module]]:
+        kinds = [(sub, getattr(self.config, sub)) for sub in SUBLAYERS]
+        return [
+            (beside(self.backbone, block, sub), self._adapter(kind))
+            for block in blocks
+            for sub, kind in kinds
+            if kind != "none"
+        ]
+
+    def _adapter(self, kind: str) -> nn.Module:
+        width, c = self.backbone.embed_dim, self.config
+        if kind == "linear":
+            return LinearAdapter(width, c.bottleneck)
+        prefix_tokens = self.backbone.num_prefix_tokens
+        return ConvAdapter(width, c.bottleneck, c.kernel, c.dropout, prefix_tokens)
+
+    @classmethod
+    def block_size(cls, config: Any, width: int) -> int:
+        sizes: dict[str, int] = {
+            "conv": ConvAdapter.size(width, config.bottleneck, config.kernel),
+            "linear": LinearAdapter.size(width, config.bottleneck),
+            "none": 0,
+        }
+        return sizes[config.msa] + sizes[config.mlp]
+
+
+@register("lae_conv")
+class LaeConv(MovingAverage, ParallelAdapters):
+    """LAE with convolutional adapters beside attention and MLP (h-wi/my-new-LAE, after Convpass).
+
+    Learning, averaging and voting are LAE's. Each adapted sub-layer f becomes
+    f(x) + s W2 phi(conv(phi(W1 x))), phi(z) = z sigmoid(1.702 z): the bottleneck lets a patch see
+    its neighbours on the grid. The class token meets the centre tap alone.
+
+    Kept between tasks: online and offline adapters, heads.
+    Expanded parameters: (online + offline) * blocks * the two adapters. On width d, bottleneck h
+    and kernel k a convolutional one has 2 d h + 2 h + d + 1 + h^2 k^2, a linear one
+    2 d h + h + d + 1. On ViT-B/16 with the defaults: 2 * 136,490.
+
+    `msa` and `mlp` take "conv", "linear" or "none" apart from each other, so that the report's
+    comparison can be run again: conv and conv is the report's best form, conv at `msa` and none at
+    `mlp` the form it found 3.3 points lower, linear at `mlp` and conv at `msa` the repository's
+    default.
+
+    Deviations and choices:
+    - the report says "all blocks" and the repository adapts the first five, with no setting that
+      is tied to the published number: five is the default, `blocks: 0` adapts all.
+    - the repository's 3 x 3 kernel on a grid of 14 x 14 is generalised: any odd kernel with its
+      identity tap in the centre, any square grid, further prefix tokens (registers) treated as
+      the class token; the repository's kernel of 5 changes the grid and stops.
+    - the linear adapter has the same bottleneck as the convolutional one and no dropout.
+    - dropout acts in frozen epochs too, as there: the module is in training mode.
+    """
+
+    @dataclass(frozen=True)
+    class Config(MovingAverage.Config, ParallelAdapters.Config):
+        """Settings of LAE with convolutional adapters."""

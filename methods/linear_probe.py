@@ -1,0 +1,32 @@
+"""Linear heads on the untouched backbone: what the pretrained features give alone."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchmark import Batch, Method, Task, register
+
+
+@register("linear_probe")
+class LinearProbe(Method):
+    """Trains a linear head per task on frozen features.
+
+    Like every other row it learns each head by the cross-entropy over its own task's classes, so
+    the difference to a row that adapts the backbone is the adaptation alone; a loss over all
+    classes seen would need old data to balance the old heads. Nothing but the heads is kept.
+    Expanded parameters: 0.
+    """
+
+    frozen_features = True
+    trains_backbone = False
+
+    def loss(self, batch: Batch, task: Task) -> Tensor:
+        """Local cross-entropy of the newest head on the frozen features of the batch."""
+        return self.local_loss(self._frozen(batch.images, batch.frozen), batch, task)
+
+    def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
+        """Logits [B, classes seen] of all heads on frozen features."""
+        return self.logits(self._frozen(images, frozen))
+
+    def _frozen(self, images: Tensor, frozen: Tensor | None) -> Tensor:
+        return self.features(images) if frozen is None else frozen

@@ -1,0 +1,78 @@
+"""Nearest class mean on frozen features: continual learning without training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmark import Method, Task, TaskData, register, setting
+from benchmark.method import MethodConfig, ParameterGroup
+
+
+@register("ncm")
+class NearestClassMean(Method):
+    """Assigns an image to the class whose mean frozen feature is nearest.
+
+    Class means are taken over the plain training images after each task and never change again;
+    nothing is trained. Logits are the cosine similarity of feature and mean, or minus their
+    squared Euclidean distance; both are computed in float64, also under autocast. Kept between
+    tasks: one mean per class, classes * width numbers. Expanded parameters: 0.
+    """
+
+    frozen_features = True
+    trains_backbone = False
+    means: Tensor
+
+    @dataclass(frozen=True)
+    class Config(MethodConfig):
+        """Settings of `ncm`."""
+
+        distance: str = setting(
+            "cosine", "how features and means are compared", choices=("cosine", "euclidean")
+        )
+
+    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+        super().__init__(backbone, config)
+        self.register_buffer("means", torch.zeros(0, backbone.num_features))
+
+    def grow(self, task: Task) -> None:
+        """Room for the means of the task's classes."""
+        self.means = torch.cat([self.means, self.means.new_zeros(len(task.classes), self.width)])
+
+    @property
+    def width(self) -> int:
+        """Width d of the features."""
+        return self.means.shape[1]
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Nothing is trained."""
+        return []
+
+    @torch.no_grad()
+    def end_task(self, task: Task, data: TaskData) -> None:
+        """Class means over the plain training images."""
+        sums = self.means.new_zeros(task.seen, self.width, dtype=torch.float64)
+        counts = sums.new_zeros(task.seen)
+        for batch in data.batches(augment=False):
+            features = self._frozen(batch.images, batch.frozen)
+            sums.index_add_(0, batch.labels, features)
+            counts.index_add_(0, batch.labels, torch.ones_like(batch.labels, dtype=counts.dtype))
+        means = sums / counts.clamp(min=1)[:, None]
+        self.means[task.classes.start :] = means[task.classes.start :].to(self.means.dtype)
+
+    def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
+        """Similarity [B, classes seen] to every class mean."""
+        features, means = self._frozen(images, frozen), self.means.double()
+        if self.config.distance == "cosine":
+            similarity = F.normalize(features, dim=1) @ F.normalize(means, dim=1).T
+        else:
+            similarity = -(torch.cdist(features, means) ** 2)
+        return similarity.to(self.means.dtype)
+
+    def _frozen(self, images: Tensor, frozen: Tensor | None) -> Tensor:
+        return (self.features(images) if frozen is None else frozen).double()

@@ -1,0 +1,186 @@
+"""C-LoRA: entries that past tasks have changed are dear, all others are free."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from toy_tasks import DEPTH, WIDTH, Hooks, check_resume, data, images, learn, make, vit
+from toy_tasks import vit_b16_parameters as vit_b16
+
+from benchmark.config import Recipe
+from benchmark.data.stream import make_tasks
+from benchmark.method import Method
+
+
+def stirred(**settings: Any) -> Any:
+    """A method in float64 with random past sums and random pairs."""
+    method = make("c_lora", rank=3, **settings).double()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        method.past.normal_()
+        for branch in method.branches:
+            branch.up.normal_()
+    return method
+
+
+def changes(method: Any) -> torch.Tensor:
+    """A B of every matrix, differentiable: [blocks, targets, d, d]."""
+    return torch.stack([branch.up @ branch.down for branch in method.branches])
+
+
+def test_penalty_and_gradient_are_those_of_the_formula() -> None:
+    method = stirred()
+    trained = [p for branch in method.branches for p in (branch.up, branch.down)]
+    value = method.reuse()
+    ours = torch.autograd.grad(value, trained)
+    formula = sum((past * change).square().sum() for past, change in zip(
+        method.past.flatten(0, 1), changes(method).flatten(0, 1), strict=True))  # fmt: skip
+    theirs = torch.autograd.grad(formula, trained)
+    assert torch.allclose(value, formula, rtol=1e-12)
+    assert all(torch.allclose(a, b, rtol=1e-10) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_penalty_is_weighted_and_added_to_the_local_loss() -> None:
+    method = stirred(penalty=7.0)
+    task = make_tasks([2, 2])[1]
+    for t in make_tasks([2, 2]):
+        method.grow(t)
+    method.double()
+    batch = next(iter(data(task).batches(augment=False)))
+    batch = type(batch)(batch.images.double(), batch.labels)
+    plain = Method.loss(method, batch, task)
+    assert torch.allclose(method.loss(batch, task), plain + 7.0 * method.reuse())
+
+
+def test_penalty_is_zero_in_the_first_task() -> None:
+    costs: list[float] = []
+    method = learn(
+        make("c_lora", rank=3),
+        (2,),
+        observer=Hooks(trained=lambda m, t: costs.append(float(m.reuse().detach()))),
+    )
+    assert costs == [0.0]
+    batch, task = next(iter(data(make_tasks([2])[0]).batches(augment=False))), make_tasks([2])[0]
+    assert torch.equal(method.loss(batch, task), Method.loss(method, batch, task))
+    assert float(method.past.abs().max()) > 1e-3
+
+
+def test_penalty_is_zero_on_disjoint_supports() -> None:
+    method = stirred()
+    half = WIDTH // 2
+    with torch.no_grad():
+        method.past[:, :, :half] = 0  # past tasks changed the lower rows
+        for branch in method.branches:
+            branch.up[:, half:] = 0  # this one changes the upper rows
+    assert float(changes(method).detach().abs().max()) > 0.1
+    assert float(method.reuse().detach()) == 0.0
+    with torch.no_grad():
+        method.branches[1].up[2, half] = 1.0
+    assert float(method.reuse().detach()) > 0.1
+
+
+def test_past_sum_gets_no_gradient() -> None:
+    method = stirred()
+    assert not method.past.requires_grad
+    past = method.past.clone().requires_grad_()
+    method.past = past
+    method.reuse().backward()
+    assert past.grad is None
+    assert method.branches[0].up.grad is not None
+    assert "past" not in dict(method.named_parameters())
+
+
+def test_folding_changes_nothing() -> None:
+    """W_0 + sum of the pairs, kept side by side, is what the folded weights are."""
+    method = make("c_lora", rank=3).double()
+    initial = [layer.linear.weight.detach().clone() for layer in method.layers]
+    pairs: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
+
+    def trained(m: Any, task: Any) -> None:
+        pairs.append(changes(m).detach())
+        outputs.append(m.features(images().double()).detach())
+
+    for task in make_tasks([2, 2, 2]):
+        torch.manual_seed(task.index)
+        method.grow(task)
+        method.double()
+        method.train()
+        method.begin_task(task, data(task))
+        optimiser = torch.optim.Adam(
+            [p for g in method.parameter_groups() for p in g["params"]], 1e-2
+        )
+        for batch in data(task).batches(augment=False):
+            loss = method.loss(type(batch)(batch.images.double(), batch.labels), task)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        trained(method, task)
+        method.end_task(task, data(task))
+        assert torch.allclose(method.features(images().double()), outputs[-1], atol=1e-12)
+    total = torch.stack(pairs).sum(0)
+    assert torch.allclose(method.past, total, atol=1e-14)
+    assert all(float(pair.abs().max()) > 1e-3 for pair in pairs)
+    for layer, start, change in zip(method.layers, initial, total, strict=True):
+        wanted = start + change.flatten(0, 1)
+        assert torch.allclose(layer.linear.weight, wanted, atol=1e-14)
+
+
+def test_every_task_trains_a_fresh_pair() -> None:
+    down: list[torch.Tensor] = []
+    up: list[torch.Tensor] = []
+
+    def note(method: Any, task: Any) -> None:
+        down.append(torch.stack([branch.down.detach().clone() for branch in method.branches]))
+        up.append(torch.stack([branch.up.detach().clone() for branch in method.branches]))
+
+    learn(make("c_lora", rank=3), (2, 2), observer=Hooks(note, note))
+    start0, end0, start1, end1 = down
+    assert not torch.equal(start0, end0)
+    assert not torch.equal(start1, end1)
+    assert float((start1 - end0).abs().amax(dim=(1, 2, 3)).min()) > 0.1
+    assert [bool(u.any()) for u in up] == [False, True, False, True]
+
+
+def test_a_high_price_keeps_new_changes_off_old_ones() -> None:
+    """What is measured is where the second task changes weights, not how much."""
+
+    def reuse(penalty: float) -> float:
+        shares: list[float] = []
+
+        def trained(m: Any, task: Any) -> None:
+            change = changes(m).detach()
+            shares.append(float((m.past * change).norm() / change.norm()))
+
+        recipe = Recipe(lr=1e-2, epochs=8, batch_size=4)
+        learn(make("c_lora", rank=8, penalty=penalty), (2, 2), recipe=recipe,
+              observer=Hooks(trained=trained))  # fmt: skip
+        return shares[1]
+
+    assert reuse(1e6) < 0.7 * reuse(0.0)
+
+
+def test_targets_choose_the_projections() -> None:
+    method = learn(make("c_lora", rank=3, targets="kv"), (2, 2))
+    start = [block.attn.qkv.weight for block in vit().blocks]
+    for layer, weight in zip(method.layers, start, strict=True):
+        assert torch.equal(layer.linear.weight[:WIDTH], weight[:WIDTH])
+        assert not torch.equal(layer.linear.weight[WIDTH:], weight[WIDTH:])
+    assert method.past.shape == (DEPTH, 2, WIDTH, WIDTH)
+    assert method.statistics() == DEPTH * 2 * WIDTH**2
+
+
+def test_resumed_run_goes_on_to_the_same_bits() -> None:
+    check_resume("c_lora")
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 1), (1, 3, 2)])
+def test_single_images_and_odd_tasks_give_numbers(sizes: tuple[int, ...]) -> None:
+    method = learn(make("c_lora"), sizes, per_class=1)
+    assert bool(torch.isfinite(method.predict(images(1))).all())
+
+
+def test_expanded_parameters() -> None:
+    assert vit_b16("c_lora") == (3_538_944, 3_538_944)

@@ -1,0 +1,124 @@
+"""DualPrompt: the task's own expert in training, each image's own one at prediction."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from prompt_helpers import (
+    advance,
+    build,
+    first_batch,
+    pixels,
+    predict,
+    spread_keys,
+    tiny_vit,
+    train,
+)
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn import functional as F
+
+from benchmark.config import Recipe
+from benchmark.data.stream import make_tasks
+
+TASKS = make_tasks([2, 2, 2])
+
+
+@pytest.fixture(scope="module")
+def vit() -> VisionTransformer:
+    return tiny_vit()
+
+
+def test_every_image_gets_its_own_experts(vit: VisionTransformer) -> None:
+    method = train("dualprompt", vit)
+    images = pixels(12) / 255.0
+    query = vit(images)
+    spread_keys(method, vit)
+    _, chosen = method.choose(query)
+    assert all(len(set(block.flatten().tolist())) > 1 for block in chosen)
+    assert not torch.equal(chosen[0], chosen[1])
+    together = method.predict(images, query)
+    for b in range(len(images)):
+        prefixes = {}
+        for i, layer in enumerate(method.config.layers):
+            key = torch.stack([method.keys[m][i] for m in range(3)])
+            nearest = int(F.cosine_similarity(query[b : b + 1], key).argmax())
+            own = method.experts[nearest][i][None]
+            prefixes[layer] = (own[:, :2], own[:, 2:])
+        for layer, own in zip(method.config.general_layers, method.general, strict=True):
+            prefixes[layer] = (own[None, :1], own[None, 1:])
+        alone = method.logits(method.prefixed(images[b : b + 1], prefixes))
+        torch.testing.assert_close(together[b : b + 1], alone)
+
+
+def test_training_uses_the_expert_of_the_task_whatever_its_key(vit: VisionTransformer) -> None:
+    method = build("dualprompt", vit)
+    for task in TASKS[:2]:
+        method.grow(task)
+    batch = first_batch(vit, TASKS[1])
+    for m in range(3):
+        method.keys[m].data.copy_(batch.frozen.mean(dim=0) * (-1 if m == 1 else 1))
+    assert not (method.choose(batch.frozen)[1] == 1).any()
+    method.loss(batch, TASKS[1]).backward()
+    assert method.experts[1].grad.flatten(1).any(dim=1).all()
+    assert method.keys[1].grad.any(dim=1).all()
+    for m in (0, 2):
+        assert method.experts[m].grad is None and method.keys[m].grad is None
+    assert method.general.grad.any()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_other_tasks_experts_stay_to_the_bit(optimizer: str, vit: VisionTransformer) -> None:
+    recipe = Recipe(optimizer=optimizer, lr=1e-2, epochs=2, weight_decay=0.1)  # type: ignore[arg-type]
+    method = train("dualprompt", vit, until=2, recipe=recipe)
+    before = {name: p.detach().clone() for name, p in method.named_parameters()}
+    advance(method, TASKS[2], vit, recipe)
+    moved = {name for name, p in before.items() if not torch.equal(p, method.get_parameter(name))}
+    assert moved == {"general", "experts.2", "keys.2"}
+
+
+@pytest.mark.parametrize("key_loss", ["sum", "cross"])
+def test_key_losses(key_loss: str, vit: VisionTransformer) -> None:
+    method = build("dualprompt", vit, {"key_loss": key_loss, "key_weight": 0.5})
+    method.grow(TASKS[0])
+    query = first_batch(vit, TASKS[0]).frozen
+    distances = [
+        1 - F.cosine_similarity(query[b], method.keys[0][i], dim=0)
+        for b in range(len(query))
+        for i in range(3)
+    ]
+    times = len(query) if key_loss == "cross" else 1
+    torch.testing.assert_close(
+        method.prompt_loss(query, TASKS[0]), 0.5 * times * torch.stack(distances).sum()
+    )
+
+
+@pytest.mark.parametrize(("eligible", "nearest"), [("all", 2), ("seen", 0)])
+def test_experts_of_future_tasks(eligible: str, nearest: int, vit: VisionTransformer) -> None:
+    method = build("dualprompt", vit, {"eligible": eligible})
+    for task in TASKS[:2]:
+        method.grow(task)
+    query = vit(pixels(1) / 255.0)
+    with torch.no_grad():
+        for m, towards in enumerate((query + 0.5, -query, query)):
+            method.keys[m].copy_(towards.expand(3, -1))
+    assert method.choose(query)[1].flatten().tolist() == [nearest] * 3
+
+
+def test_a_larger_pool_and_one_too_small(vit: VisionTransformer) -> None:
+    method = train("dualprompt", vit, (2, 2), {"pool": 5})
+    assert len(method.experts) == len(method.keys) == 5
+    assert method.expanded_parameters() == method.expanded_formula(method.config, 16, 5, 2)
+    with pytest.raises(ValueError, match="pool of 2 experts is too small for 3 tasks"):
+        train("dualprompt", vit, (2, 2, 2), {"pool": 2})
+
+
+def test_general_and_expert_prompts_can_share_a_block(vit: VisionTransformer) -> None:
+    settings = {"layers": (1,), "general_layers": (1,)}
+    method = train("dualprompt", vit, (3,), settings)
+    general, expert = method.general[0], method.experts[0][0]
+    images = pixels(4) / 255.0
+    prefix = tuple(
+        torch.cat([a, b])[None] for a, b in ((general[:1], expert[:2]), (general[1:], expert[2:]))
+    )
+    expected = method.logits(method.prefixed(images, {1: prefix}))
+    torch.testing.assert_close(predict(method, vit, pixels(4)), expected)

@@ -1,0 +1,277 @@
+"""InfLoRA: what its subspaces promise, task after task."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from small_runs import DEPTH, RECIPE, WIDTH, images, make, predict, stream, train, vit
+from timm.models import create_model
+from torch import Tensor
+
+from benchmark.data.stream import make_tasks
+from benchmark.engine.trainer import Observer, train_task
+from benchmark.method import Method, Task
+from benchmark.peft.lora import AdaptedQKV, LowRank
+from benchmark.registry import get_method
+from methods.inflora import InfLoRA
+
+SIZES = (3, 2, 3)
+
+
+def weights(method: InfLoRA) -> Tensor:
+    """qkv weights of all adapted blocks, [L, 3d, d]."""
+    return torch.stack([layer.linear.weight.detach().clone() for layer in method.layers])
+
+
+def protected(method: InfLoRA) -> list[Tensor]:
+    """Projector of the protected space of every adapted block, zero before the first task."""
+    eye = torch.eye(WIDTH, dtype=torch.float64)
+    return [eye - memory.project(eye) for memory in method.memories]
+
+
+class Watch(Observer):
+    """Notes the state around every task's training."""
+
+    def __init__(self) -> None:
+        self.before: list[Tensor] = []  # predictions after begin_task
+        self.rows: list[Tensor] = []
+        self.protected: list[list[Tensor]] = []
+        self.weights: list[Tensor] = []
+        self.down_after: list[Tensor] = []
+        self.changes: list[list[Tensor]] = []  # per task and block: [2, d, d]
+        self.unmerged: list[Tensor] = []
+        self.on_protected: list[float] = []
+
+    def prepared(self, method: Method, task: Task) -> None:
+        assert isinstance(method, InfLoRA)
+        with torch.no_grad():
+            self.before.append(method.features(images(99, 9)))
+        self.rows.append(torch.stack([branch.down[0].clone() for branch in method.branches]))
+        self.protected.append(protected(method))
+        self.weights.append(weights(method))
+
+    def trained(self, method: Method, task: Task) -> None:
+        assert isinstance(method, InfLoRA)
+        self.down_after.append(torch.stack([b.down[0].clone() for b in method.branches]))
+        self.changes.append([branch.delta() for branch in method.branches])
+        self.unmerged.append(predict(method))
+        # What the new branch adds to any input that the old tasks span.
+        for branch, projector in zip(method.branches, self.protected[-1], strict=True):
+            added = branch(projector, torch.zeros(WIDTH, 3 * WIDTH).double())
+            self.on_protected.append(float(added.detach().abs().max()))
+
+
+class Run:
+    """Trains task by task and keeps what `Watch` saw."""
+
+    def __init__(self, name: str = "inflora", **settings: Any) -> None:
+        method = make(name, **({"rank": 3, "lamb": 0.9} | settings))
+        assert isinstance(method, InfLoRA)
+        self.method, self.watch = method, Watch()
+        self.initial = weights(method)
+        self.features: list[Tensor] = []  # before every task, then after the last
+        self.merged: list[Tensor] = []
+        self.after: list[Tensor] = []
+        with torch.no_grad():
+            for index in range(len(SIZES)):
+                self.features.append(method.features(images(99, 9)))
+                with torch.enable_grad():
+                    train(method, SIZES[: index + 1], self.watch, first=index)
+                self.merged.append(predict(method))
+                self.after.append(weights(method))
+
+
+@pytest.fixture(scope="module", params=["dualgpm", "gpm"])
+def run(request: pytest.FixtureRequest) -> Run:
+    return Run(memory=request.param)
+
+
+def test_a_new_branch_leaves_the_network_as_it_was(run: Run) -> None:
+    for before, prepared in zip(run.features, run.watch.before, strict=True):
+        assert torch.equal(before, prepared)
+
+
+def test_merging_changes_no_prediction(run: Run) -> None:
+    for merged, unmerged in zip(run.merged, run.watch.unmerged, strict=True):
+        assert float((merged - unmerged).abs().max()) < 1e-10
+
+
+@torch.no_grad()
+def test_the_merged_weight_is_the_sum_of_all_branches(run: Run) -> None:
+    total = run.initial.clone()
+    for changes in run.watch.changes:
+        for weight, change in zip(total, changes, strict=True):
+            weight[WIDTH:] += change.flatten(0, 1)
+    assert float((run.after[-1] - total).abs().max()) < 1e-10
+    # The same sum in an untouched network: all branches side by side.
+    model = vit()
+    for block, weight in zip(model.blocks, total, strict=True):
+        block.attn.qkv.weight.data.copy_(weight)
+    features = model.forward_head(model.forward_features(images(99, 9)), pre_logits=True)
+    assert float((run.method.logits(features) - run.merged[-1]).abs().max()) < 1e-10
+
+
+def test_designed_rows_have_equal_lengths_and_are_orthogonal(run: Run) -> None:
+    for rows in run.watch.rows:
+        gram = rows @ rows.transpose(1, 2)
+        assert float((gram - torch.eye(3, dtype=torch.float64) / 3).abs().max()) < 1e-5
+
+
+def test_designed_rows_avoid_the_old_tasks(run: Run) -> None:
+    for rows, projectors in zip(run.watch.rows, run.watch.protected, strict=True):
+        for down, projector in zip(rows, projectors, strict=True):
+            assert float((down @ projector).abs().max()) < 1e-5
+    assert all(float(p.trace()) >= 1 for p in run.watch.protected[1])  # there is something to avoid
+
+
+def test_a_branch_is_silent_on_the_inputs_of_old_tasks(run: Run) -> None:
+    assert max(run.watch.on_protected) < 1e-10
+
+
+def test_training_moves_keys_and_values_off_the_old_tasks_and_nothing_else(run: Run) -> None:
+    for before, after, projectors in zip(
+        run.watch.weights, run.after, run.watch.protected, strict=True
+    ):
+        for old, new, projector in zip(before, after, projectors, strict=True):
+            assert torch.equal(old[:WIDTH], new[:WIDTH])
+            for third in (slice(WIDTH, 2 * WIDTH), slice(2 * WIDTH, None)):
+                moved = (new - old)[third]
+                assert float(moved.abs().max()) > 1e-4
+                assert float((moved @ projector).abs().max()) < 1e-10
+    untouched = {
+        name: value
+        for name, value in run.method.backbone.state_dict().items()
+        if "attn.qkv" not in name
+    }
+    expected = vit().state_dict()
+    assert untouched
+    assert all(torch.equal(value, expected[name]) for name, value in untouched.items())
+
+
+def test_the_down_projection_is_not_trained(run: Run) -> None:
+    for designed, after in zip(run.watch.rows, run.watch.down_after, strict=True):
+        assert torch.equal(designed, after)
+
+
+def test_protection_only_grows(run: Run) -> None:
+    spaces = [*run.watch.protected, protected(run.method)]
+    for smaller, larger in pairwise(spaces):
+        for old, new in zip(smaller, larger, strict=True):
+            assert float((new @ old - old).abs().max()) < 1e-9
+
+
+def test_both_memories_give_the_same_run() -> None:
+    """High shares of energy: the DualGPM changes to its other form on the way."""
+    plain, dual = (Run(memory=memory, lamb=0.995, lame=1.0) for memory in ("gpm", "dualgpm"))
+    assert any(memory.retain for memory in dual.method.memories)
+    assert not any(memory.retain for memory in plain.method.memories)
+    assert float((plain.merged[-1] - dual.merged[-1]).abs().max()) < 1e-8
+
+
+def test_the_share_to_protect_follows_the_number_of_tasks() -> None:
+    method = make("inflora", lamb=0.98, lame=1.0)
+    assert isinstance(method, InfLoRA)
+    shares = [method.threshold(task) for task in make_tasks([1] * 10)]
+    assert shares[0] == 0.98
+    assert shares[5] == pytest.approx(0.99)
+    assert shares[9] == pytest.approx(0.998)
+
+
+def test_the_projection_is_a_choice() -> None:
+    one, two = (Run(projection=form).watch for form in ("one_sided", "two_sided"))
+    assert torch.equal(one.rows[0], two.rows[0])
+    assert not torch.allclose(one.rows[1], two.rows[1], atol=1e-3)
+    for rows, projectors in zip(two.rows, two.protected, strict=True):
+        for down, projector in zip(rows, projectors, strict=True):
+            assert float((down @ projector).abs().max()) < 1e-10
+
+
+def test_too_little_free_space_is_said_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        run = Run(rank=20, lamb=0.9999, lame=1.0)
+    assert "free space below the rank" in caplog.text
+    assert torch.isfinite(run.merged[-1]).all()
+    for rows, projectors in zip(run.watch.rows, run.watch.protected, strict=True):
+        for down, projector in zip(rows, projectors, strict=True):
+            assert float((down @ projector).abs().max()) < 1e-5
+
+
+def test_the_short_form_adapts_five_blocks_with_a_plain_memory() -> None:
+    run = Run("inflora_b5")
+    kinds = [isinstance(block.attn.qkv, AdaptedQKV) for block in run.method.backbone.blocks]
+    assert kinds == [True] * 5 + [False] * (DEPTH - 5)
+    assert not any(memory.dual for memory in run.method.memories)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("inflora", 368_640), ("inflora_b5", 153_600)])
+def test_expanded_parameters_are_the_published_ones(name: str, expected: int) -> None:
+    kind = get_method(name)
+    with torch.device("meta"):
+        method = kind(create_model("vit_base_patch16_224", num_classes=0), kind.Config())
+        method.grow(make_tasks([10, 10])[0])
+    assert method.expanded_parameters() == expected
+    assert kind.expanded_formula(method.config, 768, 12, 10) == expected
+    trained = sum(p.numel() for group in method.parameter_groups() for p in group["params"])
+    assert trained == expected // 2 + 10 * 769
+
+
+def test_a_resumed_run_goes_on_to_the_same_bits() -> None:
+    whole = make("inflora", rank=3, lamb=0.9)
+    train(whole, SIZES[:2])
+    state = copy.deepcopy(whole.state_dict())
+    resumed = make("inflora", rank=3, lamb=0.9)
+    for task in make_tasks(SIZES)[:2]:
+        resumed.grow(task)
+    resumed.double().load_state_dict(state, strict=True)
+    assert torch.equal(predict(whole), predict(resumed))
+    for method in (whole, resumed):
+        train(method, SIZES, first=2)
+    assert torch.equal(predict(whole), predict(resumed))
+
+
+def test_what_is_kept_is_counted() -> None:
+    run = Run()
+    bases = sum(WIDTH * memory.columns for memory in run.method.memories)
+    assert run.method.statistics() == bases
+
+
+def test_mixed_precision_gathers_statistics_in_single() -> None:
+    task = make_tasks([3])[0]
+    found = []
+    for precision in (False, True):
+        method = make("inflora", rank=3).float()
+        assert isinstance(method, InfLoRA)
+        data = stream(task)
+        data._images = data._images.float()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision):
+            moments = method.moments(data)
+        inputs = moments.matrices()
+        assert all(matrix.dtype == torch.float64 for matrix in inputs)
+        found.append(inputs)
+    exact, mixed = (matrices[0] for matrices in found)
+    # The first block's inputs are not yet rounded by anything but the patch embedding.
+    assert float((exact - mixed).abs().max() / exact.abs().max()) < 5e-3
+
+
+def test_mixed_precision_trains_and_keeps_the_promise() -> None:
+    """Weights, designs and memories stay in full precision under autocast."""
+    method = make("inflora", rank=3, lamb=0.9).float()
+    assert isinstance(method, InfLoRA)
+    for task in make_tasks(SIZES):
+        method.grow(task)
+        data = stream(task)
+        data._images = data._images.float()
+        projectors, old = protected(method), weights(method).double()
+        train_task(method, task, data, RECIPE, precision="bf16")
+        moved = weights(method).double() - old
+        for change, projector in zip(moved, projectors, strict=True):
+            assert float(change.abs().max()) > 1e-4
+            assert float((change @ projector).abs().max()) < 1e-6
+    for branch in method.branches:
+        assert isinstance(branch, LowRank)
+        assert branch.down.dtype == torch.float32

@@ -1,0 +1,102 @@
+"""InfLoRA+CA: InfLoRA's backbone, and heads that are aligned for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from toy_tasks import WIDTH, Hooks, check_resume, copies, data, images, learn, make
+from toy_tasks import vit_b16_parameters as vit_b16
+
+from benchmark.data.stream import make_tasks
+
+SIZES = (2, 3, 1)
+
+
+def heads(method: Any) -> dict[str, torch.Tensor]:
+    return copies(method.heads)
+
+
+def test_backbone_is_that_of_inflora() -> None:
+    """Alignment changes heads, not a bit of the network."""
+    aligned = learn(make("inflora_ca", align_epochs=3), SIZES)
+    plain = learn(make("inflora_ca", align_epochs=0), SIZES)
+    inflora = learn(make("inflora", memory="gpm", lamb=0.95), SIZES)
+    for other in (plain, inflora):
+        pairs = zip(copies(aligned.backbone).items(), copies(other.backbone).items(), strict=True)
+        assert all(name == same and torch.equal(a, b) for (name, a), (same, b) in pairs)
+    assert not torch.allclose(heads(aligned)["0.weight"], heads(inflora)["0.weight"], atol=1e-3)
+    assert torch.equal(heads(plain)["0.weight"], heads(inflora)["0.weight"])
+
+
+def test_aligned_heads_stay_and_only_alignment_moves_old_ones() -> None:
+    stages: list[dict[str, torch.Tensor]] = []
+
+    def note(method: Any, task: Any) -> None:
+        stages.append(heads(method))
+
+    method = learn(make("inflora_ca"), (2, 2, 2), observer=Hooks(note, note))
+    before0, after0, before1, after1, before2, after2 = stages
+    assert torch.equal(before1["0.weight"], after0["0.weight"])  # nothing to align after one task
+    assert torch.equal(after1["0.weight"], before1["0.weight"])  # training moves the new head alone
+    assert not torch.equal(after1["1.weight"], before1["1.weight"])
+    assert not torch.equal(before2["0.weight"], after1["0.weight"])  # the alignment moves all
+    assert not torch.equal(before2["1.weight"], after1["1.weight"])
+    assert torch.equal(after2["0.weight"], before2["0.weight"])
+    assert not torch.equal(heads(method)["2.weight"], after2["2.weight"])
+    assert not torch.equal(before0["0.weight"], after0["0.weight"])
+
+
+def test_new_branches_are_silent_on_what_is_protected() -> None:
+    """InfLoRA's property: what the memory holds passes the new weights as it passed the old."""
+    qkv: list[torch.Tensor] = []
+    bases: list[list[torch.Tensor]] = []
+
+    def prepared(method: Any, task: Any) -> None:
+        qkv.append(torch.stack([layer.linear.weight.detach().clone() for layer in method.layers]))
+        bases.append([m.basis for m in method.memories])
+
+    method = learn(make("inflora_ca"), (2, 2), observer=Hooks(prepared))
+    moved = torch.stack([layer.linear.weight.detach() for layer in method.layers]) - qkv[1]
+    assert float(moved.abs().max()) > 1e-3
+    assert not moved[:, :WIDTH].any()  # queries
+    for change, basis in zip(moved, bases[1], strict=True):
+        assert basis.shape[1] > 0
+        assert float((change.double() @ basis).abs().max()) < 1e-6
+
+
+def test_fresh_norm_is_frozen_and_drops_the_pretrained_affine_part() -> None:
+    method = learn(make("inflora_ca", fresh_norm=True), (2, 2))
+    norm = method.backbone.norm
+    assert (norm.eps, norm.weight.unique().tolist(), norm.bias.unique().tolist()) == (
+        1e-5,
+        [1],
+        [0],
+    )
+    assert not norm.weight.requires_grad
+    assert make("inflora_ca").backbone.norm.eps == 1e-6
+
+
+def test_statistics_are_taken_with_the_merged_weights() -> None:
+    method = learn(make("inflora_ca"), SIZES, stop=2)
+    parts = list(data(make_tasks(SIZES)[1]).batches(augment=False))
+    with torch.no_grad():
+        features = torch.cat([method.features(b.images) for b in parts])
+    labels = torch.cat([b.labels for b in parts])
+    for c in (2, 3, 4):
+        assert torch.allclose(method.gaussians.mean[c], features[labels == c].mean(0), atol=1e-6)
+
+
+def test_resumed_run_goes_on_to_the_same_bits() -> None:
+    check_resume("inflora_ca")
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 1), (1, 3, 2)])
+def test_single_images_and_odd_tasks_give_numbers(sizes: tuple[int, ...]) -> None:
+    method = learn(make("inflora_ca"), sizes, per_class=1)
+    assert bool(torch.isfinite(method.predict(images(1))).all())
+
+
+def test_expanded_parameters() -> None:
+    assert vit_b16("inflora_ca") == (368_640, 368_640)

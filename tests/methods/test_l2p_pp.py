@@ -1,0 +1,77 @@
+"""L2P++: each image's own prefixes, and the two key losses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from prompt_helpers import build, first_batch, spread_keys, tiny_vit
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn import functional as F
+
+from benchmark.data.stream import make_tasks
+
+TASK = make_tasks([2, 2])[0]
+
+
+@pytest.fixture(scope="module")
+def vit() -> VisionTransformer:
+    return tiny_vit()
+
+
+def test_every_image_sees_its_own_prefixes_in_every_block(vit: VisionTransformer) -> None:
+    method = build("l2p_pp", vit)
+    spread_keys(method, vit)
+    method.grow(TASK)
+    batch = first_batch(vit, TASK)
+    _, chosen = method.choose(batch.frozen)
+    assert len({tuple(ids.tolist()) for ids in chosen[0]}) > 1, "the images choose alike"
+    assert not torch.equal(chosen[0], chosen[1]), "the blocks choose alike"
+    together = method.predict(batch.images, batch.frozen)
+    for b in range(len(batch.images)):
+        prefixes = {}
+        for i, layer in enumerate((0, 2)):
+            own = method.prompts[i][chosen[i, b]]  # [2, 4, d]
+            keys, values = own[:, :2].reshape(1, 4, -1), own[:, 2:].reshape(1, 4, -1)
+            prefixes[layer] = (keys, values)
+        alone = method.logits(method.prefixed(batch.images[b : b + 1], prefixes))
+        torch.testing.assert_close(together[b : b + 1], alone)
+
+
+def test_keys_chosen_are_the_nearest(vit: VisionTransformer) -> None:
+    method = build("l2p_pp", vit)
+    query = first_batch(vit, TASK).frozen
+    similarity, chosen = method.choose(query)
+    for i in range(2):
+        expected = F.cosine_similarity(query[:, None], method.keys[i][None], dim=2)
+        torch.testing.assert_close(similarity[i], expected)
+        assert torch.equal(chosen[i], expected.argsort(dim=1, descending=True)[:, :2])
+
+
+@pytest.mark.parametrize("key_loss", ["cross", "gather"])
+def test_key_losses(key_loss: str, vit: VisionTransformer) -> None:
+    method = build("l2p_pp", vit, {"key_loss": key_loss, "key_weight": 0.5})
+    method.grow(TASK)
+    batch = first_batch(vit, TASK)
+    similarity, chosen = method.choose(batch.frozen)
+    count, expected = len(batch.labels), torch.zeros(())
+    for i in range(2):
+        for b in range(count):
+            for other in range(count) if key_loss == "cross" else [b]:
+                for m in chosen[i, other]:
+                    expected = expected + 0.5 * (1 - similarity[i, b, m])
+    torch.testing.assert_close(method.prompt_loss(similarity, chosen), expected)
+    features = method.pool_features(batch.images, chosen)
+    cross_entropy = F.cross_entropy(method.heads[0](features), batch.labels)
+    torch.testing.assert_close(method.loss(batch, TASK), cross_entropy + expected)
+
+
+def test_prompts_learn_from_the_labels_and_keys_from_their_loss(vit: VisionTransformer) -> None:
+    method = build("l2p_pp", vit, {"key_weight": 0.0})
+    method.grow(TASK)
+    batch = first_batch(vit, TASK, count=1)
+    method.loss(batch, TASK).backward()
+    assert not method.keys.grad.any()
+    _, chosen = method.choose(batch.frozen)
+    for i in range(2):
+        moved = method.prompts.grad[i].flatten(1).any(dim=1).nonzero().flatten()
+        assert moved.tolist() == sorted(chosen[i, 0].tolist())

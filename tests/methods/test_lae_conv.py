@@ -1,0 +1,118 @@
+"""LAE with convolutional adapters: where they stand, what they cost, what they leave alone."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+import timm
+import torch
+from lae_family import TASKS, images, learn, make, same, values, vit
+
+from benchmark.peft.adapters import ConvAdapter, LinearAdapter
+from methods.lae_conv import LaeConv
+from methods.lae_conv_ties import LaeConvTies
+
+KINDS = {"conv": ConvAdapter, "linear": LinearAdapter}
+CHOICES = [pair for pair in product(("conv", "linear", "none"), repeat=2) if set(pair) != {"none"}]
+
+
+@pytest.mark.parametrize(("msa", "mlp"), CHOICES)
+def test_every_combination_is_built_and_trained(msa: str, mlp: str) -> None:
+    method = make("conv", msa=msa, mlp=mlp)
+    wanted = [KINDS[kind] for kind in (msa, mlp) if kind != "none"]
+    assert [type(module) for module in method.online] == wanted * 2
+    assert torch.equal(method.eval().features(images()), vit()(images()))
+    before = values(method.online)
+    learn(method, TASKS[:2])
+    moved = [not torch.equal(a, b) for a, b in zip(before, values(method.online), strict=True)]
+    assert all(moved)
+    formula = LaeConv.expanded_formula(method.config, 16, 3, 2)
+    assert method.expanded_parameters() == formula
+
+
+def test_nothing_to_adapt_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing would be adapted"):
+        LaeConv.Config(msa="none", mlp="none")
+
+
+def test_an_even_kernel_is_refused_with_all_other_faults() -> None:
+    with pytest.raises(ValueError, match="kernel must be odd, not 2"):
+        LaeConv.Config(kernel=2)
+    with pytest.raises(ValueError, match=r"msa must be one of .*; bottleneck must be at least 1"):
+        LaeConv.Config(msa="convolution", bottleneck=0)
+
+
+@pytest.mark.parametrize("kernel", [1, 5])
+def test_other_kernels_start_silent_and_learn(kernel: int) -> None:
+    method = make("conv", kernel=kernel)
+    assert torch.equal(method.eval().features(images()), vit()(images()))
+    learn(method, TASKS[:1])
+    assert not torch.allclose(method.features(images()), vit()(images()))
+
+
+@pytest.mark.parametrize(("size", "patch"), [(32, 8), (28, 2)])
+def test_grids_of_small_and_large_images(size: int, patch: int) -> None:
+    backbone = vit(img_size=size, patch_size=patch)
+    method = LaeConv(backbone, LaeConv.Config(blocks=1))
+    method.grow(TASKS[0])
+    with torch.no_grad():
+        for module in method.online:
+            module.up.weight.normal_()
+    scores = method.eval().predict(torch.rand(2, 3, size, size))
+    assert torch.isfinite(scores).all()
+
+
+def test_registers_are_known_as_prefix_tokens() -> None:
+    backbone = vit(reg_tokens=4)
+    method = LaeConv(backbone, LaeConv.Config()).eval()
+    assert {module.prefix_tokens for module in method.online} == {5}
+    assert torch.equal(method.features(images()), vit(reg_tokens=4)(images()))
+
+
+def test_images_that_are_not_square_are_refused() -> None:
+    method = LaeConv(vit(img_size=(8, 16)), LaeConv.Config()).eval()
+    with pytest.raises(ValueError, match="no square grid"):
+        method.features(torch.rand(1, 3, 8, 16))
+
+
+def test_evaluation_is_free_of_dropout() -> None:
+    method = learn(make("conv", dropout=0.9))
+    assert torch.equal(method.predict(images()), method.predict(images()))
+
+
+def test_zero_blocks_mean_all() -> None:
+    assert len(make("conv", blocks=0).online) == 2 * 3
+
+
+def test_both_changes_together_train_as_either_alone() -> None:
+    """Up to the first merge nothing tells the average and TIES apart."""
+    averaged, merged = learn(make("conv"), TASKS[:1]), learn(make("conv_ties"), TASKS[:1])
+    assert same(values(averaged), values(merged))
+
+
+@pytest.mark.parametrize(
+    ("settings", "one_expert"),
+    [
+        ({}, 136_490),
+        ({"bottleneck": 5}, 86_840),
+        ({"bottleneck": 128}, 3_450_890),
+        ({"blocks": 0}, 327_576),
+        ({"blocks": 0, "bottleneck": 5}, 208_416),
+        ({"blocks": 0, "bottleneck": 128}, 8_282_136),
+        ({"bottleneck": 5, "mlp": "linear"}, 85_690),
+        ({"bottleneck": 5, "msa": "linear", "mlp": "none"}, 42_270),
+    ],
+)
+@pytest.mark.parametrize("kind", [LaeConv, LaeConvTies])
+def test_expanded_parameters_on_vit_b16(
+    kind: type[LaeConv], settings: dict[str, Any], one_expert: int
+) -> None:
+    with torch.device("meta"):
+        backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
+        method = kind(backbone, kind.Config(**settings))
+        for task in TASKS:
+            method.grow(task)
+    assert method.expanded_parameters() == 2 * one_expert
+    assert kind.expanded_formula(method.config, 768, 12, len(TASKS)) == 2 * one_expert

@@ -1,0 +1,119 @@
+"""A toy stream for tests of LoRA methods and aligned heads: backbone, images, training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from benchmark.config import Recipe
+from benchmark.data.stream import ImageStream, make_tasks
+from benchmark.data.transforms import CropFlip
+from benchmark.engine.trainer import Observer, train_task
+from benchmark.method import Method, Task
+from benchmark.registry import get_method
+
+WIDTH, DEPTH = 16, 3
+RECIPE = Recipe(lr=1e-2, epochs=2, batch_size=4)
+ViT = VisionTransformer
+
+
+def vit() -> ViT:
+    """A random ViT on 8 x 8 images."""
+    torch.manual_seed(0)
+    return ViT(
+        img_size=8, patch_size=4, embed_dim=WIDTH, depth=DEPTH, num_heads=2, num_classes=0
+    ).eval()
+
+
+def make(name: str, **settings: Any) -> Any:
+    """A fresh method on a fresh backbone."""
+    kind = get_method(name)
+    backbone = vit()
+    torch.manual_seed(1)
+    return kind(backbone, kind.Config(**settings))
+
+
+def images(count: int = 6, seed: int = 5) -> Tensor:
+    """float32 [count, 3, 8, 8]."""
+    return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def data(task: Task, per_class: int = 6, seed: int = 0) -> ImageStream:
+    """Random images; another seed gives other ones of the same classes."""
+    draws = torch.Generator().manual_seed(100 * seed + task.index)
+    labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(per_class)
+    raw = torch.randint(256, (len(labels), 3, 8, 8), generator=draws, dtype=torch.uint8)
+    return ImageStream(task, raw, labels, batch_size=4, seed=0, augment=CropFlip())
+
+
+class Hooks(Observer):
+    """Calls functions at the two ends of training; `(method, task)` are handed over."""
+
+    def __init__(
+        self,
+        prepared: Callable[[Any, Task], Any] = lambda method, task: None,
+        trained: Callable[[Any, Task], Any] = lambda method, task: None,
+    ) -> None:
+        self._prepared, self._trained = prepared, trained
+
+    def prepared(self, method: Method, task: Task) -> None:
+        self._prepared(method, task)
+
+    def trained(self, method: Method, task: Task) -> None:
+        self._trained(method, task)
+
+
+def learn(
+    method: Any,
+    sizes: Sequence[int] = (2, 2, 2),
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    observer: Observer | None = None,
+    recipe: Recipe = RECIPE,
+    per_class: int = 6,
+) -> Any:
+    """Train on tasks `start` to before `stop` of these sizes, each seeded by its number."""
+    for task in make_tasks(sizes)[start:stop]:
+        torch.manual_seed(10 + task.index)
+        method.grow(task)
+        train_task(method, task, data(task, per_class), recipe, observer)
+    return method.eval()
+
+
+def check_resume(name: str, sizes: Sequence[int] = (1, 3, 2), **settings: Any) -> None:
+    """A run cut before its last task and resumed has the bits of a whole one."""
+    last = len(sizes) - 1
+    whole = learn(make(name, **settings), sizes)
+    cut = learn(make(name, **settings), sizes, stop=last)
+    later = make(name, **settings)
+    torch.manual_seed(77)  # nothing of what `grow` draws may survive
+    for task in make_tasks(sizes)[:last]:
+        later.grow(task)
+    later.load_state_dict(copy.deepcopy(cut.state_dict()), strict=True)
+    assert torch.equal(later.eval().predict(images()), cut.predict(images()))
+    learn(later, sizes, start=last)
+    assert torch.equal(later.predict(images()), whole.predict(images()))
+
+
+def copies(module: torch.nn.Module) -> dict[str, Tensor]:
+    """Copies of all tensors of a module."""
+    return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+def vit_b16_parameters(name: str, tasks: int = 10) -> tuple[int, int]:
+    """Counted and predicted expanded parameters on an uninitialised ViT-B/16."""
+    kind = get_method(name)
+    with torch.device("meta"):
+        backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
+        method = kind(backbone, kind.Config())
+        for task in make_tasks([10] * tasks):
+            method.grow(task)
+    formula = kind.expanded_formula(method.config, 768, 12, tasks)
+    return method.expanded_parameters(), formula
