@@ -1,0 +1,64 @@
+"""Numbers and descriptions as text, the same in every table and figure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from benchmark.report.model import Cell, Column
+
+UNDEFINED = "-"
+PLUS_MINUS = "±"
+
+
+def cell_text(cell: Cell, column: Column, plus_minus: str = PLUS_MINUS) -> str:
+    """What stands in a cell: a number, `mean ± std`, `n of N`, `failed`, or `-` for undefined."""
+    if column.kind == "runs":
+        n = len(cell.values)
+        if not cell.total:
+            return UNDEFINED
+        return f"{n} of {cell.total}" if cell.total > n else str(n)
+    if cell.failure:
+        return cell.failure
+    summary = cell.summary
+    if math.isnan(summary.mean):
+        return UNDEFINED
+    mean = number(summary.mean / column.scale, column.decimals)
+    if column.kind == "value" or math.isnan(summary.std):
+        return mean
+    return f"{mean} {plus_minus} {number(summary.std / column.scale, column.decimals)}"
+
+
+def number(value: float, decimals: int) -> str:
+    """Fixed point with commas between thousands; an exact zero without decimals' noise of sign."""
+    return f"{value + 0.0:,.{decimals}f}" if value else f"{0:.{decimals}f}"
+
+
+def task_text(tasks: Sequence[int]) -> str:
+    """`10 tasks of 10 classes`, or for uneven splits `6 tasks of 50 + 5 x 10 classes`."""
+    parts = [(size, len(list(group))) for size, group in groupby(tasks)]
+    sizes = " + ".join(f"{n} x {size}" if n > 1 else str(size) for size, n in parts)
+    if len(parts) == 1:
+        sizes = str(parts[0][0])
+    count = len(tasks)
+    return f"{count} task{'s' * (count != 1)} of {sizes} class{'es' * (sizes != '1')}"
+
+
+def setting_text(value: Any) -> str:
+    """A setting's value as short as it can be said: `0.0005`, `sgd`, `[0.9, 0.999]`."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def file_name(text: str) -> str:
+    """`text` as the stem of a file name: letters, digits, `-`, `_` and `.`, not too long."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)[:100]
+
+
+def listing(values: Sequence[object]) -> str:
+    """`0, 1, 2`."""
+    return ", ".join(map(str, values))

@@ -1,0 +1,97 @@
+"""A table without a form: columns, rows, cells that know their runs, and notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from benchmark.metrics import Summary, summarize
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column and how its numbers are shown: value / scale with `decimals`.
+
+    kind: "spread" shows mean and standard deviation, "value" the mean, "runs" how many runs are
+    behind the row. group: a heading over neighbouring columns. drop: where there is no room,
+    columns go in falling order of this number; 0 stays.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    kind: Literal["spread", "value", "runs"] = "spread"
+    scale: float = 1.0
+    decimals: int = 2
+    group: str = ""
+    drop: int = 0
+
+    @property
+    def heading(self) -> str:
+        """Title with its unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number and the finished runs it rests on.
+
+    values: one per run, in the metric's own unit; runs: their keys; total: how many runs there
+    should be; failure: the word to show when no run finished and at least one broke off.
+    """
+
+    values: tuple[float, ...] = ()
+    runs: tuple[str, ...] = ()
+    total: int = 0
+    failure: str = ""
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Mean, sample standard deviation and n."""
+        return summarize(self.values)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method, or a variant of it.
+
+    section: rows of different sections are set apart; notes: 1-based numbers of the table's notes.
+    """
+
+    label: str
+    method: str
+    section: int
+    cells: tuple[Cell, ...]  # one per column
+    notes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """name: for file names; caption: what the numbers are and how the rows are ordered."""
+
+    name: str
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def column(self, key: str) -> int:
+        """Position of the first column called `key`."""
+        return [column.key for column in self.columns].index(key)
+
+    def row(self, label: str) -> Row:
+        """The row called `label`."""
+        return next(row for row in self.rows if row.label == label)
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Headings over the columns with the number of columns each covers."""
+        spans: list[tuple[str, int]] = []
+        for column in self.columns:
+            if spans and spans[-1][0] == column.group:
+                spans[-1] = (column.group, spans[-1][1] + 1)
+            else:
+                spans.append((column.group, 1))
+        return spans

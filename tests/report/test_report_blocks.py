@@ -1,0 +1,189 @@
+"""What may be averaged, what stands beside what, and what is said about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synthetic_results import make_broken, make_result, make_spec
+
+from benchmark.config import Recipe, RunSpec
+from benchmark.report.blocks import Block, Line, make_blocks
+from benchmark.report.formatting import task_text
+
+
+def finished(spec: RunSpec, **options: Any) -> Any:
+    return make_result(spec, **options)[0]
+
+
+def one_block(*results: Any, **options: Any) -> Block:
+    [block] = make_blocks(results, **options)
+    return block
+
+
+def line_of(block: Block, label: str) -> Line:
+    return next(line for line in block.lines if line.label == label)
+
+
+def test_only_seeds_and_class_orders_are_averaged() -> None:
+    specs = [make_spec(seed=seed, order=f"shuffled:{seed}") for seed in range(3)]
+    block = one_block(*map(finished, specs))
+    [line] = block.lines
+    assert (line.label, len(line.done), line.total) == ("inflora", 3, 3)
+    assert line.remarks == ()
+
+
+def test_other_conditions_make_other_blocks() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"dataset": "cifar100"},
+        {"backbone": "tiny_dino"},
+        {"order": "shuffled:0"},
+        {"order": "lists/mine.txt"},
+        {"tasks": (10,)},
+        {"validation": 0.2},
+        {"protocol": 99},
+    ]
+    blocks = make_blocks([finished(make_spec(**change)) for change in changes])
+    assert len(blocks) == len(changes)
+    assert len({block.name for block in blocks}) == len(changes)
+    assert len({block.title for block in blocks}) == len(changes)
+    assert any("validation split 0.2, not the test images" in block.title for block in blocks)
+
+
+def test_names_of_blocks_are_safe_and_apart() -> None:
+    specs = [make_spec(backbone=name) for name in ("file:/a b/c.pt", "file:/a_b/c.pt")]
+    names = [block.name for block in make_blocks(map(finished, specs))]
+    assert len(set(names)) == 2
+    assert all("/" not in name and " " not in name for name in names)
+
+
+def test_other_settings_make_rows_named_by_what_differs() -> None:
+    specs = [
+        make_spec(settings={"rank": 5, "share": 0.5}),
+        make_spec(settings={"rank": 10, "share": 0.5}),
+        make_spec("l2p", recipe=Recipe(lr=0.01)),
+        make_spec("l2p", recipe=Recipe(lr=0.02, betas=(0.8, 0.999))),
+        make_spec("slca", input_range="native"),
+        make_spec("slca", precision="bf16"),
+        make_spec("coda_p"),
+    ]
+    block = one_block(*map(finished, specs))
+    assert {line.label for line in block.lines} == {
+        "inflora (rank=5)",
+        "inflora (rank=10)",
+        "l2p (lr=0.01, betas=[0.9, 0.999])",
+        "l2p (lr=0.02, betas=[0.8, 0.999])",
+        "slca (input_range=native, precision=fp32)",
+        "slca (input_range=unit, precision=bf16)",
+        "coda_p",
+    }
+    assert all(len(line.done) == 1 for line in block.lines)
+    assert {line.variant for line in block.lines if line.method == "inflora"} == {0, 1}
+
+
+def test_order_of_rows() -> None:
+    methods = ["joint", "l2p", "inflora", "ncm", "linear_probe", "seq_lora", "sequential"]
+    block = one_block(
+        *(finished(make_spec(method)) for method in methods), make_broken(make_spec("slca"))
+    )
+    assert [line.label for line in block.lines] == [
+        "sequential", "seq_lora", "linear_probe", "ncm", "inflora", "l2p", "slca", "joint",
+    ]  # fmt: skip
+
+
+def test_failed_runs_are_told_and_never_averaged() -> None:
+    good = finished(make_spec(seed=0))
+    bad = [make_broken(make_spec(seed=seed), error="no\n  memory") for seed in (1, 2)]
+    stopped = make_broken(make_spec(seed=3), status="cancelled", error="interrupted")
+    [line] = one_block(good, *bad, stopped).lines
+    assert [run.result["key"] for run in line.done] == [good["key"]]
+    assert line.total == 4
+    assert line.remarks == ("seeds 1, 2 failed: no memory", "seed 3 cancelled: interrupted")
+
+
+def test_long_errors_are_cut() -> None:
+    [line] = one_block(make_broken(make_spec(), error="x" * 1000)).lines
+    assert len(line.remarks[0]) < 200
+
+
+def test_marks_and_uncommitted_code_are_told() -> None:
+    runs = [
+        finished(make_spec(seed=0), dirty=True, marks=("reads its batch",)),
+        finished(make_spec(seed=1)),
+    ]
+    [line] = one_block(*runs).lines
+    assert line.remarks == ("reads its batch", "ran on uncommitted code (1 of 2 runs)")
+    [line] = one_block(runs[0]).lines
+    assert line.remarks[1] == "ran on uncommitted code"
+
+
+def test_rows_over_fewer_seeds_say_so() -> None:
+    runs = [finished(make_spec(seed=seed)) for seed in range(2)]
+    block = one_block(*runs, finished(make_spec("l2p", seed=1)))
+    assert line_of(block, "inflora").remarks == ()
+    assert line_of(block, "l2p").remarks == ("seed 1 only; the table has seeds 0, 1",)
+
+
+def test_runs_of_older_code_never_mix_with_newer_ones() -> None:
+    old = [finished(make_spec(seed=s), source="old", started=f"2026-01-0{s + 1}") for s in range(3)]
+    new = [finished(make_spec(seed=s), source="new", started=f"2026-02-0{s + 1}") for s in range(2)]
+    [line] = one_block(*old, *new).lines
+    assert {run.result["key"] for run in line.done} == {result["key"] for result in new}
+    assert line.remarks == ("3 results of other code, data or weights left out",)
+
+
+def test_expected_runs_decide_which_code_counts() -> None:
+    old = [finished(make_spec(seed=s), source="old", started="2026-01-01") for s in range(2)]
+    new = [finished(make_spec(seed=s), source="new", started="2026-02-01") for s in range(2)]
+    expected = {result["key"]: make_spec(seed=s) for s, result in enumerate(old)}
+    [line] = one_block(*old, *new, expected=expected).lines
+    assert {run.result["key"] for run in line.done} == set(expected)
+
+
+def test_results_of_changed_code_do_not_stand_in_for_expected_runs() -> None:
+    old = [finished(make_spec(seed=s), source="old") for s in range(2)]
+    new = [finished(make_spec(seed=s), source="new") for s in range(2)]
+    expected = {result["key"]: make_spec(seed=s) for s, result in enumerate(new)}
+    [line] = one_block(*old, expected=expected).lines
+    assert (line.done, line.total) == ((), 2)
+    assert line.remarks == ("2 results of other code, data or weights left out",)
+
+
+def test_expected_runs_that_are_missing_count() -> None:
+    done = finished(make_spec(seed=0))
+    expected = {done["key"]: make_spec(seed=0)}
+    expected |= {f"{s:016x}": make_spec(seed=s) for s in (1, 2)}
+    expected |= {"a" * 16: make_spec("slca")}
+    block = one_block(done, finished(make_spec("l2p")), expected=expected)
+    assert (len(line_of(block, "inflora").done), line_of(block, "inflora").total) == (1, 3)
+    assert (len(line_of(block, "slca").done), line_of(block, "slca").total) == (0, 1)
+    assert (len(line_of(block, "l2p").done), line_of(block, "l2p").total) == (1, 1)
+
+
+def test_expected_runs_choose_the_blocks() -> None:
+    here, there = finished(make_spec()), finished(make_spec(dataset="cifar100"))
+    blocks = make_blocks([here, there], {here["key"]: make_spec()})
+    assert [block.key.dataset for block in blocks] == ["icons"]
+
+
+def test_other_data_or_weights_than_the_rest_are_told() -> None:
+    block = one_block(
+        finished(make_spec(), started="2026-02-01"),
+        finished(make_spec("l2p"), data="other", started="2026-01-01"),
+        finished(make_spec("slca"), weights="other", started="2026-01-01"),
+    )
+    assert line_of(block, "inflora").remarks == ()
+    assert "data (natural order)" in line_of(block, "l2p").remarks[0]
+    assert "backbone weights" in line_of(block, "slca").remarks[0]
+
+
+def test_an_early_death_is_forgotten_once_the_run_has_succeeded_under_another_key() -> None:
+    broken = make_broken(make_spec()) | {"key": "b" * 16}
+    [line] = one_block(broken, finished(make_spec())).lines
+    assert (len(line.done), line.broken, line.total) == (1, (), 1)
+
+
+def test_task_text() -> None:
+    assert task_text((10,) * 10) == "10 tasks of 10 classes"
+    assert task_text((50, 10, 10)) == "3 tasks of 50 + 2 x 10 classes"
+    assert task_text((1,)) == "1 task of 1 class"

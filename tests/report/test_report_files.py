@@ -1,0 +1,191 @@
+"""The report as a whole: files, figures, partial and empty results, no torch."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from synthetic_results import make_broken, make_result, make_spec
+
+from benchmark.report import figures
+from benchmark.report.blocks import make_blocks
+from benchmark.report.build import build_report, collect_report
+from benchmark.report.palette import _COLOURS, _KNOWN, _SLOTS, styles
+from benchmark.results import ResultStore, StorageError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_block_gets_its_files(campaign: ResultStore, tmp_path: Path) -> None:
+    campaign.write(*make_result(make_spec(tasks=(5, 5))))
+    out = tmp_path / "out"
+    report = build_report(campaign.root, out)
+    blocks = ["icons-2tasks-tiny_sup-natural", "icons-5tasks-tiny_sup-natural"]
+    expected = {
+        f"tables/{name}.{form}"
+        for name in (*blocks, "overview-icons")
+        for form in ("md", "csv", "tex")
+    } | {
+        f"figures/{name}-{kind}.{form}"
+        for name in blocks
+        for kind in ("accuracy", "parameters")
+        for form in ("png", "pdf")
+    }
+    assert {path.relative_to(out).as_posix() for path in report.files} == expected
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert found == expected
+    assert report.message.startswith("runs in")
+    assert "26 done, 1 failed" in report.message
+
+
+def test_report_is_the_same_every_time(campaign: ResultStore, tmp_path: Path) -> None:
+    first = build_report(campaign.root, tmp_path / "a").files
+    second = build_report(campaign.root, tmp_path / "b").files
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_files_do_not_tell_when_they_were_made(campaign: ResultStore, tmp_path: Path) -> None:
+    for path in build_report(campaign.root, tmp_path).files:
+        content = path.read_bytes()
+        assert b"CreationDate" not in content
+        assert b"Matplotlib" not in content
+
+
+def test_figures_open_and_have_one_column_width(campaign: ResultStore) -> None:
+    [block] = collect_report(campaign.root).blocks
+    for draw in figures.FIGURES.values():
+        content = draw(block)
+        assert content["pdf"].startswith(b"%PDF")
+        with Image.open(io.BytesIO(content["png"])) as image:
+            assert image.width == round(3.4 * 200)
+            assert image.height > 400
+
+
+@pytest.mark.parametrize("method", ["inflora", "ncm", "joint"])
+def test_a_single_run_can_be_drawn(method: str) -> None:
+    for tasks in ((10,), (2,) * 5):
+        [block] = make_blocks([make_result(make_spec(method, tasks=tasks))[0]])
+        for draw in figures.FIGURES.values():
+            assert draw(block).keys() == {"png", "pdf"}
+
+
+def test_drawing_leaves_no_trace_in_matplotlib(campaign: ResultStore) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    [block] = collect_report(campaign.root).blocks
+    figures.accuracy_curves(block)
+    assert dict(matplotlib.rcParams) == before
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
+
+
+def test_nothing_finished_is_a_message_not_an_error(tmp_path: Path) -> None:
+    report = build_report(tmp_path / "results", tmp_path / "out")
+    assert (report.tables, report.files, report.problems) == ((), (), ())
+    assert str(tmp_path / "results") in report.message
+    assert "clbench run" in report.message
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_failures_make_a_table_without_figures(tmp_path: Path) -> None:
+    ResultStore(tmp_path).write(make_broken(make_spec()), {})
+    report = build_report(tmp_path, tmp_path / "out")
+    assert {path.suffix for path in report.files} == {".md", ".csv", ".tex"}
+
+
+def test_partial_results_say_n_of_expected(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    expected = {result["key"]: make_spec(), "a" * 16: make_spec(seed=1)}
+    [table] = collect_report(tmp_path, expected=expected).tables
+    cell = table.row("inflora").cells[table.column("runs")]
+    assert (len(cell.values), cell.total) == (1, 2)
+
+
+def test_damaged_results_are_told(campaign: ResultStore, tmp_path: Path) -> None:
+    key = campaign.results()[0]["key"]
+    (campaign.folder(key) / "result.json").write_text("{")
+    report = build_report(campaign.root, tmp_path / "out")
+    [problem] = report.problems
+    assert key in problem
+    assert len(report.tables) == 1
+
+
+def test_full_disk_leaves_no_half_file(
+    campaign: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(StorageError, match="No space left"):
+        build_report(campaign.root, tmp_path / "out")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+# -- palette ------------------------------------------------------------------------------------
+
+
+def test_methods_look_different_and_always_the_same() -> None:
+    names = [*_KNOWN, *(f"plugin_{i}" for i in range(_SLOTS - len(_KNOWN)))]
+    found = styles((name, 0) for name in names)
+    assert len({(s.colour, s.marker) for s in found.values()}) == _SLOTS
+    assert len({(s.marker, s.line) for s in found.values()}) == _SLOTS  # in black and white
+    for name in (*_KNOWN, "sequential", "joint"):
+        assert styles([(name, 0)])[name, 0] == styles([(name, 0), ("plugin_3", 0)])[name, 0]
+    assert len({found[name, 0].colour for name in _KNOWN[: len(_COLOURS)]}) == len(_COLOURS)
+
+
+def test_families_of_one_method_have_different_colours() -> None:
+    found = styles((name, 0) for name in _KNOWN)
+    for family in ("inflora", "lae", "l2p"):
+        colours = [s.colour for (name, _), s in found.items() if name.startswith(family)]
+        assert len(set(colours)) == len(colours)
+
+
+def test_variants_share_colour_and_marker_only() -> None:
+    found = styles([("inflora", 0), ("inflora", 1), ("inflora", 2)])
+    assert len({(s.colour, s.marker) for s in found.values()}) == 1
+    assert len({(s.face, s.line) for s in found.values()}) == 3
+
+
+# -- speed's precondition -----------------------------------------------------------------------
+
+
+def test_report_loads_neither_torch_nor_pandas(campaign: ResultStore, tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from benchmark.report import terminal\n"
+        "from benchmark.report.build import build_report\n"
+        f"report = build_report({str(campaign.root)!r}, {str(tmp_path)!r})\n"
+        "print(terminal.for_stream(report.tables[0], sys.stdout))\n"
+        "heavy = {'torch', 'timm', 'pandas', 'seaborn', 'scipy', 'matplotlib.pyplot'}\n"
+        "print('heavy', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy []"
+
+
+def test_tables_alone_do_not_load_matplotlib(campaign: ResultStore) -> None:
+    code = (
+        "import sys\n"
+        "from benchmark.report.build import collect_report\n"
+        f"collect_report({str(campaign.root)!r})\n"
+        "print('matplotlib' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
