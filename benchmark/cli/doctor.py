@@ -1,0 +1,126 @@
+"""`clbench doctor`: whether everything a comparison needs is here, and what to do where not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmark import __version__
+from benchmark.cli.options import add_command, add_data_root, add_results
+from benchmark.progress import say
+
+if TYPE_CHECKING:
+    from benchmark.cli.options import Commands
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "matplotlib", "safetensors", "rich")
+
+
+class Finding(NamedTuple):
+    """One line of the examination; `fault` says that a comparison cannot work like this."""
+
+    subject: str
+    text: str
+    fault: bool = False
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `doctor`."""
+    parser = add_command(
+        commands,
+        "doctor",
+        "versions, devices, data and weights: present, or missing with what to do",
+        "clbench doctor",
+        doctor,
+    )
+    add_data_root(parser)
+    add_results(parser)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Print every finding; 2 when something needed is missing."""
+    findings = [
+        *_versions(),
+        *_places(),
+        *_devices(),
+        *_datasets(args.data_root),
+        *_backbones(),
+        *_results(args.results),
+    ]
+    for one in findings:
+        say(f"{'MISSING' if one.fault else 'ok':<8}{one.subject:<22}{one.text}")
+    return 2 if any(one.fault for one in findings) else 0
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("clbench", __version__)
+    yield Finding("python", platform.python_version())
+    for name in _PACKAGES:
+        try:
+            yield Finding(name, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, f"not installed: pip install {name}", fault=True)
+
+
+def _places() -> Iterator[Finding]:
+    """Where the two generic import names lead: a namesake may lie earlier on the path."""
+    from importlib.util import find_spec
+
+    import benchmark
+
+    root = Path(benchmark.__file__ or "").resolve().parent.parent
+    for name in ("benchmark", "methods"):
+        spec = find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or not origin.is_relative_to(root):
+            yield Finding(
+                f"package {name}",
+                f"Python finds {origin}, not clbench's own in {root / name}: remove that place "
+                "from PYTHONPATH, or start clbench from another folder",
+                fault=True,
+            )
+        else:
+            yield Finding(f"package {name}", str(origin.parent))
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    yield Finding("cpu", f"{os.cpu_count()} cores")
+    if not torch.cuda.is_available():
+        yield Finding("cuda", "no CUDA device (the CPU is used)")
+    for index in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+        yield Finding(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+
+
+def _datasets(root: Path | None) -> Iterator[Finding]:
+    from benchmark.data import dataset_info, dataset_names
+
+    for name in dataset_names():
+        try:
+            yield Finding(f"data set {name}", dataset_info(name).manifest_hash(root)[:16])
+        except (ValueError, OSError) as error:
+            yield Finding(f"data set {name}", str(error), fault=True)
+
+
+def _backbones() -> Iterator[Finding]:
+    from benchmark.backbones.catalogue import available
+    from benchmark.backbones.loader import weight_hash_of
+
+    for spec in available():
+        try:
+            yield Finding(f"backbone {spec.name}", weight_hash_of(spec.name)[:16])
+        except (ValueError, OSError) as error:
+            yield Finding(f"backbone {spec.name}", str(error), fault=True)
+
+
+def _results(folder: Path) -> Iterator[Finding]:
+    existing = next(place for place in (folder, *folder.resolve().parents) if place.is_dir())
+    writable = os.access(existing, os.W_OK | os.X_OK)
+    text = f"{folder.resolve()}" if writable else f"{existing} cannot be written: use --results DIR"
+    yield Finding("results folder", text, fault=not writable)

@@ -1,0 +1,69 @@
+"""`clbench list`: the names that can be used, with one line each."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from benchmark.cli.options import add_command
+from benchmark.progress import say
+
+if TYPE_CHECKING:
+    from benchmark.cli.options import Commands
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `list`."""
+    parser = add_command(
+        commands,
+        "list",
+        "names that can be used, with one line each",
+        "clbench list methods",
+        list_names,
+    )
+    parser.add_argument("kind", choices=list(_KINDS))
+
+
+def list_names(args: argparse.Namespace) -> int:
+    """Print name and description of every entry of one kind."""
+    entries = _KINDS[args.kind]()
+    width = max((len(name) for name in entries), default=0)
+    for name, summary in entries.items():
+        say(f"{name:<{width}}  {summary}".rstrip())
+    return 0
+
+
+def _methods() -> dict[str, str]:
+    from benchmark.registry import method_sources
+
+    return {name: source.summary for name, source in sorted(method_sources().items())}
+
+
+def _datasets() -> dict[str, str]:
+    from benchmark.data import dataset_info, dataset_names
+
+    return {name: dataset_info(name).summary for name in dataset_names()}
+
+
+def _backbones() -> dict[str, str]:
+    from benchmark.backbones.catalogue import available
+
+    forms = {
+        "timm:TAG": "any Vision Transformer of timm, by its full tag",
+        "file:PATH": "tensors of a timm Vision Transformer in a file",
+    }
+    return {spec.name: spec.description for spec in available()} | forms
+
+
+def _suites() -> dict[str, str]:
+    from benchmark.config import suite_description, suite_files
+
+    return {name: suite_description(path) for name, path in suite_files().items()}
+
+
+_KINDS = {
+    "methods": _methods,
+    "datasets": _datasets,
+    "backbones": _backbones,
+    "suites": _suites,
+}

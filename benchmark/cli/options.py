@@ -1,0 +1,94 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Command = Callable[[argparse.Namespace], int]
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, example: str, command: Command
+) -> argparse.ArgumentParser:
+    """A subcommand with a one-line summary, an example, and the function that carries it out."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`a,b` as a tuple of names."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise argparse.ArgumentTypeError("needs at least one name")
+    return found
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """`0,1,2` as a tuple of whole numbers."""
+    try:
+        return tuple(int(part) for part in names(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"whole numbers such as 0,1,2, not {text!r}") from None
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """What is to be compared."""
+    group = parser.add_argument_group("what to compare (default: what the suite says)")
+    group.add_argument(
+        "--suite", metavar="NAME|FILE", help="default: the data set's own suite, or icons"
+    )
+    for name in ("dataset", "method", "backbone"):
+        group.add_argument(f"--{name}", type=names, default=(), metavar="A,B")
+    group.add_argument(
+        "--tasks", type=names, default=(), metavar="5,10", help="counts, or sizes as in 50+25+25"
+    )
+    group.add_argument("--seeds", type=numbers, default=(), metavar="0,1,2")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="sets",
+        metavar="KEY=VALUE",
+        help="change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
+        "order=shuffled:1",
+    )
+    group.add_argument("--precision", choices=("fp32", "bf16"))
+    group.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a Python file with a method of your own",
+    )
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Where results lie."""
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="default: ./results"
+    )
+
+
+def add_data_root(parser: argparse.ArgumentParser) -> None:
+    """Where data sets lie that are not embedded."""
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="where data sets lie")

@@ -1,0 +1,67 @@
+"""`clbench replay`: recorded cases, fed to our methods."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.cli.options import add_command
+from benchmark.progress import say, warn
+
+if TYPE_CHECKING:
+    from benchmark.cli.options import Commands
+    from benchmark.replay import Replay
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `replay`."""
+    parser = add_command(
+        commands,
+        "replay",
+        "feed recorded cases to our methods; one line per array with the largest absolute error",
+        "clbench replay golden/inflora/*.npz",
+        replay,
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-8,
+        metavar="X",
+        help="largest absolute error that passes; default: 1e-8",
+    )
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Compare every array of every file; 1 when one lies further off than the tolerance."""
+    from benchmark.replay import ReplayError
+    from benchmark.replay import replay as replay_file
+
+    failed, unreadable = [], 0
+    for file in args.files:
+        try:
+            outcome = replay_file(file, args.tolerance)
+        except ReplayError as error:  # the other files are still worth comparing
+            warn(f"clbench: error: {error}")
+            unreadable += 1
+            continue
+        _show(outcome)
+        if not outcome.ok:
+            failed.append(outcome)
+    passed = len(args.files) - len(failed) - unreadable
+    say(f"{passed} of {len(args.files)} files within {args.tolerance:g}")
+    for outcome in failed:
+        wrong = [line.name for line in outcome.lines if not line.ok]
+        warn(f"{outcome.file}: {', '.join(wrong) or 'nothing could be compared'}")
+    return 2 if unreadable else 1 if failed else 0
+
+
+def _show(outcome: Replay) -> None:
+    verdict = "ok" if outcome.ok else "NOT OK"
+    say(f"{outcome.file} ({outcome.kind}): {verdict}, largest error {outcome.error:.3g}")
+    width = max((len(line.name) for line in outcome.lines), default=0)
+    for line in outcome.lines:
+        error = "-" if line.error is None else f"{line.error:.3g}"
+        text = f"  {line.name:<{width}}  {error:>9}  {line.status}"
+        say(f"{text}: {line.note}" if line.note else text)
