@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 GAP = 4
@@ -12,8 +14,8 @@ TEXT_SIZE = 12
 
 
 def contact_sheet(
-    images: np.ndarray,
-    labels: np.ndarray,
+    images: NDArray[Any],
+    labels: NDArray[Any],
     class_names: Sequence[str],
     *,
     per_class: int = 8,
@@ -44,8 +46,8 @@ def contact_sheet(
     return sheet
 
 
-def _spread(members: np.ndarray, count: int) -> np.ndarray:
+def _spread(members: NDArray[Any], count: int) -> NDArray[Any]:
     if len(members) <= count:
         return members
-    chosen: np.ndarray = np.linspace(0, len(members) - 1, count).round().astype(int)
+    chosen: NDArray[Any] = np.linspace(0, len(members) - 1, count).round().astype(int)
     return np.asarray(members[chosen])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,20 +74,49 @@ def build_report(
     for table in report.tables:
         for ending, render in WRITERS.items():
             files[Path("tables") / f"{table.name}.{ending}"] = render(table).encode()
-    for block in report.blocks:
-        if block.finished:
-            files |= _figures(block)
+    files |= _figures([block for block in report.blocks if block.finished])
     paths = {Path(out) / name: content for name, content in files.items()}
     for path, content in paths.items():
         write_atomically(path, content, durable=False)
     return Report(report.blocks, report.tables, report.problems, report.message, tuple(paths))
 
 
-def _figures(block: Block) -> dict[Path, bytes]:
+def _figures(blocks: Sequence[Block]) -> dict[Path, bytes]:
+    """All figures of the blocks by file name."""
+    if not blocks:
+        return {}
+    from benchmark.report.figures import FIGURES, FORMATS
+
+    jobs = [(block, kind, form) for block in blocks for kind in FIGURES for form in FORMATS]
+    names = [Path("figures") / f"{block.name}-{kind}.{form}" for block, kind, form in jobs]
+    contents = _in_processes(jobs) if _may_fork() else [_draw(job) for job in jobs]
+    return dict(zip(names, contents, strict=True))
+
+
+def _draw(job: tuple[Block, str, str]) -> bytes:
     from benchmark.report.figures import FIGURES
 
-    return {
-        Path("figures") / f"{block.name}-{kind}.{form}": content
-        for kind, draw in FIGURES.items()
-        for form, content in draw(block).items()
-    }
+    block, kind, form = job
+    return FIGURES[kind](block, form)
+
+
+def _in_processes(jobs: Sequence[tuple[Block, str, str]]) -> list[bytes]:
+    """Draw on all cores: forks of this process, so that matplotlib is imported once."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_pdf  # noqa: F401 - what the forks need
+
+    workers = min(os.cpu_count() or 1, len(jobs))
+    with warnings.catch_warnings():
+        # Python warns of native threads, such as a numerical library's: nothing here calls it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+            return list(pool.map(_draw, jobs))
+
+
+def _may_fork() -> bool:
+    """Forking is safe on Linux with one thread and no library, such as torch, that has its own."""
+    alone = threading.active_count() == 1 and "torch" not in sys.modules
+    return sys.platform == "linux" and alone and (os.cpu_count() or 1) > 1

@@ -59,14 +59,14 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def accuracy_curves(block: Block) -> dict[str, bytes]:
-    """Accuracy after each task with a band of one standard deviation over the runs, by format."""
-    return _drawn(block, _Kind("Accuracy over all classes seen (%)", "band", _draw_curves))
+def accuracy_curves(block: Block, form: str) -> bytes:
+    """Accuracy after each task with a band of one standard deviation over the runs."""
+    return _drawn(block, form, _Kind("Accuracy over all classes seen (%)", "band", _draw_curves))
 
 
-def accuracy_over_parameters(block: Block) -> dict[str, bytes]:
-    """Final accuracy over expanded parameters, bars of one standard deviation, by format."""
-    return _drawn(block, _Kind("Final accuracy (%)", "bar", _draw_parameters, joined=False))
+def accuracy_over_parameters(block: Block, form: str) -> bytes:
+    """Final accuracy over expanded parameters, bars of one standard deviation."""
+    return _drawn(block, form, _Kind("Final accuracy (%)", "bar", _draw_parameters, joined=False))
 
 
 FIGURES = {"accuracy": accuracy_curves, "parameters": accuracy_over_parameters}
@@ -82,7 +82,7 @@ class _Kind:
     joined: bool = True
 
 
-def _drawn(block: Block, kind: _Kind) -> dict[str, bytes]:
+def _drawn(block: Block, form: str, kind: _Kind) -> bytes:
     # Importing matplotlib takes most of the time of a report: only when a figure is wanted.
     import matplotlib
     from matplotlib.figure import Figure
@@ -108,7 +108,7 @@ def _drawn(block: Block, kind: _Kind) -> dict[str, bytes]:
         axes.yaxis.set_label_coords(-0.27 / inner, 0.5)
         figure.text(0.01, 1 - 0.03 / height, "\n".join(title), fontsize=_SMALL, va="top")
         _add_legend(figure, pairs, legend, kind.joined)
-        return {form: _saved(figure, form) for form in FORMATS}
+        return _saved(figure, form)
 
 
 def _draw_curves(axes: Axes, pairs: _Pairs) -> None:

@@ -72,6 +72,8 @@ def test_other_tasks_experts_stay_to_the_bit(optimizer: str, vit: VisionTransfor
     method = train("dualprompt", vit, until=2, recipe=recipe)
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
     advance(method, TASKS[2], vit, recipe)
+    learning = {name for name, p in method.named_parameters() if p.requires_grad}
+    assert learning == {"general", "experts.2", "keys.2", "heads.2.weight", "heads.2.bias"}
     moved = {name for name, p in before.items() if not torch.equal(p, method.get_parameter(name))}
     assert moved == {"general", "experts.2", "keys.2"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from benchmark.data.stream import make_tasks
 from benchmark.engine.trainer import Observer, train_task
-from benchmark.method import Method, Task
+from benchmark.method import Batch, Method, Task
 from benchmark.peft.lora import AdaptedQKV, LowRank
 from benchmark.registry import get_method
 from methods.inflora import InfLoRA
@@ -275,3 +276,22 @@ def test_mixed_precision_trains_and_keeps_the_promise() -> None:
     for branch in method.branches:
         assert isinstance(branch, LowRank)
         assert branch.down.dtype == torch.float32
+
+
+def test_statistics_come_from_two_augmented_passes() -> None:
+    method = make("inflora", rank=3)
+    (task,) = make_tasks([3])
+    data, passes = stream(task), []
+    plain = data.batches
+
+    def counted(augment: bool) -> Iterator[Batch]:
+        passes.append(augment)
+        return plain(augment)
+
+    method.grow(task)
+    method.double()
+    data.batches = counted  # type: ignore[method-assign]
+    method.begin_task(task, data)
+    assert passes == [True]
+    method.end_task(task, data)
+    assert passes == [True, True]

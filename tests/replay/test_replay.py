@@ -148,15 +148,16 @@ def test_a_changed_matrix_shows(golden: Path) -> None:
     assert wrong(replay(path)) == {"c_mixed/mat", "a_independent/P"}
 
 
-def test_changed_inputs_show(golden: Path) -> None:
+def test_changed_inputs_show(case: Path) -> None:
     def change(arrays: Arrays) -> None:
-        arrays["w:blocks.3.attn.qkv.weight"] = arrays["w:blocks.3.attn.qkv.weight"] + 1e-6
+        arrays["w:blocks.1.attn.qkv.weight"] = arrays["w:blocks.1.attn.qkv.weight"] + 1e-6
 
-    rewrite(golden / "common" / "backbone_case0.npz", change)
-    found = wrong(replay(golden / "inflora" / "case0.npz"))
-    assert {"loss/t0", "cov_before/t0", "common/data_case0.npz:probe_features_pretrained"} <= found
-    assert not replay(golden / "common" / "data_case0.npz").ok
-    assert not replay(golden / "common" / "backbone_case0.npz").ok
+    common = case.parent.parent / "common"
+    rewrite(common / "backbone_other.npz", change)
+    features = "common/data_other.npz:probe_features_pretrained"
+    assert {"loss/t0", "cov_before/t1", features} <= wrong(replay(case))
+    assert features in wrong(replay(common / "data_other.npz"))
+    assert features in wrong(replay(common / "backbone_other.npz"))
 
 
 def test_a_changed_setting_shows(case: Path) -> None:

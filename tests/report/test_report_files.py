@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report import figures
+from benchmark.report import build, figures
 from benchmark.report.blocks import make_blocks
 from benchmark.report.build import build_report, collect_report
 from benchmark.report.palette import _COLOURS, _KNOWN, _SLOTS, styles
@@ -50,6 +50,17 @@ def test_report_is_the_same_every_time(campaign: ResultStore, tmp_path: Path) ->
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
+def test_drawing_on_all_cores_changes_nothing(
+    campaign: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = []
+    for fork in (True, False):
+        monkeypatch.setattr(build, "_may_fork", lambda fork=fork: fork)
+        reports.append(build_report(campaign.root, tmp_path / str(fork)).files)
+    assert [path.name for path in reports[0]] == [path.name for path in reports[1]]
+    assert [path.read_bytes() for path in reports[0]] == [p.read_bytes() for p in reports[1]]
+
+
 def test_files_do_not_tell_when_they_were_made(campaign: ResultStore, tmp_path: Path) -> None:
     for path in build_report(campaign.root, tmp_path).files:
         content = path.read_bytes()
@@ -60,9 +71,8 @@ def test_files_do_not_tell_when_they_were_made(campaign: ResultStore, tmp_path: 
 def test_figures_open_and_have_one_column_width(campaign: ResultStore) -> None:
     [block] = collect_report(campaign.root).blocks
     for draw in figures.FIGURES.values():
-        content = draw(block)
-        assert content["pdf"].startswith(b"%PDF")
-        with Image.open(io.BytesIO(content["png"])) as image:
+        assert draw(block, "pdf").startswith(b"%PDF")
+        with Image.open(io.BytesIO(draw(block, "png"))) as image:
             assert image.width == round(3.4 * 200)
             assert image.height > 400
 
@@ -72,7 +82,7 @@ def test_a_single_run_can_be_drawn(method: str) -> None:
     for tasks in ((10,), (2,) * 5):
         [block] = make_blocks([make_result(make_spec(method, tasks=tasks))[0]])
         for draw in figures.FIGURES.values():
-            assert draw(block).keys() == {"png", "pdf"}
+            assert draw(block, "pdf").startswith(b"%PDF")
 
 
 def test_drawing_leaves_no_trace_in_matplotlib(campaign: ResultStore) -> None:
@@ -80,7 +90,7 @@ def test_drawing_leaves_no_trace_in_matplotlib(campaign: ResultStore) -> None:
 
     before = dict(matplotlib.rcParams)
     [block] = collect_report(campaign.root).blocks
-    figures.accuracy_curves(block)
+    figures.accuracy_curves(block, "png")
     assert dict(matplotlib.rcParams) == before
     assert (
         "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
