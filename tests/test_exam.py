@@ -103,3 +103,9 @@ def test_baseline_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("question", BROKEN)
 def test_broken_promise_is_found(tmp_path: Path, question: str) -> None:
     assert ask(tmp_path, BROKEN[question], question) == {question: False}
+
+
+@pytest.mark.parametrize("name", sorted(registry.method_sources()))
+def test_every_method_passes(name: str) -> None:
+    failed = [verdict for verdict in exam(name) if not verdict.passed]
+    assert not failed

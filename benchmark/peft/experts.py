@@ -73,10 +73,10 @@ class TwoExperts(Method):
 
     def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
         """log max(softmax(online), softmax(offline)) over all classes seen: [B, classes seen]."""
-        scores = F.log_softmax(self.logits(self.features(images)), dim=1)
+        scores = _log_shares(self.logits(self.features(images)))
         if not len(self.offline):
             return scores
-        return torch.maximum(scores, F.log_softmax(self.offline_logits(images), dim=1))
+        return torch.maximum(scores, _log_shares(self.offline_logits(images)))
 
     def offline_logits(self, images: Tensor) -> Tensor:
         """Logits [B, classes seen] of the offline expert; the heads are those of both."""
@@ -104,6 +104,12 @@ class MovingAverage(TwoExperts):
     def after_step(self, task: Task) -> None:
         if len(self.offline):
             moving_average_(self.offline, self.online, self.config.ema)
+
+
+def _log_shares(logits: Tensor) -> Tensor:
+    """log softmax in float32 at least: bfloat16 would make ties of close classes."""
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    return F.log_softmax(logits, dim=1, dtype=dtype)
 
 
 def _count(config: TwoExperts.Config, depth: int) -> int:
