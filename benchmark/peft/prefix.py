@@ -31,7 +31,10 @@ def split_prefix(prompt: Tensor) -> Prefix:
 
 def join_prefixes(prefixes: Iterable[Prefix]) -> Prefix:
     """Several prefixes [B or 1, n_i, d] of one block as one."""
-    keys, values = zip(*prefixes, strict=True)
+    first, *others = prefixes
+    if not others:
+        return first
+    keys, values = zip(first, *others, strict=True)
     count = max(len(k) for k in keys)
     return (
         torch.cat([k.expand(count, -1, -1) for k in keys], dim=1),

@@ -88,16 +88,15 @@ def orthogonal_rows(old: Tensor, draws: Tensor) -> Tensor:
     row, and those after it, are orthogonal to the rows of that set only.
     """
     rows = torch.cat([old, torch.zeros_like(draws)])
+    squares = rows.square().sum(dim=1)
+    inverse = torch.where(squares < SMALL, 0.0, 1 / squares)  # rows of zeros are passed over
     first = 0
     for k, draw in enumerate(draws, start=len(old)):
-        row = _remainder(draw, rows[first:k])
-        if row.square().sum() < SMALL:
-            first, row = k, draw
+        earlier = rows[first:k]
+        row = draw - (earlier @ draw * inverse[first:k]) @ earlier
+        square = float(row @ row)
+        if square < SMALL:
+            first, row, square = k, draw, float(draw @ draw)
         rows[k] = row
+        inverse[k] = 1 / square
     return F.normalize(rows[len(old) :], dim=-1)
-
-
-def _remainder(draw: Tensor, rows: Tensor) -> Tensor:
-    squares = rows.square().sum(dim=1)
-    scale = torch.where(squares < SMALL, 0.0, rows @ draw / squares.clamp_min(SMALL))
-    return draw - scale @ rows

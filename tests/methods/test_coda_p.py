@@ -123,7 +123,7 @@ def test_the_penalty_keeps_components_orthogonal(vit: VisionTransformer) -> None
     free, held = (
         train("coda_p", vit, settings={"ortho_weight": w}, recipe=recipe) for w in (0.0, 10.0)
     )
-    assert float(held.penalty()) < 0.2 * float(free.penalty())
+    assert held.penalty().item() < 0.2 * free.penalty().item()
 
 
 def test_more_tasks_than_components_is_an_error(vit: VisionTransformer) -> None:
