@@ -73,7 +73,9 @@ def new_method(name: str, out: Path | None = None) -> Path:
     Raises ScaffoldError for a name that cannot be used or a file that exists.
     """
     if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
-        raise ScaffoldError(f"{name!r} cannot name a method: use small letters, digits, underscores")
+        raise ScaffoldError(
+            f"{name!r} cannot name a method: use small letters, digits, underscores"
+        )
     if name in method_sources():
         raise ScaffoldError(f"a method called {name!r} exists: {method_sources()[name].path}")
     checkout = METHODS_FOLDER.parent.resolve() == Path.cwd().resolve()
