@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmark.data.base import DataError
+
 ASSETS = Path(__file__).parent / "assets" / "icons"
 
 DATA_FILES = ("classes.txt", "images.csv", "test.npy.xz", "train.npy.xz")
@@ -67,7 +69,7 @@ def _load_split(split: Split, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     number = {name: label for label, name in enumerate(class_names(folder))}
     labels = np.array([number[row["class"]] for row in _rows(split, folder)], np.int64)
     if len(labels) != len(images):
-        raise ValueError(
+        raise DataError(
             f"{folder}: {len(images)} {split} images but {len(labels)} rows in images.csv"
         )
     images.setflags(write=False)
@@ -101,7 +103,7 @@ def _verified(folder: Path, name: str) -> bytes:
         raise FileNotFoundError(f"{file}: missing from the embedded data set")
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != expected:
-        raise ValueError(
+        raise DataError(
             f"{file}: corrupt, its SHA-256 is not the one in manifest.json; reinstall clbench"
         )
     return content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.backbones.loader import weight_hash_of
@@ -50,7 +50,9 @@ def plan_runs(
         data = stream_hash(info.manifest_hash(data_root), order, spec.validation)
         source = method_hash(method_source(spec.method))
         weights = weight_hash_of(spec.backbone)
-        key = run_key(spec, source, data, weights)
+        # A file's path is not part of the key: the order itself is, in the hash of the data.
+        named = spec.order == "natural" or spec.order.startswith("shuffled:")
+        key = run_key(spec if named else replace(spec, order="file"), source, data, weights)
         reason = get_method(spec.method).skip(spec)
         planned.setdefault(
             key, PlannedRun(spec, key, store.status(key), reason, source, data, weights)

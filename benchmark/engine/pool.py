@@ -24,7 +24,9 @@ class ExecutionSettings:
     results: Path
     jobs: int = 0  # processes; 0: one a GPU, or one a core
     device: str = "auto"  # auto | cpu | cuda | cuda:N
-    threads: int = 0  # CPU threads of a process; 0: cores divided by jobs
+    # CPU threads of a process; 0: one on a CPU, where the last digits depend on the number,
+    # and the cores divided by jobs beside a GPU.
+    threads: int = 0
     suite: str = ""
     data_root: Path | None = None
     plugins: tuple[Path, ...] = ()
@@ -85,13 +87,13 @@ class _Worker:
 
         from benchmark.engine.runner import Context
 
-        cores = os.cpu_count() or 1
-        torch.set_num_threads(settings.threads or max(1, cores // settings.jobs))
         name = settings.device
         if name in ("auto", "cuda") and torch.cuda.is_available():
             name = f"cuda:{index % torch.cuda.device_count()}"
-        self.store = ResultStore(settings.results)
         device = torch.device("cpu" if name == "auto" else name)
+        beside = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) // settings.jobs)
+        torch.set_num_threads(settings.threads or beside)
+        self.store = ResultStore(settings.results)
         self.context = Context(device, settings.suite, settings.data_root)
 
     def run(self, planned: PlannedRun, emit: Callable[[Event], None]) -> str:

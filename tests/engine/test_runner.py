@@ -197,3 +197,14 @@ def test_run_held_by_another_process_is_left_to_it(spec: RunSpec, tmp_path: Path
         fcntl.flock(handle, fcntl.LOCK_EX)
         status = run_one(planned, store, Context(torch.device("cpu")), lambda event: None)
     assert status == "elsewhere"
+
+
+def test_order_file_counts_by_what_it_says(spec: RunSpec, tmp_path: Path) -> None:
+    names = [f"class {c}" for c in range(8)]
+    first, copy, other = (tmp_path / name for name in ("first.txt", "copy.txt", "other.txt"))
+    first.write_text("\n".join(names))
+    copy.write_text("\n".join(names))
+    other.write_text("\n".join(reversed(names)))
+    specs = [replace(spec, order=str(path)) for path in (first, copy, other)]
+    keys = [run.key for run in plan_runs(specs, ResultStore(tmp_path))]
+    assert len(keys) == 2  # the first two are one run

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from benchmark.data.base import DataError
+
 CATALOGUE_FILE = Path(__file__).with_name("aliases.yaml")
 
 
@@ -64,5 +66,5 @@ def load_catalogue(file: Path = CATALOGUE_FILE) -> Catalogue:
     )
     accepted = sum(len(aliases) for aliases in catalogue.classes.values())
     if accepted != len(catalogue.class_of()):
-        raise ValueError(f"{file}: a name is accepted by two classes")
+        raise DataError(f"{file}: a name is accepted by two classes")
     return catalogue

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.base import DataError
 from benchmark.data.icons import to_planes
 from benchmark.data.icons_build import describe, pack, render, select
 from benchmark.data.icons_build.attribution import attribution
@@ -111,7 +112,7 @@ def build_icons(
     chosen = select_downstream(open_package(package), catalogue, rules, on_progress)
     if not (chosen.train and chosen.test):
         reasons = "; ".join(f"{name}: {why}" for name, why in chosen.refused.items())
-        raise ValueError(f"{package}: no class can be built ({reasons})")
+        raise DataError(f"{package}: no class can be built ({reasons})")
     if on_progress is not None:
         on_progress("pack", 0, 1)
     files = {

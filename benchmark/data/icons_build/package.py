@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmark.data.base import DataError
+
 PACKAGE_NAME = "@iconify/json"
 PACKAGE_VERSION = "2.2.535"
 
@@ -84,7 +86,7 @@ class TarPackage:
                     if stream is not None:
                         yield member.name, _as_object(stream.read(), f"{self._file}:{member.name}")
         except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise ValueError(f"{self._file}: not a readable tarball ({error})") from error
+            raise DataError(f"{self._file}: not a readable tarball ({error})") from error
 
 
 def open_package(path: Path) -> IconPackage:
@@ -98,7 +100,7 @@ def open_package(path: Path) -> IconPackage:
     meta = package.describe()
     found = f"{meta.get('name')} {meta.get('version')}"
     if found != f"{PACKAGE_NAME} {PACKAGE_VERSION}":
-        raise ValueError(
+        raise DataError(
             f"{path}: is {found}, but the data set is defined on {PACKAGE_NAME} {PACKAGE_VERSION}"
         )
     return package
@@ -120,7 +122,7 @@ def _as_object(raw: bytes, where: str) -> dict[str, Any]:
     try:
         content = json.loads(raw)
     except ValueError as error:
-        raise ValueError(f"{where}: not valid JSON ({error})") from error
+        raise DataError(f"{where}: not valid JSON ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{where}: expected a JSON object")
+        raise DataError(f"{where}: expected a JSON object")
     return content

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
+from benchmark.data.base import DataError
 from benchmark.data.icons_build.sets import Icon
 
 SIZE = 32
@@ -54,7 +55,7 @@ def renderer() -> Callable[[Icon], np.ndarray]:
                 svg_string=svg_of(icon), width=SIZE, height=SIZE, skip_system_fonts=True
             )
         except ValueError as error:
-            raise ValueError(f"{icon.key}: cannot be drawn ({error})") from error
+            raise DataError(f"{icon.key}: cannot be drawn ({error})") from error
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
 
     return render

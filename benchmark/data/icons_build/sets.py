@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.data.base import DataError
 from benchmark.data.icons_build import names
 from benchmark.data.icons_build.catalogue import Catalogue
 
@@ -50,7 +51,7 @@ class Icon:
 def prefix_of(content: dict[str, Any]) -> str:
     """Give the short name of a set, the part of an icon's key before the colon."""
     if "prefix" not in content:
-        raise ValueError("an icon set of the package has no 'prefix'")
+        raise DataError("an icon set of the package has no 'prefix'")
     return str(content["prefix"])
 
 

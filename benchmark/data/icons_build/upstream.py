@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.base import DataError
 from benchmark.data.icons_build import describe, pack, render, select
 from benchmark.data.icons_build.catalogue import Catalogue, load_catalogue
 from benchmark.data.icons_build.downstream import (
@@ -55,7 +56,7 @@ def build_upstream(
         rules,
     )
     if not (chosen.train and chosen.test):
-        raise ValueError(f"{package}: no upstream class has {rules.min_images} images")
+        raise DataError(f"{package}: no upstream class has {rules.min_images} images")
     size = pack.write_pack(out, _files(chosen), _facts(chosen))
     return pack.BuildSummary(
         # Names with too few images are no news: nobody asked for them by name.
