@@ -73,10 +73,13 @@ def _default_jobs(device: str) -> int:
 
 
 def _expected_work(run: PlannedRun) -> float:
-    """A rough size for ordering runs: epochs, doubled where the whole backbone is trained."""
+    """A rough size for ordering runs: passes over the data, so that no long one comes last."""
+    from benchmark.method import Method
+
     method = get_method(run.spec.method)
-    passes = 1.0 + method.trains_backbone + 0.5 * method.frozen_features
-    return run.spec.recipe.epochs * passes
+    training = 1.0 + method.trains_backbone + 0.5 * method.frozen_features
+    around = sum(getattr(method, h) is not getattr(Method, h) for h in ("begin_task", "end_task"))
+    return run.spec.recipe.epochs * training + around
 
 
 class _Worker:
