@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,36 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from case_tools import Arrays, meta_change, rewrite, wrong
 from reference_inflora import Sizes, write_case
 
-from benchmark.replay import Replay, ReplayError, replay
+from benchmark.replay import ReplayError, replay
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = ["inflora/case0.npz", "dualgpm/case0.npz", "common/data_case0.npz"]
-
-Arrays = dict[str, np.ndarray]
-
-
-def rewrite(path: Path, change: Callable[[Arrays], Any]) -> Path:
-    """Change the arrays of a file in place."""
-    with np.load(path) as file:
-        arrays = {name: file[name] for name in file.files}
-    change(arrays)
-    np.savez(path, **arrays)
-    return path
-
-
-def meta_change(path: Path, **values: Any) -> Path:
-    def change(arrays: Arrays) -> None:
-        meta = json.loads(str(arrays["meta_json"])) | values
-        arrays["meta_json"] = np.array(json.dumps(meta))
-
-    return rewrite(path, change)
-
-
-def wrong(outcome: Replay) -> set[str]:
-    return {line.name for line in outcome.lines if not line.ok}
-
 
 @pytest.fixture
 def golden(tmp_path: Path) -> Path:
