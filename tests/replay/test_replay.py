@@ -17,6 +17,7 @@ from benchmark.replay import ReplayError, replay
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = ["inflora/case0.npz", "dualgpm/case0.npz", "common/data_case0.npz"]
 
+
 @pytest.fixture
 def golden(tmp_path: Path) -> Path:
     """A copy that may be changed."""
