@@ -10,6 +10,7 @@ SELECT := $(if $(SUITE),--suite $(SUITE)) $(if $(DATASET),--dataset $(DATASET)) 
 	$(if $(TASKS),--tasks $(TASKS)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	$(foreach pair,$(SET),--set '$(pair)')
 STORE := $(if $(RESULTS),--results $(RESULTS))
+DATA := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 .DEFAULT_GOAL := help
 .PHONY: setup bench plan report list check test lint type speed clean help
@@ -24,10 +25,10 @@ $(READY): pyproject.toml
 	touch $@
 
 bench: $(READY)  ## run what is missing of the suite, then print the table
-	$(strip $(BIN)/clbench run $(SELECT) $(STORE) $(if $(JOBS),--jobs $(JOBS)))
+	$(strip $(BIN)/clbench run $(SELECT) $(STORE) $(DATA) $(if $(JOBS),--jobs $(JOBS)))
 
 plan: $(READY)  ## what `make bench` would run, and what is done
-	$(strip $(BIN)/clbench plan $(SELECT) $(STORE))
+	$(strip $(BIN)/clbench plan $(SELECT) $(STORE) $(DATA))
 
 report: $(READY)  ## tables and figures from whatever is finished
 	$(strip $(BIN)/clbench report $(STORE))

@@ -13,8 +13,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.config import Recipe
-from benchmark.data.stream import ImageStream, make_tasks
-from benchmark.data.transforms import CropFlip, plain
+from benchmark.data.loading import MemoryLoader
+from benchmark.data.stream import ImageStream, make_domain_tasks, make_tasks
+from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
 from benchmark.registry import get_method, method_source
@@ -51,6 +52,7 @@ def exam(name: str, only: str | None = None) -> Iterator[Verdict]:
         ("frozen means frozen", candidate.frozen),
         ("parameter count equals its formula", candidate.count),
         ("tasks of unequal size, one class, one task, batch of one", candidate.edges),
+        ("same classes in another domain", candidate.domains),
     ]
     for question, ask in questions:
         if only not in (None, question):
@@ -110,12 +112,16 @@ class Candidate:
         batch_size: int = RECIPE.batch_size,
         observer: Observer | None = None,
     ) -> Method:
-        """A fresh method after tasks of these numbers of classes."""
+        """A fresh method after tasks of these numbers of new classes."""
+        joint = self.kind.stream == "joint"
+        tasks = make_tasks([sum(sizes)] if joint else sizes)
+        return self._train(tasks, batch_size, observer)
+
+    def _train(
+        self, tasks: list[Task], batch_size: int, observer: Observer | None = None
+    ) -> Method:
         torch.manual_seed(2)
         method = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
-        tasks = make_tasks(sizes)
-        if self.kind.stream == "joint":
-            tasks = make_tasks([sum(sizes)])
         for task in tasks:
             torch.manual_seed(3 + task.index)
             method.grow(task)
@@ -149,16 +155,18 @@ class Candidate:
 
     def reloads(self) -> str:
         """`grow` rebuilds all shapes from the tasks; the state loads strictly."""
-        method = self.train([2, 2])
+        joint = self.kind.stream == "joint"
+        self._reload(self.train([2, 2]), make_tasks([4] if joint else [2, 2]))
+        return ""
+
+    def _reload(self, method: Method, tasks: list[Task]) -> None:
         torch.manual_seed(9)
         fresh = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
-        joint = self.kind.stream == "joint"
-        for task in make_tasks([4] if joint else [2, 2]):
+        for task in tasks:
             fresh.grow(task)
         fresh.load_state_dict(copy.deepcopy(method.state_dict()), strict=True)
         before, after = (self.predict(m.eval(), self.images) for m in (method, fresh))
         _expect(torch.equal(before, after), f"logits differ by {_gap(before, after):.2g}")
-        return ""
 
     def batch(self) -> str:
         """Neither the size nor the order of a batch changes what is said of an image."""
@@ -196,6 +204,18 @@ class Candidate:
             _expect(bool(torch.isfinite(logits).all()), f"not finite with tasks of {sizes} classes")
         return ""
 
+    def domains(self) -> str:
+        """Tasks that share their classes give logits of those classes, and reload."""
+        if self.kind.meets_classes_once:
+            return "declared: left out of domain-incremental streams"
+        tasks = make_domain_tasks(1 if self.kind.stream == "joint" else 3, 4)
+        method = self._train(tasks, RECIPE.batch_size)
+        logits = self.predict(method, self.images[:5])
+        _expect(logits.shape == (5, 4), f"logits of shape {tuple(logits.shape)} for 4 classes")
+        _expect(bool(torch.isfinite(logits).all()), "logits are not finite")
+        self._reload(method, tasks)
+        return "3 domains"
+
     def _data(self, task: Task, batch_size: int) -> ImageStream:
         labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(PER_CLASS)
         if len(task.classes) == 1:
@@ -204,7 +224,13 @@ class Candidate:
         images = self.images[torch.arange(start, start + len(labels)) % len(self.images)]
         frozen = (lambda x: self.vit(x).detach()) if self.kind.frozen_features else None
         return ImageStream(
-            task, images, labels, batch_size=batch_size, seed=0, augment=CropFlip(), frozen=frozen
+            task,
+            MemoryLoader(images),
+            labels,
+            batch_size=batch_size,
+            seed=0,
+            augment=True,
+            frozen=frozen,
         )
 
 

@@ -37,12 +37,14 @@ class Task:
     """What a method may know of the task at hand.
 
     `classes` are consecutive labels in the order in which the classes are learned; labels below
-    `classes.start` were seen before, labels from `classes.stop` on do not exist yet.
+    `classes.start` were seen before, labels from `classes.stop` on do not exist yet. `repeats`: an
+    earlier task had the same classes, in images of another domain.
     """
 
     index: int
     count: int
     classes: range
+    repeats: bool = False
 
     @property
     def seen(self) -> int:
@@ -127,6 +129,8 @@ class Method(nn.Module):
         frozen_features: the method reads the untouched backbone's features; `Batch.frozen` and the
             second argument of `predict` are then filled (float32 [B, d]).
         trains_backbone: False promises that no backbone parameter ever receives a gradient.
+        meets_classes_once: what is kept of a class cannot be brought up to date when a later task
+            has the class again; such a method is left out of domain-incremental streams.
         batch_dependent: the prediction for one image depends on the others of its batch; such a
             row is marked in every table.
     """
@@ -135,6 +139,7 @@ class Method(nn.Module):
     stream: ClassVar[Literal["tasks", "joint"]] = "tasks"
     frozen_features: ClassVar[bool] = False
     trains_backbone: ClassVar[bool] = True
+    meets_classes_once: ClassVar[bool] = False
     batch_dependent: bool = False
 
     @dataclass(frozen=True)
@@ -153,6 +158,8 @@ class Method(nn.Module):
 
     def grow(self, task: Task) -> None:
         """Add what task `task` needs; shapes may depend on the task only. Default: one head."""
+        if task.repeats:  # the same classes in another domain: the same head goes on learning
+            return
         self.heads.requires_grad_(False)
         self.heads.append(nn.Linear(self.backbone.num_features, len(task.classes)))
 
@@ -191,6 +198,8 @@ class Method(nn.Module):
     @classmethod
     def skip(cls, spec: RunSpec) -> str | None:
         """A reason why this method cannot run under `spec`, or None."""
+        if cls.meets_classes_once and spec.scenario == "domain":
+            return "keeps statistics of every class, which it must meet in one task alone"
         return None
 
     @classmethod

@@ -249,7 +249,15 @@ def _complete(accuracy: Accuracy) -> list[Sequence[float]]:
 
 
 def _task_count(predictions: Predictions) -> int:
-    return int(predictions["task_of_class"].max()) + 1
+    return int(_task_of_image(predictions).max()) + 1
+
+
+def _task_of_image(predictions: Predictions) -> NDArray[np.int16]:
+    """int16 [n]; results of the first protocol, without it, had one task a class."""
+    if "task_of_image" in predictions:
+        return predictions["task_of_image"]
+    tasks: NDArray[np.int16] = predictions["task_of_class"][predictions["labels"]]
+    return tasks
 
 
 def _stages(predictions: Predictions) -> list[int]:
@@ -269,7 +277,7 @@ def _right(predictions: Predictions, stage: int) -> NDArray[np.bool_]:
 
 def _per_task(marks: NDArray[np.bool_], predictions: Predictions, stage: int) -> list[float]:
     """Percent of marked images in each of the tasks 0 .. stage; marks: bool [n_i]."""
-    task_of_image = predictions["task_of_class"][predictions["labels"]]
+    task_of_image = _task_of_image(predictions)
     expected = int((task_of_image <= stage).sum())
     if len(marks) != expected:
         raise ValueError(f"stage {stage}: predictions of {len(marks)} images, expected {expected}")

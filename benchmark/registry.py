@@ -14,7 +14,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -70,6 +71,9 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter(self._entries.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _all_sources() -> Iterator[MethodSource]:
     for file in sorted(METHODS_FOLDER.glob("*.py")):
         if not file.name.startswith("_"):
             yield from _scan(file, f"methods.{file.stem}")
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in _installed(tuple(sys.path)):
         module = point.value.partition(":")[0]
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
@@ -163,6 +167,11 @@ def _all_sources() -> Iterator[MethodSource]:
         yield from _scan(file, _plugin_module(file))
 
 
+@cache  # reading every installed package's list takes longer than all else here
+def _installed(import_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))
+
+
 def _plugin_module(file: Path) -> str:
     return f"clbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
@@ -170,9 +179,14 @@ def _plugin_module(file: Path) -> str:
 def _scan(file: Path, module: str) -> list[MethodSource]:
     """Read the registered classes of a file without running it."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+        return _parse(file, module, file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
         raise PluginError(f"{file}: cannot be read as a method file: {error}") from error
+
+
+@cache  # every look-up of a name scans all files, which seldom change
+def _parse(file: Path, module: str, text: str) -> list[MethodSource]:
+    tree = ast.parse(text, filename=str(file))
     found = []
     for node in tree.body:
         if isinstance(node, ast.ClassDef):

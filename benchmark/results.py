@@ -65,8 +65,10 @@ def run_key(
     spec: RunSpec, method_source_hash: str, data_manifest_hash: str, weight_hash: str
 ) -> str:
     """16 hexadecimal digits that stand for the run: the same run always has the same key."""
+    asked = spec_dict(spec)
+    del asked["backbone_file"]  # a path on one machine; what lies there is in the weights' hash
     parts = {
-        "spec": canonical(spec_dict(spec)),
+        "spec": canonical(asked),
         "method": method_source_hash,
         "data": data_manifest_hash,
         "weights": weight_hash,

@@ -8,7 +8,8 @@ learning, and one set of the last three arrays per evaluated stage i (0-based), 
 images of the tasks up to i, the first n_i rows of `labels`:
 
     labels           int16 [n]
-    task_of_class    int16 [C]
+    task_of_class    int16 [C]          all 0 where every task has all classes
+    task_of_image    int16 [n]
     top_classes/i    int16 [n_i, k]     the k = min(5, classes seen) best classes, best first
     top_scores/i     float16 [n_i, k]   their logits
     known/i          int16 [n_i]        best class within the image's own task
@@ -40,6 +41,9 @@ class SpecBlock(TypedDict):
     input_range: str  # unit | native
     precision: str  # fp32 | bf16
     validation: float  # share of the training images that replaced the test images; 0: none
+    split: str  # which of the data set's published splits
+    backbone_file: str  # path of the backbone's weights where one was given
+    scenario: str  # class | domain
     protocol: int  # version of the runner's rules
 
 
@@ -125,6 +129,8 @@ def check(content: Any, file: Path) -> Result:
             f"schema {found!r}, this clbench reads {SCHEMA_VERSION}: use another results folder"
         )
         raise SchemaError(file, reason)
+    if isinstance(content.get("spec"), dict):  # results of the first protocol knew one of each
+        content["spec"] = {"split": "default", "scenario": "class", **content["spec"]}
     if faults := list(_result_faults(content)):
         raise ResultError(file, "; ".join(faults))
     return cast("Result", content)

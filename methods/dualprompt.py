@@ -67,12 +67,12 @@ class DualPrompt(PromptMethod):
         width, blocks = backbone.num_features, len(config.general_layers)
         self.general = self.uniform(blocks, config.general_length, width)
         self.experts = nn.ParameterList()  # per task: [blocks, Le, d]
-        self.keys = nn.ParameterList()  # per task: [blocks, d]
+        self.keys, self.met = nn.ParameterList(), 0  # per task: [blocks, d]; tasks met so far
 
     def grow(self, task: Task) -> None:
         super().grow(task)
+        self.met, width = task.index + 1, self.backbone.num_features
         pool, blocks = self.config.pool or task.count, len(self.config.layers)
-        width = self.backbone.num_features
         if pool < task.count:
             raise ValueError(f"a pool of {pool} experts is too small for {task.count} tasks")
         while len(self.experts) < pool:  # all at the first task
@@ -84,7 +84,7 @@ class DualPrompt(PromptMethod):
 
     def choose(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Similarities [blocks, B, M] of queries [B, d], and the nearest expert [blocks, B, 1]."""
-        count = len(self.heads) if self.config.eligible == "seen" else len(self.keys)
+        count = self.met if self.config.eligible == "seen" else len(self.keys)
         similarity = cosines(query, torch.stack(list(self.keys[:count]), dim=1))
         return similarity, similarity.argmax(dim=2, keepdim=True)
 

@@ -103,7 +103,7 @@ class InfLoRA(Method):
         """Second moments of the qkv inputs over one augmented pass."""
         with InputMoments(layer.linear for layer in self.layers) as moments:
             for batch in data.batches(augment=True):
-                self.features(batch.images)
+                moments.gather(self.features, batch.images)
         return moments
 
     def threshold(self, task: Task) -> float:

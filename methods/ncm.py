@@ -26,6 +26,7 @@ class NearestClassMean(Method):
 
     frozen_features = True
     trains_backbone = False
+    meets_classes_once = True
     means: Tensor
 
     @dataclass(frozen=True)

@@ -42,7 +42,10 @@ MAY_IMPORT = {
     "benchmark.data": {
         *_NAMES, "benchmark.data", "benchmark.method", "benchmark.seeds", "benchmark.config",
     },
-    "benchmark.backbones": {*_NAMES, "benchmark.backbones", "benchmark.seeds"},
+    "benchmark.backbones": {
+        *_NAMES, "benchmark.backbones", "benchmark.seeds",
+        "benchmark.data.base", "benchmark.data.fetch",
+    },
     "benchmark.peft": {*_NAMES, "benchmark.peft", "benchmark.method"},
     "methods": _METHOD,
     "benchmark.engine": _ENGINE,

@@ -1,10 +1,16 @@
-"""The contact sheet: every class has a row with its own images."""
+"""The contact sheet: every class has a row with its own images, and `data show` files them."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from benchmark.data.contact_sheet import GAP, contact_sheet
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.cli import main
+from benchmark.data.base import ArrayImages, FileImages
+from benchmark.data.contact_sheet import FAULT, FRAME, GAP, contact_sheet
 
 
 def test_each_class_shows_its_own_images() -> None:
@@ -14,7 +20,9 @@ def test_each_class_shows_its_own_images() -> None:
     )
     names = ["a", "bb", "a long name", "d", "empty"]
     sheet = np.asarray(
-        contact_sheet(images, labels, names, per_class=3, columns=2, side=16)  # enlarged
+        contact_sheet(
+            ArrayImages(images), labels, names, per_class=3, columns=2, side=16
+        )  # enlarged
     )
     rows = 3  # five classes in two columns
     assert sheet.shape[0] == rows * (16 + GAP) + GAP
@@ -27,7 +35,97 @@ def test_each_class_shows_its_own_images() -> None:
 
 
 def test_the_same_data_give_the_same_sheet() -> None:
-    images = np.random.default_rng(0).integers(0, 255, (30, 8, 8, 3), dtype=np.uint8)
+    images = ArrayImages(np.random.default_rng(0).integers(0, 255, (30, 8, 8, 3), dtype=np.uint8))
     labels = np.arange(30) % 3
     first, second = (contact_sheet(images, labels, ["a", "b", "c"]) for _ in range(2))
     assert first.tobytes() == second.tobytes()
+
+
+def _files(folder: Path, sizes: list[tuple[int, int]]) -> FileImages:
+    names = []
+    for number, size in enumerate(sizes):
+        names.append(f"{number}.png")
+        Image.new("RGB", size, (10, 20, 30)).save(folder / names[-1])
+    return FileImages(folder, tuple(names))
+
+
+def _area(sheet: Image.Image, colour: tuple[int, int, int]) -> int:
+    return int((np.asarray(sheet) == colour).all(axis=2).sum())
+
+
+@pytest.mark.parametrize("size", [(80, 40), (40, 80), (20, 10)])
+def test_images_keep_their_shape(tmp_path: Path, size: tuple[int, int]) -> None:
+    sheet = contact_sheet(_files(tmp_path, [size]), np.array([0]), ["a"], side=40)
+    assert _area(sheet, (10, 20, 30)) == 40 * 20
+    assert _area(sheet, FRAME) == 40 * 20
+
+
+def test_a_thin_image_does_not_vanish(tmp_path: Path) -> None:
+    sheet = contact_sheet(_files(tmp_path, [(1000, 1)]), np.array([0]), ["a"], side=40)
+    assert _area(sheet, (10, 20, 30)) == 40
+
+
+def test_only_what_is_drawn_is_decoded(tmp_path: Path) -> None:
+    images = _files(tmp_path, [(8, 8)] * 21)
+    for number in range(21):
+        if number % 10:
+            (tmp_path / f"{number}.png").write_bytes(b"no image")
+    sheet = contact_sheet(images, np.zeros(21, np.int64), ["a"], per_class=3, side=16)
+    assert _area(sheet, (10, 20, 30)) == 3 * 16 * 16
+
+
+def test_what_cannot_be_read_is_crossed_out(tmp_path: Path) -> None:
+    images = _files(tmp_path, [(8, 8), (8, 8)])
+    (tmp_path / "1.png").write_bytes(b"no image")
+    sheet = contact_sheet(images, np.array([0, 1]), ["a", "b"], side=16)
+    assert _area(sheet, FAULT) > 16
+
+
+def test_many_classes_make_a_sheet_that_fits_a_screen_when_halved() -> None:
+    images = ArrayImages(np.zeros((3450, 4, 4, 3), np.uint8))
+    labels = np.arange(3450) % 345
+    sheet = contact_sheet(images, labels, [f"class number {c}" for c in range(345)], side=56)
+    assert 1 < sheet.width / sheet.height < 2
+    assert sheet.width < 4000
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CIFAR100 of one image a class, and a DomainNet of two classes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLBENCH_DATA", str(tmp_path))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "data"))
+    import miniatures
+
+    miniatures.cifar100(tmp_path, train=1, test=1)
+    miniatures.domainnet(tmp_path, train=1, test=1, classes=2)
+
+
+@pytest.mark.usefixtures("_root")
+def test_one_file_for_each_domain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "show", "domainnet", "--split", "test"]) == 0
+    domains = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
+    files = [f"domainnet_{domain}_test.png" for domain in domains]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == files
+    assert len({(tmp_path / name).read_bytes() for name in files}) == 6
+    assert "2 classes, 2 test images" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_root")
+def test_one_domain_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["data", "show", "domainnet", "--root", str(tmp_path), "--domain"]
+    assert main([*command, "real", "--out", "here/a.png"]) == 0
+    assert [path.name for path in tmp_path.glob("here/*")] == ["a.png"]
+    assert main([*command, "rael"]) == 2
+    assert "did you mean 'real'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_root")
+def test_data_without_domains_have_one_file(tmp_path: Path) -> None:
+    assert main(["data", "show", "cifar100", "--per-class", "1"]) == 0
+    assert [path.name for path in tmp_path.glob("*.png")] == ["cifar100_train.png"]
+    assert main(["data", "show", "folder:domainnet/real", "--split", "test"]) == 0
+    assert (tmp_path / "real_test.png").is_file()

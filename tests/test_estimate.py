@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmark.cli.estimate import Estimate, estimate
+from benchmark.cli.estimate import Estimate, Rough, estimate
 from benchmark.config import Recipe, RunSpec
 
 
@@ -55,3 +55,25 @@ def test_nothing_to_go_by(tmp_path: Path) -> None:
     store = Store(tmp_path, [])
     assert estimate([run("ncm", 8)], store).in_words(2).startswith("cost of 1 open runs unknown")
     assert estimate([], store).in_words(2) == "nothing to do"
+
+
+def test_a_forecast_stands_in_where_nothing_alike_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    store = Store(tmp_path, [result("x", "ncm", 4, 10.0, 300)])
+    guesses = {"joint": Rough(100.0, 900.0, 3.0, 40.0)}
+    runs = [run("ncm", 4), run("joint", 4), run("joint", 4, open_=False), run("slca", 4)]
+    found = estimate(runs, store, lambda one: guesses.get(one.spec.method))
+    assert found == Estimate(
+        runs=3, unknown=1, seconds=110.0, memory_mb=900, disk_mb=3.0, rough=1, checkpoint_mb=40.0
+    )
+    assert found.in_words(jobs=1) == (
+        "roughly 1 min 50 s with 1 at a time, up to 900 MB of memory each, 3.0 MB of disk and up "
+        "to 40.0 MB for each run under way; 1 of 3 runs could not be judged"
+    )
+
+
+def test_long_times_and_large_sizes_are_readable() -> None:
+    words = Estimate(9, 0, 86_400 * 2000.0, 15_400.0, 12_345.0, 9).in_words(jobs=2)
+    assert words == (
+        "roughly 1,000 days with 2 at a time, up to 15.4 GB of memory each, 12.3 GB of disk"
+    )

@@ -30,7 +30,7 @@ def example() -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_can_be_given(command: str) -> None:
-    args = build_parser().parse_args(shlex.split(command)[1:])
+    args = build_parser().parse_args(shlex.split(command, comments=True)[1:])
     assert callable(args.command)
 
 

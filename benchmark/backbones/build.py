@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, cast
 
 import timm
 import torch
+from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.backbones.catalogue import BackboneSpec, VitShape
-from benchmark.backbones.hashing import BackboneError, hash_tensors, read_safetensors
-from benchmark.backbones.tensors import as_float32, plain_names
+from benchmark.backbones.fetch import check_hub, check_network
+from benchmark.backbones.hashing import BackboneError, hash_tensors
+from benchmark.backbones.places import HUB_FILES, hub_file
+from benchmark.backbones.reading import UNREADABLE, Contents, read_weights
+from benchmark.backbones.shape import describe, infer_shape, misfit
 
-# What torch.load raises on a damaged, foreign or unsafe file.
-UNREADABLE = (RuntimeError, OSError, ValueError, EOFError, KeyError, UnpicklingError)
-MAX_NAMED = 8  # tensors named in one message
+
+@dataclass(frozen=True)
+class Built:
+    """A model (float32, eval mode, no head), its completed entry and its weights' hash.
+
+    left_out: names in the weight file that are no part of the backbone.
+    """
+
+    model: VisionTransformer
+    spec: BackboneSpec
+    weight_hash: str
+    left_out: tuple[str, ...] = ()
 
 
-def build(
-    spec: BackboneSpec, image_size: int | None
-) -> tuple[VisionTransformer, BackboneSpec, str]:
-    """Gives the model (float32, eval mode, no head), the completed entry, the weights' hash."""
+def build(spec: BackboneSpec, image_size: int | None) -> Built:
+    """Gives the model of an entry, for images of a size (None: that of its pre-training)."""
+    left_out: tuple[str, ...] = ()
     if spec.weight_file is None:
-        model, spec = _from_timm(spec, pretrained=spec.source == "timm")
+        model = _from_timm(spec)
     else:
-        path = spec.weight_file
-        tensors, heads = read_tensors(path)
-        if spec.timm_name is not None:
-            model, spec = _from_timm(spec, pretrained=False)
-        else:
-            shape = spec.shape or infer_shape(tensors, spec.heads or heads, path)
-            model = VisionTransformer(**asdict(shape), num_classes=0)
-            spec = replace(
-                spec, shape=shape, input_size=shape.img_size, patch_size=shape.patch_size
-            )
-        _fill(model, tensors, path)
+        contents = read_weights(spec.weight_file)
+        left_out = contents.left_out
+        model, spec = _from_file(spec, spec.weight_file, contents)
+    spec = _completed(spec, model)
     weight_hash = hash_tensors({key: value.numpy() for key, value in model.state_dict().items()})
     if image_size is not None and image_size != spec.input_size:
         if image_size % (spec.patch_size or 1):
@@ -50,125 +53,105 @@ def build(
             )
         model.set_input_size(img_size=(image_size, image_size))
         spec = replace(spec, input_size=image_size)
-    return model.eval(), spec, weight_hash
+    return Built(model.eval(), spec, weight_hash, left_out)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], int | None]:
-    """Gives a file's tensors, float32 under timm's names, and the number of heads if it says so."""
-    if path.suffix == ".safetensors":
-        arrays, metadata = read_safetensors(path)
-        tensors = {
-            name: torch.from_numpy(array.copy())
-            for name, array in as_float32(plain_names(arrays)).items()
-        }
-        heads = metadata.get("num_heads", "")
-        return tensors, int(heads) if heads.isdigit() else None
-    if not path.is_file():
-        raise BackboneError(f"weight file {path} does not exist")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise BackboneError(f"weight file {path} cannot be read: {error}") from error
-    return _state_dict(content, path), None
+def _from_file(
+    spec: BackboneSpec, path: Path, contents: Contents
+) -> tuple[VisionTransformer, BackboneSpec]:
+    """Gives the entry's model with a file's tensors, and the entry with its architecture."""
+    if spec.shape is None and spec.timm_name is not None:
+        model = _create(spec, pretrained=False, num_classes=0)
+        _fill(model, contents.tensors, path, f"{spec.name} (timm's {spec.timm_name})")
+        return model, spec
+    shape = spec.shape
+    if shape is None:
+        shape = infer_shape(contents.tensors, spec.heads or contents.heads, path)
+        wanted = f"the architecture {describe(shape)}"
+    else:
+        wanted = f"{spec.name} ({describe(shape)})"
+        if contents.heads not in (None, shape.num_heads):
+            raise BackboneError(
+                f"{path} does not fit {wanted}: it has {contents.heads} heads a block, not "
+                f"{shape.num_heads}"
+            )
+    return _filled(shape, contents.tensors, path, wanted), replace(spec, shape=shape)
 
 
-def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    """Gives the tensors of a loaded checkpoint, wherever its author put them."""
-    for key in ("state_dict", "teacher", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
-        raise BackboneError(f"weight file {path} holds no state dict")
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    return {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in plain_names(tensors).items()
-    }
+def _filled(
+    shape: VitShape, tensors: Mapping[str, Tensor], path: Path, wanted: str
+) -> VisionTransformer:
+    """Gives a model of a shape with these tensors; no random numbers are drawn for it first."""
+    with torch.device("meta"):
+        model = VisionTransformer(**asdict(shape), num_classes=0)
+    if fault := misfit(model.state_dict(), tensors, path, wanted):
+        raise fault
+    model.to_empty(device="cpu")
+    model.load_state_dict(dict(tensors))
+    return model
 
 
-def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) -> VitShape:
-    """Gives the architecture that tensors under timm's names belong to.
+def _fill(model: VisionTransformer, tensors: Mapping[str, Tensor], path: Path, wanted: str) -> None:
+    """Loads all tensors into the model, naming every one that is missing, left over or misfit."""
+    if fault := misfit(model.state_dict(), tensors, path, wanted):
+        raise fault
+    model.load_state_dict(dict(tensors))
 
-    The number of heads cannot be read off the shapes: 64 channels a head unless it is given.
+
+def _from_timm(spec: BackboneSpec) -> VisionTransformer:
+    """Gives an untrained architecture, or the weights of a tag as timm itself loads them.
+
+    What an earlier download left in the hub's cache is used without asking the network. timm skips
+    its check for missing tensors when it drops the classifier, so that is done afterwards.
     """
-    needed = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
-    if missing := [name for name in needed if name not in tensors]:
-        raise BackboneError(f"{path}: no timm ViT, lacks {', '.join(missing)}")
-    width, _, patch, _ = tensors["patch_embed.proj.weight"].shape
-    class_token = "cls_token" in tensors
-    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
-    positions = tensors["pos_embed"].shape[1]
-    prefix = int(class_token) + registers
-    # Positions either cover the prefix tokens or the patches alone; a square tells which.
-    no_embed_class = bool(prefix) and math.isqrt(positions) ** 2 == positions
-    patches = positions if no_embed_class else positions - prefix
-    side = math.isqrt(max(patches, 0))
-    if side == 0 or side * side != patches:
-        raise BackboneError(f"{path}: pos_embed of {positions} tokens covers no square image")
-    heads = heads or max(1, width // 64)
-    if width % heads:
-        raise BackboneError(f"{path}: width {width} cannot be split into {heads} heads")
-    depth = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks."))
-    return VitShape(
-        img_size=side * patch,
-        patch_size=patch,
-        embed_dim=width,
-        depth=depth,
-        num_heads=heads,
-        mlp_ratio=tensors["blocks.0.mlp.fc1.weight"].shape[0] / width,
-        qkv_bias="blocks.0.attn.qkv.bias" in tensors,
-        qk_norm="blocks.0.attn.q_norm.weight" in tensors,
-        init_values=1.0 if "blocks.0.ls1.gamma" in tensors else None,
-        class_token=class_token,
-        reg_tokens=registers,
-        no_embed_class=no_embed_class,
-        pre_norm="norm_pre.weight" in tensors,
-        global_pool="avg" if "fc_norm.weight" in tensors or not class_token else "token",
-    )
+    if spec.source != "timm":
+        return _create(spec, pretrained=False, num_classes=0)
+    config = timm.get_pretrained_cfg(str(spec.timm_name))
+    overlay: dict[str, Any] | None = None
+    cached = cached_file(spec)
+    if config is not None and cached is not None:
+        # Of a format of its own only where the hub's file has a name of its own.
+        custom = bool(config.hf_hub_filename and config.custom_load)
+        overlay = {"file": str(cached), "custom_load": custom}
+    elif config is not None:
+        (check_hub if config.hf_hub_id else check_network)(spec)
+    model = _create(spec, pretrained=True, pretrained_cfg_overlay=overlay)
+    model.reset_classifier(0)
+    return model
 
 
-def _from_timm(spec: BackboneSpec, pretrained: bool) -> tuple[VisionTransformer, BackboneSpec]:
-    """Gives a timm model by name, its weights fetched or random, and the completed entry."""
+def cached_file(spec: BackboneSpec) -> Path | None:
+    """The file of a timm tag in the hub's cache, for names without a tag that of timm's choice."""
+    config = timm.get_pretrained_cfg(str(spec.timm_name))
+    if config is None or not config.hf_hub_id:
+        return None
+    given = config.hf_hub_filename
+    return hub_file(config.hf_hub_id, (given,) if given else HUB_FILES)
+
+
+def _create(spec: BackboneSpec, **options: Any) -> VisionTransformer:
+    """Gives a timm model by name; random weights follow the entry's seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         try:
-            model = timm.create_model(str(spec.timm_name), pretrained=pretrained, num_classes=0)
-        except (RuntimeError, OSError, ValueError) as error:
+            model = timm.create_model(str(spec.timm_name), **options)
+        except (*UNREADABLE, SafetensorError) as error:
             raise BackboneError(
-                f"{spec.name}: timm cannot give {spec.timm_name} ({error}); offline, name a "
-                "local weight file"
+                f"{spec.name}: timm cannot give {spec.timm_name} ({error}); name a local weight "
+                "file with --set backbone.file=PATH"
             ) from error
     if not isinstance(model, VisionTransformer):
         raise BackboneError(f"{spec.name}: {spec.timm_name} is no VisionTransformer")
-    config = cast(dict[str, Any], model.pretrained_cfg)
-    return model, replace(
+    return model
+
+
+def _completed(spec: BackboneSpec, model: VisionTransformer) -> BackboneSpec:
+    """Gives the entry with what only the model knows: input conventions and sizes."""
+    config = cast(dict[str, Any], getattr(model, "pretrained_cfg", None) or {})
+    return replace(
         spec,
         mean=spec.mean or config.get("mean"),
         std=spec.std or config.get("std"),
         input_size=model.patch_embed.img_size[0],
         patch_size=model.patch_embed.patch_size[0],
     )
-
-
-def _fill(model: VisionTransformer, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Loads all tensors into the model, naming every one that is missing, left over or misfit."""
-    expected = model.state_dict()
-    faults = {
-        "missing": sorted(expected.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - expected.keys()),
-        "of wrong shape": [
-            f"{name} (expected {list(expected[name].shape)}, found {list(tensors[name].shape)})"
-            for name in sorted(expected.keys() & tensors.keys())
-            if expected[name].shape != tensors[name].shape
-        ],
-    }
-    if any(faults.values()):
-        parts = [f"{fault}: {_listing(names)}" for fault, names in faults.items() if names]
-        raise BackboneError(f"{path} does not fit the architecture; {'; '.join(parts)}")
-    model.load_state_dict(dict(tensors))
-
-
-def _listing(names: list[str]) -> str:
-    """Gives the first names and how many more there are."""
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -11,7 +11,7 @@ from benchmark.registry import UnknownNameError
 
 WEIGHTS = Path(__file__).parent / "weights"
 Triple = tuple[float, float, float]
-Source = Literal["embedded", "timm", "file", "random"]
+Source = Literal["embedded", "timm", "url", "file", "random"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,12 @@ class VitShape:
 class BackboneSpec:
     """What is known of a backbone before it is loaded.
 
-    `mean` and `std` are those its pre-training used. For `timm:TAG` and `file:PATH` they, the
-    input size and the patch size are None until the loader fills them in.
+    source: where its weights come from where no file is given. address: the original file, where
+    there is one in a format that is read here.
+    sha256: pinned hash of the tensors; None where none is known: what is loaded is recorded with
+    every result, but cannot be vouched for. `mean` and `std` are those its pre-training used. For
+    `timm:TAG` and `file:PATH` they, the input size and the patch size are None until the loader
+    fills them in. published: which published numbers rest on these weights.
     """
 
     name: str
@@ -56,6 +60,8 @@ class BackboneSpec:
     input_range: str = "float32 in [0, 1]"
     heads: int | None = None
     seed: int = 0
+    address: str = ""
+    published: str = ""
 
 
 def _embedded(name: str, description: str, sha256: str | None) -> BackboneSpec:
@@ -76,6 +82,39 @@ def _embedded(name: str, description: str, sha256: str | None) -> BackboneSpec:
     )
 
 
+_VIT_B16 = VitShape(img_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12)
+_HALF: Triple = (0.5, 0.5, 0.5)
+_IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def _vit_b16(
+    name: str,
+    training: str,
+    published: str,
+    *,
+    tag: str | None = None,
+    address: str = "",
+    mean_std: tuple[Triple, Triple],
+) -> BackboneSpec:
+    """Gives the entry of a published ViT-B/16: of a timm tag, or of a file at an address."""
+    scale = "mean = std = 0.5" if mean_std[0] == _HALF else "ImageNet's mean and std"
+    return BackboneSpec(
+        name=name,
+        description=f"ViT-B/16, 224 px, {training}; {published}",
+        source="timm" if tag else "url",
+        shape=_VIT_B16,
+        timm_name=tag,
+        mean=mean_std[0],
+        std=mean_std[1],
+        input_size=_VIT_B16.img_size,
+        patch_size=_VIT_B16.patch_size,
+        input_range="float32 in [0, 1] as the official protocol feeds it (input_range: unit); "
+        f"pre-trained on (x - mean) / std with {scale} (input_range: native)",
+        address=address,
+        published=published,
+    )
+
+
 _CATALOGUE = {
     spec.name: spec
     for spec in (
@@ -83,6 +122,44 @@ _CATALOGUE = {
             "tiny_sup",
             "ViT of 1.2 M parameters, 32 px, supervised on upstream icons; embedded",
             sha256="e8929d91a2775fb9957a2be8781afd3e20136d514ed20b82a3ef205f5be22113",
+        ),
+        _vit_b16(
+            "vit_b16_in21k",
+            "supervised on ImageNet-21k (augreg)",
+            "main tables of InfLoRA; SLCA",
+            tag="vit_base_patch16_224.augreg_in21k",
+            mean_std=(_HALF, _HALF),
+        ),
+        _vit_b16(
+            "vit_b16_in21k_orig",
+            "supervised on ImageNet-21k (original release)",
+            "L2P, DualPrompt and LAE as first published",
+            tag="vit_base_patch16_224.orig_in21k",
+            mean_std=(_HALF, _HALF),
+        ),
+        _vit_b16(
+            "vit_b16_in21k_in1k",
+            "supervised on ImageNet-21k, fine-tuned on ImageNet-1k (augreg)",
+            "CODA-Prompt, SD-LoRA, LAMDA-PILOT",
+            tag="vit_base_patch16_224.augreg_in21k_ft_in1k",
+            mean_std=(_HALF, _HALF),
+        ),
+        _vit_b16(
+            "vit_b16_dino",
+            "self-supervised on ImageNet-1k (DINO)",
+            "self-supervised table of InfLoRA",
+            tag="vit_base_patch16_224.dino",
+            address="https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/"
+            "dino_vitbase16_pretrain.pth",
+            mean_std=_IMAGENET,
+        ),
+        _vit_b16(
+            "vit_b16_ibot",
+            "self-supervised on ImageNet-1k (iBOT)",
+            "self-supervised table of InfLoRA",
+            address="https://lf3-nlp-opensource.bytetos.com/obj/nlp-opensource/archive/2022/ibot/"
+            "vitb_16/checkpoint_teacher.pth",
+            mean_std=_IMAGENET,
         ),
     )
 }

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.backbones.hashing import BackboneError
+
 T = TypeVar("T")
 
+MAX_NAMED = 8  # tensors named in one message
 _WRAPPERS = ("module.", "backbone.")
-# What classifiers and masked pre-training leave beside the backbone.
-_NOT_BACKBONE = ("head.", "head_dist.", "masked_embed", "mask_token")
+# What classifiers, projection heads and masked pre-training leave beside the backbone.
+_NOT_BACKBONE = ("head.", "head_dist.", "pre_logits.", "masked_embed", "mask_token")
 
 
-def plain_names(tensors: Mapping[str, T]) -> dict[str, T]:
-    """Gives the backbone's entries under timm's names, without wrappers' prefixes and heads.
+def plain_names(tensors: Mapping[str, T], path: Path) -> tuple[dict[str, T], tuple[str, ...]]:
+    """Gives the backbone's entries under timm's names, and the names of what was left out.
 
-    When some names carry `backbone.`, the others belong to projection heads and are left out.
+    Wrappers' prefixes are taken off; only what is known to be no part of a backbone (heads, mask
+    tokens) is left out, everything else stays, for whoever knows the architecture to judge.
     """
-    names = {name: _strip(name, ("module.",)) for name in tensors}
-    if any(name.startswith("backbone.") for name in names.values()):
-        names = {old: new for old, new in names.items() if new.startswith("backbone.")}
-    stripped = {_strip(new, _WRAPPERS): tensors[old] for old, new in names.items()}
-    return {name: tensor for name, tensor in stripped.items() if not name.startswith(_NOT_BACKBONE)}
+    kept: dict[str, T] = {}
+    left_out = []
+    for name, tensor in tensors.items():
+        plain = _strip(name)
+        if plain.startswith(_NOT_BACKBONE):
+            left_out.append(name)
+        elif plain in kept:
+            raise BackboneError(f"{path}: two tensors claim the name {plain}, one of them {name}")
+        else:
+            kept[plain] = tensor
+    return kept, tuple(sorted(left_out))
 
 
 def as_float32(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
@@ -37,8 +48,14 @@ def as_float32(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[
     }
 
 
-def _strip(name: str, prefixes: tuple[str, ...]) -> str:
-    """Gives a name without leading prefixes, however often they are repeated."""
-    while name.startswith(prefixes):
+def listing(names: list[str]) -> str:
+    """Gives the first names and how many more there are."""
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _strip(name: str) -> str:
+    """Gives a name without leading wrappers' prefixes, however often they are repeated."""
+    while name.startswith(_WRAPPERS):
         name = name.split(".", 1)[1]
     return name

@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import argparse
-import io
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import add_command, add_data_root, positive
-from benchmark.progress import say, warn
+from benchmark.cli.data_views import add_show, add_verify
+from benchmark.cli.options import add_command, add_data_root, names, place_of
+from benchmark.progress import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from benchmark.cli.options import Commands
-    from benchmark.data.base import Split
+    from benchmark.data.base import Place
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `data build`, `data show` and `data verify`."""
-    parent = commands.add_parser("data", help="build, check and look at data sets")
+    """Add `data prepare`, `decode`, `build`, `show` and `verify`."""
+    parent = commands.add_parser("data", help="fetch, build, check and look at data sets")
     actions = parent.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    fetcher = add_command(
+        actions,
+        "prepare",
+        "fetch, check and unpack what a data set lacks; your own files are never changed",
+        "clbench data prepare cifar100,domainnet --root /data",
+        prepare,
+    )
+    fetcher.add_argument("name", type=names, metavar="NAME[,NAME]")
+    add_data_root(fetcher, "--root")
+    fetcher.add_argument("--split", default="default", metavar="NAME", help="default: default")
+    fetcher.add_argument(
+        "--check-only", action="store_true", help="say what is missing, and fetch nothing"
+    )
+    fetcher.add_argument(
+        "--discard-archives",
+        action="store_true",
+        help="delete archives fetched by this command once they are unpacked",
+    )
+
+    decoder = add_command(
+        actions,
+        "decode",
+        "keep the decoded pixels of a folder data set on disk, where decoding is what takes long",
+        "clbench data decode imagenet_r --root /data",
+        decode,
+    )
+    decoder.add_argument("name")
+    decoder.add_argument("--split", default="default", metavar="NAME", help="default: default")
+    add_data_root(decoder, "--root")
 
     builder = add_command(
         actions,
@@ -41,28 +72,60 @@ def add_commands(commands: Commands) -> None:
         "--part", choices=("all", "icons", "upstream"), default="all", help="default: all"
     )
 
-    viewer = add_command(
-        actions,
-        "show",
-        "draw sample images of every class into a PNG file",
-        "clbench data show icons --out icons.png",
-        show,
-    )
-    viewer.add_argument("name")
-    viewer.add_argument("--out", type=Path, metavar="FILE", help="default: NAME_SPLIT.png")
-    viewer.add_argument("--split", choices=("train", "test"), default="train")
-    viewer.add_argument("--per-class", type=positive, default=8, metavar="N")
-    add_data_root(viewer)
+    add_show(actions)
+    add_verify(actions)
 
-    checker = add_command(
-        actions,
-        "verify",
-        "check that a data set is complete and undamaged, and count it",
-        "clbench data verify icons",
-        verify,
-    )
-    checker.add_argument("name")
-    add_data_root(checker)
+
+def prepare(args: argparse.Namespace) -> int:
+    """Complete every data set that can be; one error tells what is missing of the others."""
+    place = place_of(args, args.split)
+    args.kept = "What was fetched is kept, and continued the next time."
+    pairs = [(name, place) for name in dict.fromkeys(args.name)]
+    complete(pairs, check_only=args.check_only, discard_archives=args.discard_archives, report=say)
+    return 0
+
+
+def complete(
+    wanted: Iterable[tuple[str, Place]],
+    *,
+    check_only: bool = False,
+    discard_archives: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Fetch what the data sets lack; `DataError` names all that is missing of all of them."""
+    from benchmark.cli.transfers import show_transfers
+    from benchmark.data import dataset_info
+    from benchmark.data.base import DataError
+    from benchmark.data.fetch import UnreachableError, check, prepare
+
+    failed: list[DataError] = []
+    online = True
+    for info, place in [(dataset_info(name), place) for name, place in wanted]:
+        try:
+            if check_only:
+                check(info, place)
+            else:
+                with show_transfers() as watch:
+                    prepare(info, place, watch, download=online, discard_archives=discard_archives)
+        except DataError as error:
+            failed.append(error)
+            online = online and not isinstance(error.__cause__, UnreachableError)
+        else:
+            report(f"{info.name}: " + ("complete" if info.files else "complete, it needs no files"))
+    if failed:
+        raise DataError("\n".join(str(error) for error in failed))
+
+
+def decode(args: argparse.Namespace) -> int:
+    """Write the decoded copy."""
+    from benchmark.data import dataset_info
+    from benchmark.data.decoded import decode
+
+    info, place = dataset_info(args.name), place_of(args, args.split)
+    folder = decode(info, place, _Steps(info.name))
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    say(f"{folder}: {size / 1e9:.2f} GB; runs read from it, delete it at any time")
+    return 0
 
 
 def build(args: argparse.Namespace) -> int:
@@ -80,49 +143,6 @@ def build(args: argparse.Namespace) -> int:
         for name, reason in made.refused.items():
             say(f"  left out {name}: {reason}")
     return 0
-
-
-def show(args: argparse.Namespace) -> int:
-    """Write a contact sheet."""
-    from benchmark.data import dataset_info
-    from benchmark.data.contact_sheet import contact_sheet
-    from benchmark.storage import write_atomically
-
-    dataset = dataset_info(args.name).load(args.data_root)
-    split = dataset.train if args.split == "train" else dataset.test
-    out = args.out or Path(f"{args.name}_{args.split}.png")
-    sheet = contact_sheet(split.images, split.labels, dataset.class_names, per_class=args.per_class)
-    picture = io.BytesIO()
-    sheet.save(picture, format="PNG")
-    write_atomically(out, picture.getvalue(), durable=False)
-    say(f"{out}: {len(dataset.class_names)} classes, {len(split.labels)} {args.split} images")
-    return 0
-
-
-def verify(args: argparse.Namespace) -> int:
-    """Load everything, which checks its hashes, and print the counts."""
-    from benchmark.data import dataset_info
-
-    info = dataset_info(args.name)
-    dataset = info.load(args.data_root)
-    say(f"{args.name}: complete and undamaged, manifest {info.manifest_hash(args.data_root)}")
-    faults = []
-    if len(dataset.class_names) != info.classes:
-        faults.append(f"{len(dataset.class_names)} classes where {info.classes} are expected")
-    for name, split in (("train", dataset.train), ("test", dataset.test)):
-        say(f"  {name}: {_counts(split, len(dataset.class_names))}")
-        missing = set(range(len(dataset.class_names))) - set(split.labels.tolist())
-        faults += [f"no {name} image of class {dataset.class_names[c]}" for c in sorted(missing)]
-    for fault in faults:
-        warn(f"clbench: error: {args.name}: {fault}")
-    return 1 if faults else 0
-
-
-def _counts(split: Split, classes: int) -> str:
-    per_class = Counter(split.labels.tolist())
-    low, high = (limit(per_class[c] for c in range(classes)) for limit in (min, max))
-    domains = ", ".join(f"{name} {n}" for name, n in sorted(Counter(split.domains).items()))
-    return f"{len(split.labels)} images, {low} to {high} a class; {domains}"
 
 
 class _Steps:

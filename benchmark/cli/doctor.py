@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark import __version__
-from benchmark.cli.options import add_command, add_data_root, add_results
+from benchmark.cli.options import add_command, add_data_root, add_results, place_of
 from benchmark.progress import say
 
 if TYPE_CHECKING:
@@ -21,11 +21,20 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "matplotlib", "s
 
 
 class Finding(NamedTuple):
-    """One line of the examination; `fault` says that a comparison cannot work like this."""
+    """One line of the examination.
+
+    fault: a comparison cannot work like this. absent: something that only some comparisons need.
+    """
 
     subject: str
     text: str
     fault: bool = False
+    absent: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The word at the beginning of the line."""
+        return "MISSING" if self.fault else "absent" if self.absent else "ok"
 
 
 def add_commands(commands: Commands) -> None:
@@ -47,12 +56,12 @@ def doctor(args: argparse.Namespace) -> int:
         *_versions(),
         *_places(),
         *_devices(),
-        *_datasets(args.data_root),
+        *_datasets(place_of(args).root),
         *_backbones(),
         *_results(args.results),
     ]
     for one in findings:
-        say(f"{'MISSING' if one.fault else 'ok':<8}{one.subject:<22}{one.text}")
+        say(f"{one.mark:<8}{one.subject:<29} {one.text}")
     return 2 if any(one.fault for one in findings) else 0
 
 
@@ -98,23 +107,32 @@ def _devices() -> Iterator[Finding]:
         yield Finding(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
 
 
-def _datasets(root: Path | None) -> Iterator[Finding]:
+def _datasets(root: Path) -> Iterator[Finding]:
     from benchmark.data import dataset_info, dataset_names
+    from benchmark.data.base import MissingDataError, Place
 
     for name in dataset_names():
         try:
-            yield Finding(f"data set {name}", dataset_info(name).manifest_hash(root)[:16])
+            found = dataset_info(name).manifest_hash(Place(root))[:16]
+            yield Finding(f"data set {name}", found)
+        except MissingDataError:  # needed only by whoever wants to run on it
+            hint = f"clbench data prepare {name} --root {root}"
+            yield Finding(f"data set {name}", hint, absent=True)
         except (ValueError, OSError) as error:
             yield Finding(f"data set {name}", str(error), fault=True)
 
 
 def _backbones() -> Iterator[Finding]:
     from benchmark.backbones.catalogue import available
-    from benchmark.backbones.loader import weight_hash_of
+    from benchmark.backbones.loader import MissingWeightsError, weight_hash_of
+    from benchmark.backbones.places import advice, state_in_words
 
     for spec in available():
         try:
-            yield Finding(f"backbone {spec.name}", weight_hash_of(spec.name)[:16])
+            found = weight_hash_of(spec.name, fetch=False)[:16]
+            yield Finding(f"backbone {spec.name}", f"{found} ({state_in_words(spec)})")
+        except MissingWeightsError:  # needed only by whoever wants to run on it
+            yield Finding(f"backbone {spec.name}", advice(spec), absent=True)
         except (ValueError, OSError) as error:
             yield Finding(f"backbone {spec.name}", str(error), fault=True)
 

@@ -40,19 +40,22 @@ def _methods() -> dict[str, str]:
 
 
 def _datasets() -> dict[str, str]:
-    from benchmark.data import dataset_info, dataset_names
+    from benchmark.data import FOLDER, dataset_info, dataset_names
 
-    return {name: dataset_info(name).summary for name in dataset_names()}
+    named = {name: dataset_info(name).summary for name in dataset_names()}
+    return named | {FOLDER: "any tree with a folder per class, with or without train/ and test/"}
 
 
 def _backbones() -> dict[str, str]:
     from benchmark.backbones.catalogue import available
+    from benchmark.backbones.places import state_in_words
 
+    named = {spec.name: f"{spec.description}; {state_in_words(spec)}" for spec in available()}
     forms = {
         "timm:TAG": "any Vision Transformer of timm, by its full tag",
         "file:PATH": "tensors of a timm Vision Transformer in a file",
     }
-    return {spec.name: spec.description for spec in available()} | forms
+    return named | forms
 
 
 def _suites() -> dict[str, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from benchmark.data.base import Place
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
     Command = Callable[[argparse.Namespace], int]
 
@@ -69,7 +71,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         dest="sets",
         metavar="KEY=VALUE",
         help="change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
-        "order=shuffled:1",
+        "order=shuffled:1, backbone.file=PATH",
     )
     group.add_argument("--precision", choices=("fp32", "bf16"))
     group.add_argument(
@@ -89,6 +91,20 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_data_root(parser: argparse.ArgumentParser) -> None:
-    """Where data sets lie that are not embedded."""
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="where data sets lie")
+def add_data_root(parser: argparse.ArgumentParser, *also: str) -> None:
+    """Where data sets lie that are not embedded; `also` names the option another way too."""
+    parser.add_argument(
+        *also,
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        dest="data_root",
+        help="the folder of all data sets; default: $CLBENCH_DATA or ./data",
+    )
+
+
+def place_of(args: argparse.Namespace, split: str = "default") -> Place:
+    """The place that `--data-root` names, or the default one."""
+    from benchmark.data.base import Place, default_root
+
+    return Place(args.data_root or default_root(), split)

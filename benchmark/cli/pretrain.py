@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.options import add_command, positive
-from benchmark.progress import in_words, say
+from benchmark.progress import in_words, say, warn
 
 if TYPE_CHECKING:
-    from benchmark.backbones.pretrain.record import EpochReport
-    from benchmark.cli.options import Commands
+    from benchmark.backbones.pretrain.record import EpochReport, PretrainRecord
+    from benchmark.cli.options import Command, Commands
+
+COLLAPSED = 0.05  # spread of unit features below which a self-supervised training has failed
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `pretrain supervised`."""
+    """Add `pretrain supervised`, `pretrain dino` and `pretrain ibot`."""
     parent = commands.add_parser("pretrain", help="rebuild an embedded backbone")
     kinds = parent.add_subparsers(title="kinds", metavar="KIND", required=True)
+    _add_kind(kinds, "supervised", "train tiny_sup on the labelled upstream icons", supervised)
+    _add_kind(kinds, "dino", "train tiny_dino on the upstream icons without labels", dino)
+    _add_kind(kinds, "ibot", "train tiny_ibot without labels, with masked patches", ibot)
+
+
+def _add_kind(kinds: Commands, name: str, summary: str, command: Command) -> None:
     parser = add_command(
         kinds,
-        "supervised",
-        "train tiny_sup on the labelled upstream icons; a cut run goes on where it stopped",
-        "clbench pretrain supervised --upstream data/icons_upstream --out weights",
-        supervised,
+        name,
+        f"{summary}; a cut run goes on where it stopped",
+        f"clbench pretrain {name} --upstream data/icons_upstream --out weights",
+        command,
     )
     parser.set_defaults(kept="Finished epochs are kept: give the same command again.")
     parser.add_argument(
@@ -36,32 +44,70 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("weights"), metavar="DIR", help="default: ./weights"
     )
-    parser.add_argument("--epochs", type=positive, metavar="N")
+    parser.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="a cut run may be given another number before its learning rate decays: to end it "
+        "early or to prolong it",
+    )
     parser.add_argument("--batch-size", type=positive, metavar="N")
     parser.add_argument("--seed", type=int, metavar="N")
-    parser.add_argument("--threads", type=positive, metavar="N", help="part of what decides bits")
+    parser.add_argument(
+        "--threads", type=positive, metavar="N", help="default: all cores; the bits do not change"
+    )
 
 
 def supervised(args: argparse.Namespace) -> int:
     """Pre-train with labels and say where the weights are."""
-    import torch
+    from benchmark.backbones.pretrain.supervised import SupervisedSettings, pretrain_supervised
 
+    settings = SupervisedSettings(**_changes(args))
+    record = pretrain_supervised(settings, args.upstream, args.out, _show, args.threads)
+    return _finish(record, args.out)
+
+
+def dino(args: argparse.Namespace) -> int:
+    """Pre-train by self-distillation across views and say where the weights are."""
+    from benchmark.backbones.pretrain.recipes import dino_settings
+
+    return _selfsupervised(args, dino_settings())
+
+
+def ibot(args: argparse.Namespace) -> int:
+    """Pre-train by self-distillation with masked patches and say where the weights are."""
+    from benchmark.backbones.pretrain.recipes import ibot_settings
+
+    return _selfsupervised(args, ibot_settings())
+
+
+def _selfsupervised(args: argparse.Namespace, recipe: Any) -> int:
+    from dataclasses import replace
+
+    from benchmark.backbones.pretrain.selfsupervised import pretrain_selfsupervised
+
+    settings = replace(recipe, **_changes(args))
+    record = pretrain_selfsupervised(settings, args.upstream, args.out, _show, args.threads)
+    return _finish(record, args.out)
+
+
+def _changes(args: argparse.Namespace) -> dict[str, int]:
+    """The settings that the command line changes."""
+    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "seed")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _finish(record: PretrainRecord, out: Path) -> int:
+    """Measure the finished weights on icons, add the scores to the card, say what was made."""
     from benchmark.backbones.loader import load_backbone
     from benchmark.backbones.pretrain.probe import probe_backbone
     from benchmark.backbones.pretrain.record import add_probe
-    from benchmark.backbones.pretrain.supervised import SupervisedSettings, pretrain_supervised
-    from benchmark.data import dataset_info
+    from benchmark.data.icons import load_split
 
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "seed")}
-    settings = SupervisedSettings(**{k: v for k, v in given.items() if v is not None})
-    record = pretrain_supervised(settings, args.upstream, args.out, _show)
-    icons = dataset_info("icons").load(None)
-    splits = [(split.images, split.labels) for split in (icons.train, icons.test)]
-    weights = args.out / f"{record.name}.safetensors"
-    scores = probe_backbone(load_backbone(record.name, file=weights).model, *splits)
-    add_probe(record, scores, args.out)
+    weights = out / f"{record.name}.safetensors"
+    model = load_backbone(f"file:{weights}").model
+    scores = probe_backbone(model, load_split("train"), load_split("test"))
+    add_probe(record, scores, out)
     say(
         f"on icons, nothing fine-tuned: linear probe {scores.linear_probe:.2f} %, "
         f"nearest class mean {scores.nearest_class_mean:.2f} %, "
@@ -75,9 +121,15 @@ def supervised(args: argparse.Namespace) -> int:
 
 
 def _show(report: EpochReport) -> None:
-    accuracy = report.validation_accuracy
-    checked = "" if accuracy is None else f", validation {accuracy:.2f} %"
+    from benchmark.backbones.pretrain.record import figure_in_words
+
+    measured = ", ".join(figure_in_words(*figure) for figure in report.figures.items())
     say(
-        f"epoch {report.epoch}/{report.epochs}: loss {report.loss:.4f}{checked}, "
+        f"epoch {report.epoch}/{report.epochs}: {measured}, "
         f"{report.images_per_second:.0f} images/s, {in_words(report.seconds_left)} left"
     )
+    if report.figures.get("spread", 1.0) < COLLAPSED:
+        warn(
+            f"epoch {report.epoch}: the features of different images are nearly the same "
+            f"(spread below {COLLAPSED}); the training has collapsed"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from benchmark.cli.options import (
     add_data_root,
     add_results,
     add_selection,
+    place_of,
     positive,
 )
 from benchmark.cli.report import show_report
@@ -55,6 +55,12 @@ def add_commands(commands: Commands) -> None:
         parser.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
         parser.add_argument("--jobs", type=positive, metavar="N", help="runs at the same time")
         parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads of each run")
+    planner.add_argument(
+        "--settings", action="store_true", help="also every value that the runs will use"
+    )
+    runner.add_argument(
+        "--workers", type=positive, metavar="N", help="threads that decode image files of each run"
+    )
     runner.add_argument(
         "--launcher",
         choices=("local", "slurm", "print"),
@@ -68,11 +74,16 @@ def add_commands(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out what is missing; 1 when a run failed."""
+    if args.launcher == "local" and args.jobs != 1:
+        from benchmark.engine.workers import warm_up
+
+        warm_up()
     asked = read_request(args)
     from benchmark.engine.pool import ExecutionSettings, execute
     from benchmark.progress import show_progress
 
     failed: list[str] = []
+    _complete_data(asked, args)
     plans = [(suite, _planned(specs, args)) for suite, specs in asked]
     if args.launcher != "local":
         return _launch(plans, args)
@@ -89,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
                 device=args.device,
                 threads=args.threads or 0,
                 suite=suite.name,
-                data_root=args.data_root,
+                data_root=place_of(args).root,
+                workers=args.workers or 0,
                 plugins=tuple(args.plugin),
             )
             with show_progress(len(todo)) as sink:
@@ -106,17 +118,28 @@ def plan(args: argparse.Namespace) -> int:
     """Print every run asked for with its state, and what the open ones will take."""
     asked = read_request(args)
     from benchmark.cli.estimate import estimate
+    from benchmark.cli.forecast import forecaster, to_fetch
+    from benchmark.cli.resolved import resolved_lines
+    from benchmark.engine.plan import plan_ahead
+    from benchmark.engine.pool import default_jobs
     from benchmark.results import ResultStore
 
     for suite, specs in asked:
-        planned = _planned(specs, args)
+        plan = plan_ahead(specs, ResultStore(args.results), args.data_root)
+        planned = plan.runs
         say(_headline(suite, planned))
         width = max(len(one.label) for one in planned)
         for one in planned:
             state = one.status if one.skip is None else f"left out: {one.skip}"
             say(f"  {one.label:<{width}}  {state}")
-        cost = estimate(planned, ResultStore(args.results))
-        say(cost.in_words(args.jobs or os.cpu_count() or 1))
+        for line in resolved_lines(specs) if args.settings else ():
+            say(line)
+        forecast = forecaster(args)
+        cost = estimate(planned, ResultStore(args.results), forecast)
+        say(cost.in_words(args.jobs or default_jobs(args.device)))
+        for line in (forecast.assumptions(), *to_fetch(planned, args.data_root), *plan.lacking):
+            if line:
+                say(line)
     return 0
 
 
@@ -153,6 +176,14 @@ def read_request(args: argparse.Namespace) -> Asked:
     return asked
 
 
+def _complete_data(asked: Asked, args: argparse.Namespace) -> None:
+    """Fetch what the data sets lack; one error names everything that could not be had."""
+    from benchmark.cli.data import complete
+
+    pairs = {(spec.dataset, spec.split) for _, specs in asked for spec in specs}
+    complete([(name, place_of(args, split)) for name, split in sorted(pairs)])
+
+
 def _planned(specs: list[RunSpec], args: argparse.Namespace) -> list[PlannedRun]:
     from benchmark.engine.plan import plan_runs
     from benchmark.results import ResultStore
@@ -183,6 +214,8 @@ def _launch(plans: list[tuple[Suite, list[PlannedRun]]], args: argparse.Namespac
     ]
     if args.data_root is not None:
         common += ["--data-root", str(args.data_root.resolve())]
+    if args.workers is not None:
+        common += ["--workers", str(args.workers)]
     if args.threads is not None:
         common += ["--threads", str(args.threads)]
     for plugin in args.plugin:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.options import add_command, names, positive
-from benchmark.progress import say
+from benchmark.cli.options import add_command, add_results, names, positive
+from benchmark.progress import in_words, say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
-    from benchmark.speed import SpeedRow
+    from benchmark.speed import SpeedSettings, Variant
 
 _HEAD = (
-    "method", "step ms", "floor ms", "step/floor (min..max)", "train img/s", "eval img/s",
+    "step ms", "floor ms", "step/floor (min..max)", "pairs", "train img/s", "eval img/s",
     "of peak", "peak MB",
 )  # fmt: skip
+_WIDTHS = (9, 9, 22, 6, 12, 11, 8, 8)
 
 
 def add_commands(commands: Commands) -> None:
@@ -24,20 +28,56 @@ def add_commands(commands: Commands) -> None:
         commands,
         "speed",
         "time a training step and an evaluation of every method, and the runner's own overhead",
-        "clbench speed --method inflora,seq_lora --repeats 31",
+        "clbench speed --method inflora,lae --set lae.settings.pet=adapter --repeats 31",
         speed,
     )
     parser.add_argument("--method", type=names, default=(), metavar="A,B", help="default: all")
     parser.add_argument("--backbone", type=names, default=("tiny_sup",), metavar="A,B")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--batch-size", type=positive, default=32, metavar="N")
-    parser.add_argument("--repeats", type=positive, default=15, metavar="N")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="default: 1")
     parser.add_argument("--device", default="cpu", metavar="cpu|cuda")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="sets",
+        metavar="KEY=VALUE",
+        help="change a setting of a method: settings.rank=5, lae.settings.pet=adapter",
+    )
+    parser.add_argument(
+        "--variants",
+        action="store_true",
+        help="also every kind of module of the methods that have several (the LAE family)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=positive,
+        default=15,
+        metavar="N",
+        help="pairs of a step and its floor that are timed, at most (default: 15)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="time for these pairs, per method; at least 3 are timed (default: 60)",
+    )
+    parser.add_argument(
+        "--no-runner", action="store_true", help="leave out the overhead of the runner"
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="print what is stored and measure nothing"
+    )
+    add_results(parser)
 
 
 def speed(args: argparse.Namespace) -> int:
-    """Print one row per backbone and method, then the overhead of the runner."""
+    """Print and store one row per backbone and method, then the overhead of the runner."""
+    if args.show:
+        return _show(args)
+
     from benchmark.backbones.catalogue import find
     from benchmark.registry import method_source, method_sources
 
@@ -47,43 +87,128 @@ def speed(args: argparse.Namespace) -> int:
 
     import torch
 
-    from benchmark.speed import SpeedSettings, runner_overhead, speed_rows
+    from benchmark.speed import Patience, SpeedSettings, variants
 
+    chosen = variants(methods, args.sets, args.variants)
     torch.set_num_threads(args.threads)
+    _warn_if_busy(args)
+    patience = Patience(args.repeats, args.budget)
     for backbone in args.backbone:
         settings = SpeedSettings(
-            backbone, args.precision, args.batch_size, args.repeats, args.device
+            backbone, args.precision, args.batch_size, args.device, args.threads, patience
         )
-        say(
-            f"{backbone}, {args.device}, {args.precision}, batch {args.batch_size}, "
-            f"{args.threads} threads, medians of {args.repeats} paired repetitions"
-        )
-        say(_line(_HEAD))
-        for row in speed_rows(methods, settings):
-            say(_line(_cells(row)))
-        low, median, high = runner_overhead(settings)
-        say(f"runner over a bare training loop: {median:.3f} ({low:.3f}..{high:.3f})")
+        _measure(args, settings, chosen)
     return 0
 
 
-def _cells(row: SpeedRow) -> tuple[str, ...]:
+def _measure(args: argparse.Namespace, settings: SpeedSettings, chosen: list[Variant]) -> None:
+    from benchmark.speed import Clock, Records, runner_overhead, speed_rows
+
+    records = Records(args.results, settings)
+    args.kept = f"What was measured is in {records.path}: see clbench speed --show."
+    clock = Clock(len(chosen) + (not args.no_runner), _progress)
+    say(_conditions(asdict(settings)) + ", medians of paired repetitions")
+    width = _width(variant.label for variant in chosen)
+    say(_line("method", _HEAD, width))
+    for row in speed_rows(chosen, settings, clock):
+        records.add(row)
+        say(_line(row.label, _cells(asdict(row)), width))
+        if row.remark and row.step_ms is not None:
+            warn(f"{row.label}: no ratio, {row.remark}")
+    if not args.no_runner:
+        pairs = runner_overhead(settings, clock)
+        records.add_runner(pairs)
+        say(_runner(pairs.ratio, pairs.count))
+
+
+def _progress(line: str, left: float | None) -> None:
+    warn(line if left is None else f"{line}, about {in_words(left)} left")
+
+
+def _show(args: argparse.Namespace) -> int:
+    """Print the rows of every file of measurements."""
+    from benchmark.speed import read, stored
+
+    files = stored(args.results)
+    if not files:
+        say(f"nothing is stored in {args.results}: run clbench speed")
+    for path in files:
+        content = read(path)
+        say(f"{_conditions(content['conditions'])}, from {path}")
+        rows = content["rows"]
+        width = _width(row["label"] for row in rows)
+        say(_line("method", (*_HEAD, "measured"), width))
+        for row in rows:
+            if "step_ms" in row:
+                say(_line(row["label"], (*_cells(row), row["finished"]), width))
+            else:
+                say(_runner(row["ratio"], len(row["pairs_ms"])))
+    return 0
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     ratio = "-"
-    if row.ratio is not None:
-        low, median, high = row.ratio
+    if row["ratio"] is not None:
+        low, median, high = row["ratio"]
         ratio = f"{median:.3f} ({low:.2f}..{high:.2f})"
+    share = None if row["share_of_peak"] is None else 100 * row["share_of_peak"]
     return (
-        row.method,
-        f"{row.step_ms:.2f}",
-        "-" if row.floor_ms is None else f"{row.floor_ms:.2f}",
+        _number(row["step_ms"], 2),
+        _number(row["floor_ms"], 2),
         ratio,
-        f"{row.train_images_per_second:.0f}",
-        f"{row.eval_images_per_second:.0f}",
-        f"{100 * row.share_of_peak:.0f} %",
-        f"{row.peak_memory_mb:.0f}",
+        str(len(row["pairs_ms"])) if row["ratio"] is not None else "-",
+        _number(row["train_images_per_second"]),
+        _number(row["eval_images_per_second"]),
+        "-" if share is None else f"{share:.0f} %",
+        _number(row["peak_memory_mb"]),
     )
 
 
-def _line(cells: tuple[str, ...]) -> str:
-    first, *rest = cells
-    widths = (9, 9, 22, 12, 11, 8, 8)
-    return f"{first:<14}" + "".join(f"{c:>{w}}" for c, w in zip(rest, widths, strict=True))
+def _number(value: float | None, digits: int = 0) -> str:
+    """Three digits at least: a large backbone trains less than two images a second."""
+    if value is None:
+        return "-"
+    return f"{value:.{digits}f}" if value >= 100 or digits else f"{value:.3g}"
+
+
+def _runner(ratio: Iterable[float], pairs: int) -> str:
+    low, median, high = ratio
+    shown = f"{median:.3f} ({low:.3f}..{high:.3f}), {pairs} pairs of epochs"
+    return f"runner over a bare training loop: {shown}"
+
+
+def _conditions(of: Mapping[str, Any]) -> str:
+    return (
+        f"{of['backbone']}, {of['device']}, {of['precision']}, batch {of['batch_size']}, "
+        f"{of['threads']} threads"
+    )
+
+
+def _width(labels: Iterable[str]) -> int:
+    return max(14, *(len(label) + 1 for label in labels))
+
+
+def _line(label: str, cells: Iterable[str], width: int) -> str:
+    shown = "".join(f"{cell:>{w}}" for cell, w in zip(cells, (*_WIDTHS, 22), strict=False))
+    return f"{label:<{width}}{shown}"
+
+
+def _warn_if_busy(args: argparse.Namespace) -> None:
+    """Times mean little when other programs want the same cores."""
+    if args.device == "cpu" and hasattr(os, "getloadavg"):
+        load, cores = os.getloadavg()[0], os.cpu_count() or 1
+        if load + args.threads > cores + 0.5:
+            warn(
+                f"other programs are at work (load {load:.1f}, {cores} cores): times are unreliable"
+            )
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
+    return value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from benchmark.config.convert import SuiteError
 from benchmark.config.expand import expand
+from benchmark.config.methods import MethodPlan
 from benchmark.config.overrides import Overrides
 from benchmark.config.spec import PROTOCOL_VERSION, Recipe, RunSpec
 from benchmark.config.suite import (
     DEFAULT_SUITE,
-    MethodPlan,
     Suite,
     find_suite,
     load_suite,

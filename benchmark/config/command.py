@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from benchmark.config.expand import expand
-from benchmark.config.overrides import STREAM_KEYS, Overrides
+from benchmark.config.overrides import BACKBONE_FILE, STREAM_KEYS, Overrides
 from benchmark.config.spec import Recipe, RunSpec
 from benchmark.config.suite import Suite
 
@@ -29,6 +29,8 @@ def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
         "tasks": tasks,
         "seeds": str(spec.seed),
     }
+    # What `--tasks` may say hangs on the scenario, so it is set before the two are compared.
+    scenario = [("scenario", spec.scenario)] if spec.scenario != suite.scenario else []
     (plain,) = expand(
         suite,
         Overrides(
@@ -37,12 +39,13 @@ def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
             backbone=(spec.backbone,),
             tasks=(tasks,),
             seeds=(spec.seed,),
+            sets=tuple(f"{key}={value}" for key, value in scenario),
         ),
     )
     arguments = ["--suite", suite_argument(suite)]
     for name, value in chosen.items():
         arguments += [f"--{name}", value]
-    for key, value in _differences(plain, spec):
+    for key, value in (*scenario, *_differences(plain, spec)):
         arguments += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return arguments
 
@@ -65,6 +68,8 @@ def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:
     for key in STREAM_KEYS:
         if getattr(plain, key) != getattr(wanted, key):
             yield key, getattr(wanted, key)
+    if wanted.backbone_file:
+        yield BACKBONE_FILE, wanted.backbone_file
     names = [field.name for field in fields(Recipe)]
     yield from _changed("training", _values(plain.recipe, names), _values(wanted.recipe, names))
     yield from _changed("settings", plain.settings, wanted.settings)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config.convert import Problems, field_types
+from benchmark.config.methods import MethodPlan, Situation
+from benchmark.config.names import check_name
 from benchmark.config.overrides import (
     STREAM_KEYS,
     Assignment,
@@ -20,9 +22,11 @@ from benchmark.config.overrides import (
 )
 from benchmark.config.settings import method_settings, setting_types
 from benchmark.config.spec import Recipe, RunSpec
-from benchmark.config.suite import MethodPlan, Suite, check_name
+from benchmark.config.suite import Suite
 from benchmark.config.tasks import parse_tasks
+from benchmark.config.weights import weights_file
 from benchmark.data import dataset_info
+from benchmark.registry import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,22 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     for seed in given.seeds:
         if seed < 0:
             problems.add("--seeds", f"must be at least 0, not {seed}")
-    sizes = {name: _task_sizes(suite, given, name, problems) for name in datasets}
     assignments = read_assignments(given.sets, problems)
     stream = _stream(suite, assignments, problems)
-    resolved = _methods(suite, methods, assignments, problems)
+    if stream["scenario"] == "domain":
+        sizes = {name: _domain_tasks(given, name, problems) for name in datasets}
+    else:
+        sizes = {name: _task_sizes(suite, given, name, problems) for name in datasets}
+    for name in datasets:
+        _check_split(name, stream["split"], problems)
+    check_used(assignments, _keys(methods), problems)
+    backbone_file = weights_file(assignments, backbones, problems)
+    places = [
+        Situation(dataset, backbone, len(tasks))
+        for dataset, backbone in itertools.product(datasets, backbones)
+        for tasks in sizes[dataset]
+    ]
+    resolved = {at: _methods(suite, methods, at, assignments, problems) for at in places}
     problems.check()
 
     seeds = _once(given.seeds or suite.seeds)
@@ -60,11 +76,13 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
             settings=method.settings,
             recipe=method.recipe,
             backbone=backbone,
+            backbone_file=backbone_file,
             seed=seed,
             **(stream | {"order": stream["order"].format(seed=seed)}),
         )
         for dataset, backbone in itertools.product(datasets, backbones)
-        for tasks, seed, method in itertools.product(sizes[dataset], seeds, resolved)
+        for tasks, seed in itertools.product(sizes[dataset], seeds)
+        for method in resolved[Situation(dataset, backbone, len(tasks))]
     ]
 
 
@@ -99,6 +117,27 @@ def _task_sizes(
     return _once(sizes)
 
 
+def _domain_tasks(
+    given: Overrides, dataset: str, problems: Problems
+) -> tuple[tuple[int, ...], ...]:
+    """One task a domain, each with all classes."""
+    info = dataset_info(dataset)
+    count = len(info.domains)
+    if count < 2:
+        problems.add("scenario", f"domain: {dataset} has no domains to learn one after the other")
+        return ()
+    for entry in given.tasks:
+        if str(entry) not in (str(count), "+".join([str(info.classes)] * count)):
+            problems.add("--tasks", f"scenario domain: {dataset} has {count} tasks, its domains")
+    return ((info.classes,) * count,)
+
+
+def _check_split(dataset: str, split: str, problems: Problems) -> None:
+    known = dataset_info(dataset).splits
+    if split not in known:
+        problems.add("split", UnknownNameError(f"split of {dataset}", split, known))
+
+
 def _stream(suite: Suite, assignments: list[Assignment], problems: Problems) -> dict[str, Any]:
     """Values of the keys of the data stream; the order may hold `{seed}`, each run's own."""
     types = {key: kind for key, kind in field_types(RunSpec).items() if key in STREAM_KEYS}
@@ -130,25 +169,32 @@ def _order(order: str, folder: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
+def _keys(names: Iterable[str]) -> dict[str, dict[str, Iterable[str]]]:
+    """What may be set: block -> method -> its keys."""
+    recipe, own = field_types(Recipe), {name: setting_types(name) for name in names}
+    return {"training": dict.fromkeys(own, recipe), "settings": dict(own)}
+
+
 def _methods(
-    suite: Suite, names: Iterable[str], assignments: list[Assignment], problems: Problems
+    suite: Suite,
+    names: Iterable[str],
+    at: Situation,
+    assignments: list[Assignment],
+    problems: Problems,
 ) -> list[_ResolvedMethod]:
     """Recipe and settings of every method: defaults, the suite's, then the user's values."""
     recipe_types = field_types(Recipe)
-    own_types = {name: setting_types(name) for name in names}
-    keys = {"training": dict.fromkeys(own_types, recipe_types), "settings": own_types}
-    check_used(assignments, keys, problems)
     resolved = []
-    for name, types in own_types.items():
-        plan = suite.methods.get(name, MethodPlan(name))
+    for name in names:
+        training, settings = suite.methods.get(name, MethodPlan(name)).at(at)
         changed = values_for(assignments, name, "training", recipe_types, problems)
         try:
-            recipe = Recipe(**{**suite.training, **plan.training, **changed})
+            recipe = Recipe(**{**suite.training, **training, **changed})
         except ValueError as error:
             problems.add(f"--set {name}.training", error)
             continue
-        changed = values_for(assignments, name, "settings", types, problems)
-        asked = {**plan.settings, **changed}
-        settings = method_settings(name, asked, f"--set {name}.settings", problems)
-        resolved.append(_ResolvedMethod(name, recipe, settings))
+        changed = values_for(assignments, name, "settings", setting_types(name), problems)
+        asked = {**settings, **changed}
+        complete = method_settings(name, asked, f"--set {name}.settings", problems)
+        resolved.append(_ResolvedMethod(name, recipe, complete))
     return resolved

@@ -9,9 +9,14 @@ from typing import Any
 from benchmark.config.convert import Problems, convert, unknown_key
 from benchmark.config.reading import parse
 
-STREAM_KEYS = ("order", "input_range", "precision", "validation")
+STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
+BACKBONE_FILE = "backbone.file"
 _BLOCKS = ("training", "settings")
-_FORMS = (*STREAM_KEYS, *(f"{owner}{b}.KEY" for owner in ("", "METHOD.") for b in _BLOCKS))
+_FORMS = (
+    *STREAM_KEYS,
+    BACKBONE_FILE,
+    *(f"{owner}{b}.KEY" for owner in ("", "METHOD.") for b in _BLOCKS),
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Overrides:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `--set`: `block` is training, settings, or empty for a key of the data stream.
+    """One `--set`: `block` is training, settings, or empty for a key of all runs.
 
     `method` is empty when the value is meant for every selected method that has the key.
     """
@@ -59,6 +64,8 @@ def _read(text: str) -> Assignment:
     option = f"--set {text}"
     if len(parts) == 1 and parts[0] in STREAM_KEYS:
         return Assignment(option, "", "", parts[0], parse(value))
+    if path.strip() == BACKBONE_FILE:  # a path is taken as it stands
+        return Assignment(option, "", "", BACKBONE_FILE, value)
     if len(parts) in (2, 3) and parts[-2] in _BLOCKS:
         method = parts[0] if len(parts) == 3 else ""
         return Assignment(option, method, parts[-2], parts[-1], parse(value))

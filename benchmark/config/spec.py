@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 # Raised by one whenever a change of the runner, the trainer or the data stream may move a number:
 # it is part of every run's key, so older results are then kept apart and run again.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 InputRange = Literal["unit", "native"]
 Precision = Literal["fp32", "bf16"]
+Scenario = Literal["class", "domain"]
 
 
 @dataclass(frozen=True)
@@ -74,4 +75,7 @@ class RunSpec:
     input_range: InputRange = "unit"  # [0, 1], or the backbone's own mean and std
     precision: Precision = "fp32"
     validation: float = 0.0  # share of the training images that replaces the test images
+    split: str = "default"  # which of the data set's published splits
+    backbone_file: str = ""  # path of the backbone's weights where they are the user's own
+    scenario: Scenario = "class"  # new classes in every task, or a new domain of the same classes
     protocol: int = PROTOCOL_VERSION

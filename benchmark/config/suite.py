@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.backbones import catalogue
 from benchmark.config.convert import Problems, SuiteError, convert_mapping, field_types
+from benchmark.config.extends import base_file, merge
+from benchmark.config.methods import MethodPlan, read_method, read_training
+from benchmark.config.names import check_names
 from benchmark.config.reading import read_mapping
-from benchmark.config.settings import method_settings
-from benchmark.config.spec import InputRange, Precision, Recipe
-from benchmark.data import dataset_info
-from benchmark.registry import UnknownNameError, method_source
+from benchmark.config.spec import InputRange, Precision, Scenario
+from benchmark.registry import UnknownNameError
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
 DEFAULT_SUITE = "icons"
-
-
-@dataclass(frozen=True)
-class MethodPlan:
-    """A method of a suite: what it changes of the suite's training, and its own settings."""
-
-    name: str
-    training: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,12 +35,13 @@ class Suite:
     input_range: InputRange = "unit"
     precision: Precision = "fp32"
     validation: float = 0.0
+    split: str = "default"
+    scenario: Scenario = "class"
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
 _LISTS = ("dataset", "backbone", "tasks", "seeds")
 _REQUIRED = ("dataset", "backbone", "methods")
-_METHOD_KEYS = {"training": Mapping[str, Any], "settings": Mapping[str, Any]}
 
 
 def suite_files() -> dict[str, Path]:
@@ -78,10 +70,20 @@ def suite_description(path: Path) -> str:
 def load_suite(name_or_path: str) -> Suite:
     """Read and check a suite; every fault is reported at once, with file and key path.
 
+    `extends: NAME` takes another suite's values where it has none of its own, `only` chooses among
+    its methods (`benchmark.config.extends`); `when` gives a method other values in some places
+    (`benchmark.config.methods`).
+
     Imports the modules of the suite's methods to check their settings, and so torch.
     """
     path = find_suite(name_or_path)
     content = read_mapping(path)
+    base = base_file(path, content, suite_files())
+    if base is not None:
+        load_suite(str(base))  # its own faults are reported as its own
+        content = merge(path, content, base)
+    elif "only" in content:
+        raise SuiteError([f"{path}: only: chooses methods of another suite: say which, `extends`"])
     problems = Problems(str(path))
     for key in _LISTS:
         if key in content and not isinstance(content[key], list):
@@ -93,10 +95,11 @@ def load_suite(name_or_path: str) -> Suite:
         if not content.get(key):
             problems.add(key, "must be given")
 
-    _check_names(values, problems)
-    values["training"] = _check_training(values.get("training", {}), {}, "training", problems)
+    for kind in ("dataset", "backbone"):
+        check_names(kind, values.get(kind, ()), kind, problems)
+    values["training"] = read_training(values.get("training", {}), {}, "training", problems)
     values["methods"] = {
-        name: _method_plan(name, entry, values["training"], problems)
+        name: read_method(name, entry, values["training"], problems)
         for name, entry in values.get("methods", {}).items()
     }
     for seed in values.get("seeds", ()):
@@ -106,56 +109,3 @@ def load_suite(name_or_path: str) -> Suite:
         problems.add("validation", f"must lie in [0, 1), not {values['validation']}")
     problems.check()
     return Suite(path=path, **{"name": path.stem, "description": "", **values})
-
-
-def check_name(kind: str, name: str) -> None:
-    """Raise `UnknownNameError` unless a data set, backbone or method of that name exists."""
-    finders: dict[str, Callable[[str], object]] = {
-        "dataset": dataset_info,
-        "backbone": catalogue.find,
-        "method": method_source,
-    }
-    finders[kind](name)
-
-
-def _check_names(values: Mapping[str, Any], problems: Problems) -> None:
-    for kind in ("dataset", "backbone"):
-        for name in values.get(kind, ()):
-            try:
-                check_name(kind, name)
-            except ValueError as error:
-                problems.add(kind, error)
-
-
-def _check_training(
-    given: Mapping[str, Any], base: Mapping[str, Any], place: str, problems: Problems
-) -> dict[str, Any]:
-    """The valid entries of a `training` block that changes `base`."""
-    converted = convert_mapping(given, field_types(Recipe), place, problems)
-    try:
-        Recipe(**{**base, **converted})
-    except ValueError as error:
-        problems.add(place, error)
-        return {}
-    return converted
-
-
-def _method_plan(
-    name: str, entry: Any, training: Mapping[str, Any], problems: Problems
-) -> MethodPlan:
-    place = f"methods.{name}"
-    try:
-        check_name("method", name)
-    except ValueError as error:
-        problems.add(place, error)
-        return MethodPlan(name)
-    if not isinstance(entry or {}, Mapping):
-        problems.add(place, f"must hold `training` and `settings`, not {entry!r}")
-        return MethodPlan(name)
-    blocks = {key: value or {} for key, value in (entry or {}).items()}
-    blocks = convert_mapping(blocks, _METHOD_KEYS, place, problems)
-    settings = blocks.get("settings", {})
-    method_settings(name, settings, f"{place}.settings", problems)
-    changed = blocks.get("training", {})
-    changed = _check_training(changed, training, f"{place}.training", problems)
-    return MethodPlan(name, changed, settings)

@@ -2,50 +2,209 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from benchmark.data.listing import Listing
+
+
+# What Pillow's decoders raise on a damaged file or one that is no image.
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 class DataError(ValueError):
     """Data that is missing, damaged or asked for in a way it cannot be given."""
 
 
+def default_root() -> Path:
+    """The folder of all data sets where none is named: $CLBENCH_DATA, or ./data."""
+    return Path(os.environ.get("CLBENCH_DATA", "data")).expanduser()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a data set is looked for, and which of its published splits is meant.
+
+    root: the folder of all data sets; the data set `domainnet` lies in `root/domainnet`.
+    split: "default", or another of the data set's `splits`.
+    """
+
+    root: Path = field(default_factory=default_root)
+    split: str = "default"
+
+
+class Images(ABC):
+    """The images of a split, in a fixed order and decoded on demand."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int) -> np.ndarray:
+        """One image in its own size, uint8 [H, W, 3]; `DataError` names one that cannot be read."""
+
+    @abstractmethod
+    def take(self, index: np.ndarray) -> Images:
+        """The images at `index` (int [n]), in that order."""
+
+
+@dataclass(frozen=True)
+class ArrayImages(Images):
+    """Images of one size held in memory: uint8 [N, H, W, 3]."""
+
+    array: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def read(self, index: int) -> np.ndarray:
+        """uint8 [H, W, 3]."""
+        image: np.ndarray = self.array[index]
+        return image
+
+    def take(self, index: np.ndarray) -> ArrayImages:
+        """The images at `index`, in that order."""
+        return ArrayImages(self.array[index])
+
+
+@dataclass(frozen=True)
+class FileImages(Images):
+    """Image files below a folder; `paths` are relative to it, with forward slashes."""
+
+    folder: Path
+    paths: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> np.ndarray:
+        """Decode one file, uint8 [H, W, 3]; transparency and other colour models become RGB."""
+        path = self.folder / self.paths[index]
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
+        except FileNotFoundError:
+            raise DataError(f"{path}: listed, but missing") from None
+        except UNREADABLE as error:
+            raise DataError(f"{path}: cannot be read as an image: {error}") from error
+
+    def take(self, index: np.ndarray) -> FileImages:
+        """The files at `index`, in that order."""
+        return FileImages(self.folder, tuple(self.paths[i] for i in index))
+
+
 @dataclass(frozen=True)
 class Split:
-    """images: uint8 [N, H, W, 3]; labels: int64 [N], natural class order; domains: style names."""
+    """Images, labels int64 [N] in natural class order, and the name of each image's domain."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     domains: tuple[str, ...]
 
     def subset(self, index: np.ndarray) -> Split:
         """The images at `index`, in that order."""
-        return Split(self.images[index], self.labels[index], tuple(self.domains[i] for i in index))
+        domains = tuple(self.domains[i] for i in index)
+        return Split(self.images.take(index), self.labels[index], domains)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A loaded data set; `manifest_hash` changes with any image, label or split list."""
+    """A data set ready to be read; nothing but small data sets is held in memory.
+
+    crop_scale: area share of the training crops. evaluation: how a test image is brought to the
+    backbone's size s: "resize" to s x s, or "centre", the middle s x s after its shorter side was
+    resized to s * 256 / 224.
+    """
 
     name: str
     class_names: tuple[str, ...]
     train: Split
     test: Split
-    manifest_hash: str
-    crop_scale: tuple[float, float]  # area share of the training crops
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    evaluation: Literal["resize", "centre"] = "centre"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file that a data set is made from: its address, where it belongs, what it must be.
+
+    name: path below the data set's folder. unpacked: what the archive leaves there, below the data
+    set's folder; with that in place the archive itself is not needed. A folder is named with a
+    slash at its end. Empty for a file used as it is. bytes: its size, 0 when it is not known.
+    """
+
+    url: str
+    name: str
+    md5: str = ""
+    sha256: str = ""
+    bytes: int = 0
+    unpacked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without loading it."""
+    """What is known of a data set without loading it.
+
+    The three functions take the place and raise `MissingDataError` when it lacks something.
+    `manifest_hash` changes with any image, label or entry of the split lists: for data of many
+    gigabytes with the lists (paths, labels, domains), which name every image.
+    """
 
     name: str
     summary: str
-    classes: int
+    classes: int  # 0: known only from the data
     default_tasks: int
-    class_names: Callable[[], list[str]]
-    manifest_hash: Callable[[Path | None], str]  # given the data root
-    load: Callable[[Path | None], Dataset]
+    class_names: Callable[[Place], list[str]]
+    manifest_hash: Callable[[Place], str]
+    load: Callable[[Place], Dataset]
+    images: tuple[int, int] = (0, 0)  # training and test images expected; 0: not known
+    splits: tuple[str, ...] = ("default",)
+    domains: tuple[str, ...] = ()  # in the order of the domain-incremental protocol
+    files: tuple[Remote, ...] = ()  # those of the default split
+    split_files: tuple[tuple[str, Remote], ...] = ()  # (split, file) of the other splits
+    notes: tuple[str, ...] = ()  # faults of the published data that a reader should know
+    total: int = 0  # images in all, where the split is our own; 0: not known
+    # For `clbench data verify`: as `load`, but faults are told and read past, and no file of a
+    # listing is looked for. Gives the folder and its listing, or a data set held in memory.
+    survey: Callable[[Place, Callable[[str], None]], tuple[Path, Listing | Dataset]] | None = None
+
+
+class MissingDataError(DataError):
+    """Files of a data set that are not there; one line each says what, whence and whereto."""
+
+    def __init__(self, name: str, folder: Path, files: tuple[Remote, ...]) -> None:
+        self.name, self.folder, self.files = name, folder, files
+        lines = [f"data set {name} is not complete; missing:"]
+        for file in files:
+            check = f"SHA-256 {file.sha256}" if file.sha256 else f"MD5 {file.md5}"
+            lines.append(f"{folder / file.name}  from {file.url}  ({check})")
+        lines.append(
+            f"fetch them with `clbench data prepare {name} --root {folder.parent}`, or put them "
+            "there yourself; --data-root or CLBENCH_DATA names another folder of data sets"
+        )
+        super().__init__("\n".join(lines))

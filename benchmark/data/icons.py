@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmark.data import base
 from benchmark.data.base import DataError
 
 ASSETS = Path(__file__).parent / "assets" / "icons"
@@ -107,3 +108,27 @@ def _verified(folder: Path, name: str) -> bytes:
             f"{file}: corrupt, its SHA-256 is not the one in manifest.json; reinstall clbench"
         )
     return content
+
+
+def _load(place: base.Place) -> base.Dataset:
+    train, test = (_split(name) for name in ("train", "test"))
+    return base.Dataset(
+        "icons", tuple(class_names()), train, test, crop_scale=(0.5, 1.0), evaluation="resize"
+    )
+
+
+def _split(name: Split) -> base.Split:
+    images, labels = load_split(name)
+    return base.Split(base.ArrayImages(images), labels, tuple(domains(name)))
+
+
+INFO = base.DatasetInfo(
+    name="icons",
+    summary="100 classes of 32 x 32 icons drawn by many hands; comes with the package",
+    classes=100,
+    default_tasks=10,
+    class_names=lambda place: class_names(),
+    manifest_hash=lambda place: manifest_hash(),
+    load=_load,
+    images=(5529, 1804),
+)

@@ -1,4 +1,4 @@
-"""The class-incremental stream: class order, task split, and what a method sees of a task."""
+"""The stream of tasks: class order, task split, and what a method sees of a task."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.base import DataError, Dataset, Split
-from benchmark.data.transforms import CropFlip, InputRange, plain
+from benchmark.data.base import DataError, Dataset, Images, Split
+from benchmark.data.loading import Loader, Request
+from benchmark.data.transforms import DRAWS, InputRange
 from benchmark.method import Batch, Task, TaskData
 from benchmark.registry import UnknownNameError
 from benchmark.seeds import generator
@@ -56,6 +57,11 @@ def make_tasks(sizes: Sequence[int]) -> list[Task]:
     ]
 
 
+def make_domain_tasks(count: int, classes: int) -> list[Task]:
+    """One task a domain, all of them over the same labels."""
+    return [Task(index, count, range(classes), repeats=index > 0) for index in range(count)]
+
+
 def carve(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Indices (kept, held out) of a stratified validation split of training labels [N].
 
@@ -72,7 +78,7 @@ def carve(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stream_hash(manifest_hash: str, order: Sequence[int], validation: float) -> str:
-    """SHA-256 of everything that decides which image is seen in which task."""
+    """SHA-256 of the images, the order of the classes and the share held out for validation."""
     text = json.dumps([manifest_hash, list(order), validation])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -86,27 +92,27 @@ class TaskStream(TaskData):
 
 
 class ImageStream(TaskStream):
-    """Training images of one task, held on the training device.
+    """Training images of one task.
 
-    images: uint8 [n, 3, H, W]; labels: int64 [n] in the order of learning. Shuffling and
+    loader: the task's images; labels: int64 [n] in the order of learning. Shuffling and
     augmentation are drawn from streams of their own, named by seed, task and pass.
     """
 
     def __init__(
         self,
         task: Task,
-        images: Tensor,
+        loader: Loader,
         labels: Tensor,
         *,
         batch_size: int,
         seed: int,
-        augment: CropFlip | None = None,
+        augment: bool = False,
         input_range: InputRange | None = None,
         frozen: Frozen | None = None,
         drop_last: bool = False,
     ) -> None:
         self.task = task
-        self._images, self._labels = images, labels
+        self._loader, self._labels = loader, labels
         self._batch_size, self._seed = batch_size, seed
         self._augment, self._range = augment, input_range or InputRange()
         self._frozen, self._drop_last = frozen, drop_last
@@ -128,7 +134,7 @@ class ImageStream(TaskStream):
     def close(self) -> None:
         """End the task: its images are gone from here on."""
         self._open = False
-        self._images = self._labels = torch.empty(0)
+        self._loader.close()
 
     def _pass(self, kind: str, number: int, *, shuffle: bool, drop_last: bool) -> Iterator[Batch]:
         self._check_open()
@@ -137,16 +143,21 @@ class ImageStream(TaskStream):
         order = torch.arange(count)
         if shuffle:
             order = torch.randperm(count, generator=generator(self._seed, "shuffle", *purpose))
-        order = order.to(self._labels.device)
+        starts = range(0, count - size + 1 if drop_last else count, size)
+        batches = [order[start : start + size] for start in starts]
         draws = generator(self._seed, "augment", *purpose)
-        for start in range(0, count - size + 1 if drop_last else count, size):
+
+        def requests() -> Iterator[Request]:
+            for index in batches:
+                drawn = torch.rand(len(index), DRAWS, generator=draws)
+                yield Request(index, drawn if shuffle and self._augment else None)
+
+        loaded = self._loader.load(requests())
+        for index in batches:
             self._check_open()
-            index = order[start : start + size]
-            raw = self._images[index]
-            images = self._augment(raw, draws) if shuffle and self._augment else plain(raw)
-            images = self._range(images)
+            images = self._range(next(loaded))
             frozen = self._frozen(images) if self._frozen else None
-            yield Batch(images, self._labels[index], frozen)
+            yield Batch(images, self._labels[index.to(self._labels.device)], frozen)
 
     def _check_open(self) -> None:
         if not self._open:
@@ -157,25 +168,41 @@ class ImageStream(TaskStream):
 
 
 class Stream:
-    """A data set cut into tasks: training streams by task, test images of the tasks seen."""
+    """A data set cut into tasks: training streams by task, test images of the tasks seen.
+
+    scenario: "class", tasks of new classes, `sizes` of them; "domain", a task a domain, where all
+    have the same classes and `sizes` repeats their number.
+    """
 
     def __init__(
-        self, dataset: Dataset, order: str, sizes: Sequence[int], validation: float = 0.0
+        self,
+        dataset: Dataset,
+        order: str,
+        sizes: Sequence[int],
+        validation: float = 0.0,
+        *,
+        scenario: str = "class",
+        domains: Sequence[str] = (),
     ) -> None:
         self.dataset = dataset
         self.order = class_order(order, dataset.class_names)
-        self.tasks = make_tasks(sizes)
-        if sum(sizes) > len(self.order):
-            raise DataError(
-                f"{dataset.name} has {len(self.order)} classes, the tasks ask for {sum(sizes)}"
-            )
+        classes = len(self.order)
+        self._domains = tuple(domains) if scenario == "domain" else ()
+        if self._domains:
+            self.tasks = make_domain_tasks(len(sizes), classes)
+        else:
+            self.tasks = make_tasks(sizes)
+            if sum(sizes) > classes:
+                raise DataError(
+                    f"{dataset.name} has {classes} classes, the tasks ask for {sum(sizes)}"
+                )
         train, test = dataset.train, dataset.test
         if validation > 0:  # the test images are not touched: held-out training images stand in
             kept, held = carve(train.labels, validation)
             train, test = train.subset(kept), train.subset(held)
         self._train, self._test = train, test
-        position = np.empty(len(self.order), dtype=np.int64)
-        position[self.order] = np.arange(len(self.order))
+        position = np.empty(classes, dtype=np.int64)
+        position[self.order] = np.arange(classes)
         self._train_labels = position[train.labels]
         self._test_labels = position[test.labels]
 
@@ -183,18 +210,30 @@ class Stream:
         """All classes as one task, for the upper bound."""
         return Task(0, 1, range(0, self.tasks[-1].seen))
 
-    def train(self, task: Task) -> tuple[Tensor, Tensor]:
-        """Training images uint8 [n, 3, H, W] and labels int64 [n] of one task."""
-        return _select(self._train, self._train_labels, task.classes)
+    def train(self, task: Task) -> tuple[Images, Tensor]:
+        """Training images and labels int64 [n] of one task."""
+        whole = task.count == 1 or not self._domains
+        index = self._members(self._train, self._train_labels, task, whole)
+        if len(index) == 0:
+            raise DataError(f"{self.dataset.name}: task {task.index + 1} has no training images")
+        return self._train.images.take(index), torch.from_numpy(self._train_labels[index])
 
-    def test(self) -> tuple[Tensor, Tensor, list[int]]:
+    def test(self) -> tuple[Images, Tensor, list[int]]:
         """Test images and labels of all tasks, task after task, and how many each task has."""
-        parts = [_select(self._test, self._test_labels, task.classes) for task in self.tasks]
-        images, labels = (torch.cat(kind) for kind in zip(*parts, strict=True))
-        return images, labels, [len(part[1]) for part in parts]
+        parts = [
+            self._members(self._test, self._test_labels, task, not self._domains)
+            for task in self.tasks
+        ]
+        for task, part in zip(self.tasks, parts, strict=True):
+            if len(part) == 0:
+                raise DataError(f"{self.dataset.name}: task {task.index + 1} has no test images")
+        index = np.concatenate(parts)
+        labels = torch.from_numpy(self._test_labels[index])
+        return self._test.images.take(index), labels, [len(part) for part in parts]
 
-
-def _select(split: Split, labels: np.ndarray, classes: range) -> tuple[Tensor, Tensor]:
-    index = np.flatnonzero((labels >= classes.start) & (labels < classes.stop))
-    images = torch.from_numpy(split.images[index]).permute(0, 3, 1, 2).contiguous()
-    return images, torch.from_numpy(labels[index])
+    def _members(self, split: Split, labels: np.ndarray, task: Task, whole: bool) -> np.ndarray:
+        """Positions of the images of a task."""
+        chosen = (labels >= task.classes.start) & (labels < task.classes.stop)
+        if not whole:
+            chosen &= np.array(split.domains) == self._domains[task.index]
+        return np.flatnonzero(chosen)

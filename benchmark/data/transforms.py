@@ -1,4 +1,8 @@
-"""From uint8 images to what the backbone sees: crops and flips for whole batches on the device."""
+"""From images to what the backbone sees: crops, flips and resizing, as torchvision makes them.
+
+One description of the random crop serves both ways of loading: whole batches on the device for
+images held in memory, one image after the other on the CPU for files.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+ATTEMPTS = 10  # crops drawn until one fits into the image, as torchvision does
+# Uniform numbers an augmented image takes: two an attempt, two for the place, one for the flip.
+DRAWS = 2 * ATTEMPTS + 3
+CROP_RATIO = 224 / 256  # side of the centre crop to the shorter side before it
 
 
 @dataclass(frozen=True)
@@ -31,31 +39,109 @@ def plain(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class CropFlip:
-    """Random resized crop and horizontal flip, one of each per image, back to the same size.
+class Boxes:
+    """Parts of images in pixels, int64 [B] each, and whether each is mirrored, bool [B]."""
 
-    The crop covers `scale` of the area at an aspect ratio drawn log-uniformly from `ratio`, as
-    torchvision's RandomResizedCrop; the batch is resampled bilinearly by one affine map an image.
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip: Tensor
+
+
+@dataclass(frozen=True)
+class CropFlip:
+    """Random resized crop and horizontal flip, one of each per image.
+
+    The crop covers `scale` of the area at an aspect ratio drawn log-uniformly from `ratio`, and is
+    drawn as torchvision's RandomResizedCrop draws it: whole pixels, ten attempts, then the largest
+    centred part whose aspect ratio is allowed.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """uint8 [B, 3, H, W] -> float32 [B, 3, H, W] in [0, 1]; draws come from `generator`."""
-        draws = torch.rand(5, len(images), generator=generator)
-        area = self.scale[0] + draws[0] * (self.scale[1] - self.scale[0])
+    def boxes(self, draws: Tensor, height: int, width: int) -> Boxes:
+        """The parts of images of one size that uniform numbers [B, DRAWS] in [0, 1) stand for."""
+        u = draws.double()
+        area, aspect, rest = u[:, :ATTEMPTS], u[:, ATTEMPTS : 2 * ATTEMPTS], u[:, 2 * ATTEMPTS :]
+        area = height * width * (self.scale[0] + area * (self.scale[1] - self.scale[0]))
         low, high = (math.log(r) for r in self.ratio)
-        aspect = (low + draws[1] * (high - low)).exp()
-        width = (area * aspect).sqrt().clamp(max=1)
-        height = (area / aspect).sqrt().clamp(max=1)
-        # Normalised coordinates run from -1 to 1: a crop of width w has its centre within 1 - w.
-        theta = torch.zeros(len(images), 2, 3)
-        theta[:, 0, 0] = torch.where(draws[2] < self.flip, -width, width)
-        theta[:, 1, 1] = height
-        theta[:, 0, 2] = (2 * draws[3] - 1) * (1 - width)
-        theta[:, 1, 2] = (2 * draws[4] - 1) * (1 - height)
-        shape = list(images.shape)
-        grid = F.affine_grid(theta.to(images.device), shape, align_corners=False)
-        return F.grid_sample(plain(images), grid, padding_mode="border", align_corners=False)
+        aspect = (low + aspect * (high - low)).exp()
+        w = (area * aspect).sqrt().round().long()  # [B, ATTEMPTS]
+        h = (area / aspect).sqrt().round().long()
+        fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+        first = fits.int().argmax(dim=1, keepdim=True)
+        fitting = fits.any(dim=1)
+        full_h, full_w = self._largest(height, width)
+        h = torch.where(fitting, h.gather(1, first)[:, 0], full_h)
+        w = torch.where(fitting, w.gather(1, first)[:, 0], full_w)
+        top = torch.where(fitting, (rest[:, 0] * (height - h + 1)).long(), (height - h) // 2)
+        left = torch.where(fitting, (rest[:, 1] * (width - w + 1)).long(), (width - w) // 2)
+        return Boxes(top, left, h, w, rest[:, 2] < self.flip)
+
+    def __call__(self, images: Tensor, draws: Tensor, size: int) -> Tensor:
+        """uint8 [B, 3, H, W] -> float32 [B, 3, size, size] in [0, 1]; draws: [B, DRAWS]."""
+        return resample(images, self.boxes(draws, *images.shape[2:]), (size, size))
+
+    def _largest(self, height: int, width: int) -> tuple[int, int]:
+        if width / height < self.ratio[0]:
+            return round(width / self.ratio[0]), width
+        if width / height > self.ratio[1]:
+            return height, round(height * self.ratio[1])
+        return height, width
+
+
+def resample(images: Tensor, boxes: Boxes, size: tuple[int, int]) -> Tensor:
+    """Cut out a part of every image and bring it to `size`, all images in two matrix products.
+
+    Bilinear with antialiasing where it shrinks, as torchvision's `resized_crop` on one image.
+    uint8 [B, 3, H, W] -> float32 [B, 3, *size] in [0, 1].
+    """
+    device = images.device
+    down = _weights(boxes.top, boxes.height, size[0], images.shape[2]).to(device)  # [B, s, H]
+    across = _weights(boxes.left, boxes.width, size[1], images.shape[3])
+    across = torch.where(boxes.flip[:, None, None], across.flip(1), across).to(device)  # [B, s, W]
+    return down[:, None] @ plain(images) @ across.mT[:, None]
+
+
+def _weights(start: Tensor, length: Tensor, out: int, full: int) -> Tensor:
+    """How much each of `full` pixels adds to each of `out`: float32 [B, out, full]."""
+    step = length.double()[:, None, None] / out
+    centre = (torch.arange(out, dtype=torch.float64)[None, :, None] + 0.5) * step
+    pixel = torch.arange(full)[None, None, :] - start[:, None, None]
+    weights = (1 - (pixel + 0.5 - centre).abs() / step.clamp(min=1)).clamp(min=0)
+    weights = weights * ((pixel >= 0) & (pixel < length[:, None, None]))
+    return (weights / weights.sum(dim=2, keepdim=True)).float()
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a test image is brought to the backbone's size: squeezed into it, or its centre."""
+
+    centre: bool = True
+
+    def shape(self, height: int, width: int, size: int) -> tuple[int, int]:
+        """Height and width before the centre is cut out, with torchvision's rounding."""
+        if not self.centre:
+            return size, size
+        short = int(size / CROP_RATIO)
+        if height <= width:
+            return short, int(short * width / height)
+        return int(short * height / width), short
+
+    def corner(self, height: int, width: int, size: int) -> tuple[int, int]:
+        """Top and left of the centre of an image of this size."""
+        return round((height - size) / 2), round((width - size) / 2)
+
+    def __call__(self, images: Tensor, size: int) -> Tensor:
+        """uint8 [B, 3, H, W] -> float32 [B, 3, size, size] in [0, 1]."""
+        height, width = images.shape[2:]
+        if not self.centre and (height, width) == (size, size):
+            return plain(images)
+        whole = torch.tensor([0]), torch.tensor([height]), torch.tensor([width])
+        full = Boxes(whole[0], whole[0], whole[1], whole[2], torch.tensor([False]))
+        shape = self.shape(height, width, size)
+        top, left = self.corner(*shape, size)
+        return resample(images, full, shape)[:, :, top : top + size, left : left + size]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.transforms import InputRange, plain
+from benchmark.data.loading import Loader, Request
+from benchmark.data.transforms import InputRange
 from benchmark.engine.trainer import TrainingError, autocast
 from benchmark.method import Method
 from benchmark.seeds import generator
@@ -36,22 +37,23 @@ class StagePredictions:
 
 
 class TestSet:
-    """All test images in task order on the training device, with frozen features computed once."""
+    """All test images in task order, with frozen features computed once."""
 
     __test__ = False  # not a test case
 
     def __init__(
         self,
-        images: Tensor,
+        loader: Loader,
         labels: Tensor,
         counts: list[int],
         *,
         batch_size: int,
+        device: torch.device,
         input_range: InputRange,
         frozen: Callable[[Tensor], Tensor] | None,
     ) -> None:
-        self.images, self.labels, self.counts = images, labels, counts
-        self._range, self._batch_size = input_range, batch_size
+        self.labels, self.counts, self.device = labels, counts, device
+        self._loader, self._range, self._batch_size = loader, input_range, batch_size
         self._frozen_model = frozen
         self._frozen: Tensor | None = None
 
@@ -66,32 +68,33 @@ class TestSet:
         tells nothing about the task of an image.
         """
         mixed = torch.randperm(count, generator=generator(0, "evaluation order", count))
-        mixed = mixed.to(self.images.device)
-        parts = [
-            self._predict(method, mixed[start : start + self._batch_size], precision)
-            for start in range(0, count, self._batch_size)
-        ]
-        logits = torch.cat(parts)
+        logits = self._predict(method, mixed.split(self._batch_size), precision)
         self._check_company(method, mixed, logits, precision)
         ordered = torch.empty_like(logits)
         ordered[mixed] = logits
-        return ordered.cpu()
+        return ordered
 
-    def _predict(self, method: Method, index: Tensor, precision: str) -> Tensor:
-        images = self._range(plain(self.images[index]))
+    def _predict(self, method: Method, parts: Sequence[Tensor], precision: str) -> Tensor:
+        """Logits of the images at `parts`, batch by batch, on the CPU."""
         frozen = self._frozen_features(precision)
-        with torch.inference_mode(), autocast(images.device, precision):
-            logits = (
-                method.predict(images) if frozen is None else method.predict(images, frozen[index])
-            )
-        return logits.float()
+        logits = []
+        for index, images in self._batches(parts):
+            with torch.inference_mode(), autocast(self.device, precision):
+                known = () if frozen is None else (frozen[index.to(self.device)],)
+                logits.append(method.predict(images, *known).float())
+        return torch.cat(logits).cpu()
+
+    def _batches(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        loaded = self._loader.load(Request(index) for index in parts)
+        for index, images in zip(parts, loaded, strict=True):
+            yield index, self._range(images)
 
     def _frozen_features(self, precision: str) -> Tensor | None:
         if self._frozen_model is not None and self._frozen is None:
             model = self._frozen_model
-            with torch.inference_mode(), autocast(self.images.device, precision):
-                chunks = self.images.split(self._batch_size)
-                self._frozen = torch.cat([model(self._range(plain(c))).float() for c in chunks])
+            parts = torch.arange(len(self._loader)).split(self._batch_size)
+            with torch.inference_mode(), autocast(self.device, precision):
+                self._frozen = torch.cat([model(x).float() for _, x in self._batches(parts)])
         return self._frozen
 
     def _check_company(self, method: Method, mixed: Tensor, logits: Tensor, precision: str) -> None:
@@ -100,7 +103,7 @@ class TestSet:
             return
         few = mixed[:PROBES]
         parts = [part for part in (few[:1], few[1:]) if len(part)]
-        again = torch.cat([self._predict(method, part, precision) for part in parts])
+        again = self._predict(method, parts, precision)
         moved = float((again - logits[: len(few)]).abs().max())
         if moved > COMPANY[precision] * max(float(logits.abs().max()), 1.0):
             raise TrainingError(
@@ -114,7 +117,7 @@ def evaluate(
 ) -> tuple[list[float], StagePredictions]:
     """Accuracy in percent on each task up to 0-based `task`, and the predictions behind it.
 
-    class_tasks: int [C], the task of every class.
+    class_tasks: int [C], the task of every class; all 0 where every task has all classes.
     """
     count = test.seen(task)
     logits = test.logits(method, count, precision)
@@ -125,7 +128,7 @@ def evaluate(
         )
     if not bool(torch.isfinite(logits).all()):
         raise TrainingError(f"{method.name}.predict gave logits that are not finite")
-    labels = test.labels[:count].cpu()
+    labels = test.labels[:count]
     scores, classes = logits.topk(min(TOP, seen), dim=1)
     correct = (classes[:, 0] == labels).double().split(test.counts[: task + 1])
     accuracy = [100 * float(part.mean()) for part in correct]

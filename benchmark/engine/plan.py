@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
-from benchmark.backbones.loader import weight_hash_of
+from benchmark.backbones.loader import BackboneError, weight_hash_of
 from benchmark.config import RunSpec
 from benchmark.data import dataset_info
+from benchmark.data.base import MissingDataError, Place, default_root
 from benchmark.data.stream import class_order, stream_hash
 from benchmark.engine.provenance import method_hash
 from benchmark.registry import get_method, method_source
@@ -17,11 +19,15 @@ from benchmark.results import ResultStore, run_key
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run with its key, its state in the store and a reason when it cannot be run."""
+    """A run with its key, its state in the store and a reason when it cannot be run.
+
+    status: done | unfinished | failed | cancelled | missing, or "not prepared" while its data or
+    weights are not on this machine; it has no key then.
+    """
 
     spec: RunSpec
     key: str
-    status: str  # done | unfinished | failed | cancelled | missing
+    status: str
     skip: str | None
     method_hash: str
     data_hash: str
@@ -39,22 +45,78 @@ class PlannedRun:
         return self.status != "done" and self.skip is None
 
 
+@dataclass
+class Plan:
+    """The runs, and why some of them have no key yet: one message a data set or backbone."""
+
+    runs: list[PlannedRun] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+
+
 def plan_runs(
     specs: Iterable[RunSpec], store: ResultStore, data_root: Path | None = None
 ) -> list[PlannedRun]:
-    """Keys and states of the runs; a run asked for twice is planned once."""
-    planned: dict[str, PlannedRun] = {}
+    """Keys and states of the runs; a run asked for twice is planned once.
+
+    Raises `MissingDataError` or `BackboneError` when data or weights are not there.
+    """
+    return list(_plan(specs, store, _Inputs(data_root or default_root())))
+
+
+def plan_ahead(specs: Iterable[RunSpec], store: ResultStore, data_root: Path | None = None) -> Plan:
+    """As `plan_runs`, also for runs whose data or weights are not on this machine yet."""
+    inputs = _Inputs(data_root or default_root(), lenient=True)
+    return Plan(list(_plan(specs, store, inputs)), list(inputs.lacking.values()))
+
+
+class _Inputs:
+    """Hashes of data and weights, found once for all runs that share them."""
+
+    def __init__(self, root: Path, lenient: bool = False) -> None:
+        self._root, self._lenient = root, lenient
+        self.lacking: dict[str, str] = {}
+        self.data, self.weights = cache(self._data), cache(self._weights)
+
+    def _data(self, dataset: str, split: str, order: str, validation: float) -> str:
+        info, place = dataset_info(dataset), Place(self._root, split)
+        try:
+            names = info.class_names(place)
+            return stream_hash(info.manifest_hash(place), class_order(order, names), validation)
+        except MissingDataError as error:
+            return self._lack(dataset, error)
+
+    def _weights(self, backbone: str, file: str) -> str:
+        try:
+            given = Path(file) if file else None
+            return weight_hash_of(backbone, file=given, fetch=not self._lenient)
+        except BackboneError as error:
+            return self._lack(backbone, error)
+
+    def _lack(self, name: str, error: Exception) -> str:
+        if not self._lenient:
+            raise error
+        self.lacking[name] = str(error)
+        return ""
+
+
+def _plan(specs: Iterable[RunSpec], store: ResultStore, inputs: _Inputs) -> Iterable[PlannedRun]:
+    met: set[str] = set()
     for spec in specs:
-        info = dataset_info(spec.dataset)
-        order = class_order(spec.order, info.class_names())
-        data = stream_hash(info.manifest_hash(data_root), order, spec.validation)
+        data = inputs.data(spec.dataset, spec.split, spec.order, spec.validation)
+        weights = inputs.weights(spec.backbone, spec.backbone_file)
         source = method_hash(method_source(spec.method))
-        weights = weight_hash_of(spec.backbone)
-        # A file's path is not part of the key: the order itself is, in the hash of the data.
-        named = spec.order == "natural" or spec.order.startswith("shuffled:")
-        key = run_key(spec if named else replace(spec, order="file"), source, data, weights)
         reason = get_method(spec.method).skip(spec)
-        planned.setdefault(
-            key, PlannedRun(spec, key, store.status(key), reason, source, data, weights)
-        )
-    return list(planned.values())
+        if not (data and weights):
+            yield PlannedRun(spec, "", "not prepared", reason, source, data, weights)
+            continue
+        key = run_key(_portable(spec), source, data, weights)
+        if key not in met:
+            met.add(key)
+            yield PlannedRun(spec, key, store.status(key), reason, source, data, weights)
+
+
+def _portable(spec: RunSpec) -> RunSpec:
+    """The spec without paths of this machine: what they lead to is in the hashes of the key."""
+    if spec.order != "natural" and not spec.order.startswith("shuffled:"):
+        spec = replace(spec, order="file")
+    return replace(spec, dataset="folder") if spec.dataset.startswith("folder:") else spec

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from benchmark.data.base import default_root
+from benchmark.engine import workers
 from benchmark.engine.plan import PlannedRun
 from benchmark.events import Event, Message, RunDone
 from benchmark.registry import add_plugin, get_method
@@ -28,7 +29,8 @@ class ExecutionSettings:
     # and the cores divided by jobs beside a GPU.
     threads: int = 0
     suite: str = ""
-    data_root: Path | None = None
+    data_root: Path = field(default_factory=default_root)
+    workers: int = 0  # threads that decode image files, of each process; 0: its share of the cores
     plugins: tuple[Path, ...] = ()
 
 
@@ -54,7 +56,7 @@ def execute(
     """
     todo = sorted((run for run in planned if run.open), key=_expected_work, reverse=True)
     ResultStore(settings.results).check_writable()
-    settings = replace(settings, jobs=settings.jobs or _default_jobs(settings.device))
+    settings = replace(settings, jobs=settings.jobs or default_jobs(settings.device))
     if settings.jobs > 1:
         return _in_workers(todo, settings, emit)
     worker = _Worker(settings, 0)
@@ -64,7 +66,8 @@ def execute(
     return summary
 
 
-def _default_jobs(device: str) -> int:
+def default_jobs(device: str) -> int:
+    """How many runs at a time where nobody says: one a GPU, or one a core."""
     import torch
 
     if device in ("auto", "cuda") and torch.cuda.is_available():
@@ -97,7 +100,8 @@ class _Worker:
         beside = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) // settings.jobs)
         torch.set_num_threads(settings.threads or beside)
         self.store = ResultStore(settings.results)
-        self.context = Context(device, settings.suite, settings.data_root)
+        workers = settings.workers or max(1, (os.cpu_count() or 1) // settings.jobs)
+        self.context = Context(device, settings.suite, settings.data_root, workers)
 
     def run(self, planned: PlannedRun, emit: Callable[[Event], None]) -> str:
         from benchmark.engine.runner import run_one
@@ -110,11 +114,11 @@ def _in_workers(
 ) -> ExecutionSummary:
     queue = list(todo)
     summary = ExecutionSummary()
-    workers = [_Process(settings, index) for index in range(min(settings.jobs, len(queue)))]
+    processes = [_Process(settings, index) for index in range(min(settings.jobs, len(queue)))]
     try:
-        for worker in workers:
+        for worker in processes:
             worker.start(queue.pop(0))
-        while busy := [worker for worker in workers if worker.current is not None]:
+        while busy := [worker for worker in processes if worker.current is not None]:
             for connection in wait([worker.connection for worker in busy]):
                 worker = next(w for w in busy if w.connection is connection)
                 try:
@@ -132,7 +136,7 @@ def _in_workers(
                 else:
                     emit(message)
     finally:
-        for worker in workers:
+        for worker in processes:
             worker.stop()
     return summary
 
@@ -146,17 +150,14 @@ class _Process:
         self._spawn()
 
     def _spawn(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
+        self.connection, theirs = Pipe()
         arguments = (theirs, self.settings, self.index)
-        self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        # An interruption from the keyboard reaches the whole group of processes: the parent alone
-        # answers it, and ends the workers. What is ignored here is ignored in the child as well.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        # Typeshed does not know that every context has a Process of its own.
+        self.process = workers.context().Process(  # type: ignore[attr-defined]
+            target=_serve, args=arguments, daemon=True
+        )
+        with workers.deaf_to_interruption():
             self.process.start()
-        finally:
-            signal.signal(signal.SIGINT, handler)
         theirs.close()
 
     def start(self, run: PlannedRun) -> None:

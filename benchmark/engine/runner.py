@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.backbones.loader import Backbone, load_backbone
+from benchmark.backbones.loader import Backbone, BackboneError, load_backbone
 from benchmark.config import RunSpec
 from benchmark.data import dataset_info
-from benchmark.data.base import Dataset
+from benchmark.data.base import Dataset, Images, Place, default_root
+from benchmark.data.decoded import with_decoded
+from benchmark.data.loading import Loader, Preparation, make_loader
 from benchmark.data.stream import ImageStream, Stream
-from benchmark.data.transforms import CropFlip, InputRange
+from benchmark.data.transforms import CropFlip, InputRange, Resize
 from benchmark.engine import checkpoint, cost, provenance
 from benchmark.engine.evaluation import COMPANY_MARK, TestSet, evaluate
 from benchmark.engine.plan import PlannedRun
@@ -43,23 +45,25 @@ class Context:
 
     device: torch.device
     suite: str = ""
-    data_root: Path | None = None
-    _datasets: dict[str, Dataset] = field(default_factory=dict)
-    _backbones: dict[str, Backbone] = field(default_factory=dict)
+    data_root: Path = field(default_factory=default_root)
+    workers: int = 0  # threads that decode image files; 0: one a core
+    _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+    _backbones: dict[tuple[str, str], Backbone] = field(default_factory=dict)
 
-    def dataset(self, name: str) -> Dataset:
+    def dataset(self, name: str, split: str) -> Dataset:
         """The data set, loaded once."""
-        if name not in self._datasets:
-            self._datasets[name] = dataset_info(name).load(self.data_root)
-        return self._datasets[name]
+        if (name, split) not in self._datasets:
+            info, place = dataset_info(name), Place(self.data_root, split)
+            self._datasets[name, split] = with_decoded(info.load(place), info, place)
+        return self._datasets[name, split]
 
-    def backbone(self, name: str) -> Backbone:
+    def backbone(self, name: str, file: str = "") -> Backbone:
         """The frozen backbone on the device, loaded once and never handed to a method."""
-        if name not in self._backbones:
-            loaded = load_backbone(name)
+        if (name, file) not in self._backbones:
+            loaded = load_backbone(name, file=Path(file) if file else None)
             loaded.model.to(self.device).eval().requires_grad_(False)
-            self._backbones[name] = loaded
-        return self._backbones[name]
+            self._backbones[name, file] = loaded
+        return self._backbones[name, file]
 
 
 def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
@@ -112,10 +116,23 @@ class _Run(Observer):
         self.spec, self.key = planned.spec, planned.key
         self.context, self.folder, self.emit = context, folder, emit
         spec = self.spec
-        dataset = context.dataset(spec.dataset)
-        backbone = context.backbone(spec.backbone)
-        self.stream = Stream(dataset, spec.order, spec.tasks, spec.validation)
-        self.augment = CropFlip(scale=dataset.crop_scale)
+        dataset = context.dataset(spec.dataset, spec.split)
+        backbone = context.backbone(spec.backbone, spec.backbone_file)
+        if backbone.weight_hash != planned.weight_hash:
+            raise BackboneError(f"the weights of {spec.backbone} changed after the run was planned")
+        self.stream = Stream(
+            dataset,
+            spec.order,
+            spec.tasks,
+            spec.validation,
+            scenario=spec.scenario,
+            domains=dataset_info(spec.dataset).domains,
+        )
+        self.preparation = Preparation(
+            backbone.spec.input_size or 224,
+            CropFlip(scale=dataset.crop_scale),
+            Resize(centre=dataset.evaluation == "centre"),
+        )
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
         kind = get_method(spec.method)
@@ -135,14 +152,15 @@ class _Run(Observer):
         device = self.context.device
         frozen = self._frozen_features if method.frozen_features else None
         test = TestSet(
-            images.to(device),
-            labels.to(device),
+            self._loader(images, keep=True),
+            labels,
             counts,
             batch_size=EVALUATION_BATCH.get(device.type, 256),
+            device=device,
             input_range=self.range,
             frozen=self.frozen_model if frozen else None,
         )
-        class_tasks = np.repeat(np.arange(len(spec.tasks)), spec.tasks).astype(np.int16)
+        class_tasks, image_tasks = self._tasks_of(counts)
         cost.reset_peak_memory(device)
         progress = self._resume()
         sample: Batch | None = None
@@ -166,7 +184,11 @@ class _Run(Observer):
             self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
         assert sample is not None
         predictions = {name: value.numpy() for name, value in progress.pop("predictions").items()}
-        predictions |= {"labels": labels.short().numpy(), "task_of_class": class_tasks}
+        predictions |= {
+            "labels": labels.short().numpy(),
+            "task_of_class": class_tasks,
+            "task_of_image": image_tasks,
+        }
         progress.pop("tasks")
         return {
             "status": "done",
@@ -201,15 +223,30 @@ class _Run(Observer):
         self.method.to(self.context.device)
         return progress
 
+    def _loader(self, images: Images, *, keep: bool = False) -> Loader:
+        context = self.context
+        return make_loader(
+            images, self.preparation, context.device, workers=context.workers, keep=keep
+        )
+
+    def _tasks_of(self, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Task of every class, int16 [C] (0 where all tasks share them), and test image [n]."""
+        tasks = np.arange(len(counts), dtype=np.int16)
+        if self.spec.scenario == "domain":
+            of_class = np.zeros(len(self.stream.order), dtype=np.int16)
+        else:
+            of_class = np.repeat(tasks, self.spec.tasks)
+        return of_class, np.repeat(tasks, counts)
+
     def _task_stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None) -> ImageStream:
         images, labels = self.stream.train(task)
         return ImageStream(
             task,
-            images.to(self.context.device),
+            self._loader(images),
             labels.to(self.context.device),
             batch_size=self.spec.recipe.batch_size,
             seed=self.spec.seed,
-            augment=self.augment,
+            augment=True,
             input_range=self.range,
             frozen=frozen,
             drop_last=self.spec.recipe.drop_last,

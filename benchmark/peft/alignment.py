@@ -189,6 +189,8 @@ class AlignedHeads(Method):
     `adopt` says what becomes of the outcome.
     """
 
+    meets_classes_once = True
+
     def __init__(self, backbone: VisionTransformer, config: Any) -> None:
         super().__init__(backbone, config)
         self.gaussians = Gaussians(backbone.num_features)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -10,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 
+class _LastLayerReached(Exception):
+    """Ends a forward pass of `InputMoments.gather` as soon as nothing more is to be seen."""
+
+
 class InputMoments:
-    """Context manager that sums x x^T over all tokens entering some layers.
+    """Context manager that sums x x^T over all tokens entering some layers, in running order.
 
     Products are one matrix product per batch on the layer's device, in float32 (float64 for a
     float64 model) also under autocast, and are summed in float64.
@@ -23,7 +28,15 @@ class InputMoments:
         self._layers = list(layers)
         self._sums: list[Tensor | None] = [None] * len(self._layers)
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._stop = False
         self.counts = [0] * len(self._layers)
+
+    def gather(self, forward: Callable[[Tensor], Any], images: Tensor) -> None:
+        """Run `forward(images)` as far as the last of the layers; the rest gives nothing new."""
+        self._stop = True
+        with suppress(_LastLayerReached):
+            forward(images)
+        self._stop = False
 
     def __enter__(self) -> InputMoments:
         self._hooks = [
@@ -65,5 +78,7 @@ class InputMoments:
             else:
                 total += product
             self.counts[index] += len(tokens)
+            if self._stop and index == len(self._layers) - 1:
+                raise _LastLayerReached
 
         return add

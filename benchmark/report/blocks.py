@@ -1,8 +1,8 @@
 """Which results may stand in one table, and which of them make one row.
 
-A block holds runs of one data set, task split, backbone, kind of class order, validation share and
-protocol. A line of a block is one method with one set of settings: runs that differ in anything but
-seed and class order are never averaged.
+A block holds runs of one data set, published split, scenario, task split, backbone, kind of class
+order, validation share and protocol. A line of a block is one method with one set of settings: runs
+that differ in anything but seed and class order are never averaged.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class BlockKey(NamedTuple):
     backbone: str
     order: str  # natural | shuffled | path of a file
     validation: float
+    split: str  # which of the data set's published splits
+    scenario: str  # class | domain
     protocol: int
     tasks: tuple[int, ...]
 
@@ -46,9 +48,11 @@ class BlockKey(NamedTuple):
         order = self.order
         if order not in ("natural", "shuffled"):
             order = PurePath(order).name
+        domains = f"{len(self.tasks)} domains of the same {self.tasks[0]} classes"
         return (
             self.dataset,
-            task_text(self.tasks),
+            f"split {self.split}" if self.split != "default" else "",
+            domains if self.scenario == "domain" else task_text(self.tasks),
             self.backbone,
             f"{order} class order",
             f"validation split {self.validation:g}, not the test images" if self.validation else "",
@@ -230,6 +234,8 @@ def _block_key(spec: Mapping[str, Any]) -> BlockKey:
         spec["backbone"],
         order,
         spec["validation"],
+        spec["split"],
+        spec["scenario"],
         spec["protocol"],
         tuple(spec["tasks"]),
     )
@@ -273,10 +279,12 @@ def _flatten(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _slug(key: BlockKey, latest: int) -> str:
     uneven = len(set(key.tasks)) > 1
-    split = f"{len(key.tasks)}tasks" + (f"-{key.tasks[0]}first" if uneven else "")
+    split = f"{len(key.tasks)}{'domains' if key.scenario == 'domain' else 'tasks'}"
+    split += f"-{key.tasks[0]}first" if uneven else ""
     order = key.order if key.order in ("natural", "shuffled") else PurePath(key.order).stem
     words = [key.dataset, split, key.backbone, order]
     words += [f"validation{key.validation:g}"] if key.validation else []
+    words += [f"split-{key.split}"] if key.split != "default" else []
     words += [f"protocol{key.protocol}"] if key.protocol != latest else []
     return file_name("-".join(words))
 

@@ -1,30 +1,37 @@
-"""Paired, interleaved timings: a method's step over its floor, the runner over a bare loop."""
+"""Times a method's training step against its floor, and its evaluation."""
 
 from __future__ import annotations
 
-import copy
+import ctypes
+import gc
+import os
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.backbones.loader import load_backbone
 from benchmark.config import Recipe
-from benchmark.data.stream import ImageStream, make_tasks
-from benchmark.data.transforms import CropFlip, plain
 from benchmark.engine import cost
-from benchmark.engine.trainer import autocast, make_optimiser, train_task
-from benchmark.method import Batch, Method, Task
-from benchmark.registry import get_method
-from benchmark.speed.floors import floor_of
+from benchmark.engine.trainer import autocast, make_optimiser
+from benchmark.method import Batch
+from benchmark.speed.clock import Clock
+from benchmark.speed.floors import Floor, floor_of, why_none
+from benchmark.speed.pairs import WARM, Patience, paired, repeated, seconds
+from benchmark.speed.subject import in_second_task, query
+from benchmark.speed.variants import Variant
 
-CLASSES = 8
+ALIKE = {"fp32": 1e-3, "bf16": 5e-2}  # relative difference of losses that rounding may make
+EVALUATION = 6  # share of the budget that goes to evaluation: one in six
+SEED = 0  # of dropout, where losses are compared
 
 
 @dataclass(frozen=True)
@@ -34,207 +41,182 @@ class SpeedSettings:
     backbone: str = "tiny_sup"
     precision: str = "fp32"
     batch_size: int = 32
-    repeats: int = 15
     device: str = "cpu"
+    threads: int = 1
+    patience: Patience = Patience()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
 class SpeedRow:
-    """One method's figures; times in milliseconds, ratios as (smallest, median, largest)."""
+    """One method's figures; times in milliseconds, None where nothing is trained or no floor is.
 
+    ratio: step over floor within each pair, (smallest, median, largest). pairs_ms: every pair, or
+    step alone. remark: why there is no ratio. load: the machine's load average when it began.
+    """
+
+    label: str
     method: str
-    step_ms: float
+    settings: dict[str, Any]
+    step_ms: float | None
     floor_ms: float | None
     ratio: tuple[float, float, float] | None
-    train_images_per_second: float
+    pairs_ms: list[tuple[float, ...]]
+    train_images_per_second: float | None
     eval_images_per_second: float
-    share_of_peak: float
+    share_of_peak: float | None
     peak_memory_mb: float
+    remark: str
+    load: float | None
+    finished: str
 
 
-def speed_rows(methods: list[str], settings: SpeedSettings) -> Iterator[SpeedRow]:
-    """Time every method on one backbone, one row at a time."""
+def speed_rows(
+    variants: Iterable[Variant], settings: SpeedSettings, clock: Clock
+) -> Iterator[SpeedRow]:
+    """Time every method on one backbone, one row at a time; nothing of a method outlives it."""
     device = torch.device(settings.device)
+    vit = load_backbone(settings.backbone).model.to(device)
     peak = matrix_peak(device, settings.precision)
-    vit = load_backbone(settings.backbone).model.to(device)
-    for name in methods:
-        yield _method_row(name, vit, settings, device, peak)
+    for variant in variants:
+        clock.begin(variant.label)
+        row = _Subject(variant, vit, settings, clock).row(peak)
+        release(device)
+        clock.end()
+        yield row
 
 
-def runner_overhead(settings: SpeedSettings) -> tuple[float, float, float]:
-    """Time of the suite's training loop over a bare one: (smallest, median, largest) ratio.
-
-    Both train the whole backbone and one head on the same images with the same augmentation; the
-    bare loop below is all that a script of one's own would contain.
-    """
-    device = torch.device(settings.device)
-    vit = load_backbone(settings.backbone).model.to(device)
-    images, labels = _images(vit, 8 * settings.batch_size, device)
-    task = Task(0, 1, range(CLASSES))
-    recipe = Recipe(lr=1e-5, epochs=1, batch_size=settings.batch_size)
-    kind = get_method("sequential")
-    method = kind(_trainable(vit), kind.Config())
-    method.grow(task)
-    method.to(device)
-    augment = CropFlip()
-
-    def suite() -> None:
-        stream = ImageStream(
-            task, images, labels, batch_size=settings.batch_size, seed=0, augment=augment
-        )
-        train_task(method, task, stream, recipe, precision=settings.precision)
-
-    model = nn.Sequential(_trainable(vit), nn.Linear(vit.num_features, CLASSES)).to(device)
-
-    def bare() -> None:
-        optimiser = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
-        model.train()
-        order = torch.randperm(len(images))
-        draws = torch.Generator().manual_seed(0)
-        for index in order.split(settings.batch_size):
-            x, y = augment(images[index], draws), labels[index]
-            with autocast(device, settings.precision):
-                loss = F.cross_entropy(model(x), y)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-
-    _, _, ratio = paired(suite, bare, settings.repeats, device)
-    return ratio
-
-
-def paired(
-    first: Callable[[], None], second: Callable[[], None], repeats: int, device: torch.device
-) -> tuple[float, float, tuple[float, float, float]]:
-    """Median seconds of both and the ratio first / second pair by pair, runs alternating."""
-    times: list[tuple[float, float]] = []
-    for turn in range(repeats + 2):
-        order = (first, second) if turn % 2 else (second, first)
-        taken = {work: _seconds(work, device) for work in order}
-        if turn >= 2:  # the first two turns warm up
-            times.append((taken[first], taken[second]))
-    ratios = sorted(a / b for a, b in times)
-    medians = (statistics.median(column) for column in zip(*times, strict=True))
-    return (*medians, (ratios[0], statistics.median(ratios), ratios[-1]))
+def release(device: torch.device) -> None:
+    """Give back the memory of what is no longer used, to the system where it lets us."""
+    gc.collect()  # hooks and ports refer to one another: nothing else would free them
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library other than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def matrix_peak(device: torch.device, precision: str, size: int = 1024) -> float:
     """Operations per second of a large matrix product: what this machine can do at best."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
-    best = min(_seconds(lambda: torch.mm(a, b), device) for _ in range(10))
-    return 2 * size**3 / best
+    return 2 * size**3 / min(repeated(lambda: torch.mm(a, b), Patience(10, 1.0), device))
 
 
-def _method_row(
-    name: str, vit: VisionTransformer, settings: SpeedSettings, device: torch.device, peak: float
-) -> SpeedRow:
-    images, labels = _images(vit, settings.batch_size, device)
-    cost.reset_peak_memory(device)
-    method, task = _in_second_task(name, vit, settings, device)
-    pixels = plain(images)
-    labels = labels + task.classes.start
-    frozen = _query(vit, pixels) if method.frozen_features else None
-    batch = Batch(pixels, labels, frozen)
-    optimiser = make_optimiser(method, Recipe(lr=1e-4))
+class _Subject:
+    """One method in its second task, with the optimiser and the floor of its step."""
 
-    def step() -> None:
-        if optimiser is None:
-            return
-        with autocast(device, settings.precision):
-            # The frozen query belongs to the step: the runner computes it for every batch.
-            query = _query(vit, pixels) if method.frozen_features else None
-            loss = method.loss(Batch(pixels, labels, query), task)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        method.after_step(task)
-
-    floor = floor_of(name, method.config, vit, CLASSES) if optimiser else None
-
-    def least() -> None:
-        if floor is not None:
-            with autocast(device, settings.precision):
-                floor(pixels, labels - task.classes.start)
-
-    def predict() -> None:
-        with torch.inference_mode(), autocast(device, settings.precision):
-            method.predict(*((pixels,) if frozen is None else (pixels, frozen)))
-
-    method.train()
-    step_s, floor_s, ratio = paired(step, least if floor else step, settings.repeats, device)
-    method.eval()
-    eval_s = statistics.median(_seconds(predict, device) for _ in range(settings.repeats))
-    peak_memory = cost.peak_memory_mb(device)
-    flops = cost.flops_per_image(method, batch, task, cost.forward_flops(vit, pixels))
-    speed = settings.batch_size / step_s if optimiser else 0.0
-    return SpeedRow(
-        method=name,
-        step_ms=1000 * step_s,
-        floor_ms=1000 * floor_s if floor else None,
-        ratio=ratio if floor else None,
-        train_images_per_second=speed,
-        eval_images_per_second=settings.batch_size / eval_s,
-        share_of_peak=speed * flops["train"] / peak,
-        peak_memory_mb=peak_memory,
-    )
-
-
-def _in_second_task(
-    name: str, vit: VisionTransformer, settings: SpeedSettings, device: torch.device
-) -> tuple[Method, Task]:
-    """The method ready to train its second of ten tasks, what most of its steps look like."""
-    kind = get_method(name)
-    method = kind(_trainable(vit), kind.Config())
-    images, labels = _images(vit, settings.batch_size, device)
-    tasks = make_tasks([CLASSES] * (1 if kind.stream == "joint" else 10))[:2]
-    for task in tasks:
-        method.grow(task)
-        method.to(device)
-        data = ImageStream(
-            task,
-            images,
-            labels + task.classes.start,
-            batch_size=settings.batch_size,
-            seed=0,
-            frozen=(lambda x: _query(vit, x)) if kind.frozen_features else None,
+    def __init__(
+        self, variant: Variant, vit: VisionTransformer, settings: SpeedSettings, clock: Clock
+    ) -> None:
+        self.variant, self.vit, self.settings, self.clock = variant, vit, settings, clock
+        self.device = torch.device(settings.device)
+        self.load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        clock.note("first task")
+        self.method, self.task, self.batch = in_second_task(
+            variant.method, variant.settings, vit, settings.batch_size, settings.precision
         )
-        if task is not tasks[-1]:
-            train_task(method, task, data, Recipe(lr=1e-4, epochs=1), precision=settings.precision)
-            continue
-        method.eval()
-        with autocast(device, settings.precision):
-            method.begin_task(task, data)
-        # Past the epochs in which some methods train the head alone.
-        method.begin_epoch(task, 10**6)
-    return method, tasks[-1]
+        self.optimiser = make_optimiser(self.method, Recipe(lr=1e-4))
 
+    def row(self, peak: float) -> SpeedRow:
+        """All figures; peak: operations per second of the machine."""
+        patience, count = self.settings.patience, len(self.batch.labels)
+        flops, pairs, steps, remark = 0.0, None, [], "nothing is trained"
+        if self.optimiser is not None:
+            self.clock.note("one step")
+            memory = self._memory(self.step)
+            self.clock.note("operations of a step")
+            flops = self._operations()
+            floor, remark = self._floor()
+            if floor is None:
+                steps = repeated(self.step, patience, self.device)
+            else:
+                # Each has made a step by now: long ones need no more warming up.
+                warm = max(WARM - self.seconds, 0.0)
+                pairs = paired(self.step, floor, patience, self.device, self._note, warm)
+                steps = [step for step, _ in pairs.times]
+        self.method.eval()
+        if self.optimiser is None:
+            memory = self._memory(self.predict)
+        self.clock.note("evaluation")
+        few = Patience(patience.repeats, patience.budget / EVALUATION)
+        evaluation = statistics.median(repeated(self.predict, few, self.device))
+        step = statistics.median(steps) if steps else None
+        times = pairs.times if pairs else [(t,) for t in steps]
+        return SpeedRow(
+            label=self.variant.label,
+            method=self.variant.method,
+            settings=dict(self.variant.settings),
+            step_ms=1000 * step if step else None,
+            floor_ms=1000 * pairs.second if pairs else None,
+            ratio=pairs.ratio if pairs else None,
+            pairs_ms=[tuple(round(1000 * t, 4) for t in pair) for pair in times],
+            train_images_per_second=count / step if step else None,
+            eval_images_per_second=count / evaluation,
+            share_of_peak=flops / step / peak if step else None,
+            peak_memory_mb=memory,
+            remark=remark,
+            load=self.load,
+            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
 
-def _trainable(vit: VisionTransformer) -> VisionTransformer:
-    own: VisionTransformer = copy.deepcopy(vit)
-    own.requires_grad_(True)
-    return own
+    def step(self) -> None:
+        """One training step as the runner's trainer makes it, the frozen query included."""
+        assert self.optimiser is not None
+        loss = self._loss()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.method.after_step(self.task)
 
+    def predict(self) -> None:
+        """One batch of an evaluation; frozen features come from the runner's memory."""
+        frozen = () if self.batch.frozen is None else (self.batch.frozen,)
+        with torch.inference_mode(), self._autocast():
+            self.method.predict(self.batch.images, *frozen)
 
-def _query(vit: VisionTransformer, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        features: Tensor = vit(images)
-    return features
+    def _loss(self) -> torch.Tensor:
+        images, labels = self.batch.images, self.batch.labels
+        frozen = None
+        if self.method.frozen_features:  # the runner computes it for every batch
+            frozen = query(self.vit, images, self.settings.precision)
+        with self._autocast():
+            return self.method.loss(Batch(images, labels, frozen), self.task)
 
+    def _operations(self) -> float:
+        """Operations of a step, optimiser left out; leaves the method as it is."""
+        # The plain attention formula: fused kernels are not counted on every device.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            torch.manual_seed(SEED)
+            loss = self._loss()
+            loss.backward()
+        self.method.zero_grad(set_to_none=True)
+        self.value = float(loss.detach())
+        return float(counter.get_total_flops())
 
-def _images(vit: VisionTransformer, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    draws = torch.Generator().manual_seed(0)
-    height, width = vit.patch_embed.img_size
-    images = torch.randint(256, (count, 3, height, width), generator=draws, dtype=torch.uint8)
-    labels = torch.arange(count, device=device) % CLASSES
-    return images.to(device), labels
+    def _floor(self) -> tuple[Callable[[], Any] | None, str]:
+        """The floor's step, or why there is none; held to the loss that the method gave last."""
+        if reason := why_none(self.method):
+            return None, reason
+        floor: Floor = floor_of(self.method, self.task)
+        images, labels = self.batch.images, self.batch.labels
 
+        def step() -> torch.Tensor:
+            return floor.step(images, labels, self._autocast())
 
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+        torch.manual_seed(SEED)
+        found = float(step())
+        if abs(found - self.value) > ALIKE[self.settings.precision] * max(abs(self.value), 1.0):
+            return None, f"the floor has another loss, {found:.6g} for {self.value:.6g}"
+        return step, ""
+
+    def _note(self, done: int, left: float) -> None:
+        self.clock.note(f"{done} pairs timed", left)
+
+    def _memory(self, work: Callable[[], None]) -> float:
+        release(self.device)
+        cost.reset_peak_memory(self.device)
+        self.seconds = seconds(work, self.device)
+        return cost.peak_memory_mb(self.device)
+
+    def _autocast(self) -> Any:
+        return autocast(self.device, self.settings.precision)

@@ -50,3 +50,11 @@ def weight_file(tmp_path: Path, vit_tensors: dict[str, Tensor]) -> Path:
     path = tmp_path / "small.safetensors"
     safetensors.torch.save_file(vit_tensors, path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def weights_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of weight files: empty, and the test's own."""
+    folder = tmp_path / "weights"
+    monkeypatch.setenv("CLBENCH_WEIGHTS", str(folder))
+    return folder

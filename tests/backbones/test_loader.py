@@ -135,8 +135,8 @@ def test_file_that_is_no_vit_is_refused(tmp_path: Path) -> None:
 
 def test_pinned_hash_is_checked(weight_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pinned = replace(find(f"file:{weight_file}"), sha256="0" * 64)
+    found = weight_hash_of(f"file:{weight_file}")
     monkeypatch.setattr(loader, "find", lambda _name: pinned)
-    found = weight_hash_of("pinned", file=weight_file)
     for call in (load_backbone, weight_hash_of):
         with pytest.raises(BackboneError, match=f"expected SHA-256 {'0' * 64}, found {found}"):
             call("pinned")

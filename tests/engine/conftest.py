@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from benchmark import registry
 from benchmark.config import Recipe, RunSpec
 from benchmark.data import DATASETS
-from benchmark.data.base import Dataset, DatasetInfo, Split
+from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, Split
 
 CLASSES = 8
 NAMES = tuple(f"class {c}" for c in range(CLASSES))
@@ -27,21 +27,23 @@ def toy_split(per_class: int, seed: int) -> Split:
     colours = np.random.default_rng(0).integers(30, 225, (CLASSES, 1, 1, 3))
     noise = random.integers(-30, 30, (len(labels), 16, 16, 3))
     images = (colours[labels] + noise).clip(0, 255).astype(np.uint8)
-    return Split(images, labels, ("",) * len(labels))
+    domains = tuple(np.where(np.arange(len(labels)) % 3 == 0, "drawn", "painted").tolist())
+    return Split(ArrayImages(images), labels, domains)
 
 
 @pytest.fixture
 def toy_data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """The data set `toy`, registered for one test."""
-    dataset = Dataset("toy", NAMES, toy_split(12, 1), toy_split(6, 2), "toyhash", (0.5, 1.0))
+    dataset = Dataset("toy", NAMES, toy_split(12, 1), toy_split(6, 2), (0.5, 1.0), "resize")
     info = DatasetInfo(
         "toy",
         "test data",
         CLASSES,
         4,
-        lambda: list(NAMES),
-        lambda root: "toyhash",
-        lambda root: dataset,
+        lambda place: list(NAMES),
+        lambda place: "toyhash",
+        lambda place: dataset,
+        domains=("drawn", "painted"),
     )
     monkeypatch.setitem(DATASETS._entries, "toy", info)
     return dataset

@@ -8,6 +8,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from benchmark.data.loading import MemoryLoader
 from benchmark.data.transforms import InputRange
 from benchmark.engine.evaluation import TestSet, evaluate
 from benchmark.engine.trainer import TrainingError
@@ -39,10 +40,11 @@ def test_set(frozen: object = None) -> TestSet:
     answers = torch.tensor([0, 0, 2, 2, 0, 3], dtype=torch.uint8)
     images = answers.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
     return TestSet(
-        images,
+        MemoryLoader(images),
         LABELS,
         COUNTS,
         batch_size=4,
+        device=torch.device("cpu"),
         input_range=InputRange(),
         frozen=frozen,  # type: ignore[arg-type]
     )

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data.base import DataError, Dataset
+from benchmark.data.base import DataError, Dataset, Images
+from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, Stream, carve, class_order, make_tasks
-from benchmark.data.transforms import CropFlip, plain
+from benchmark.data.transforms import DRAWS, CropFlip, plain
 from benchmark.method import Task
 
 
@@ -55,8 +56,9 @@ def test_stream_relabels_in_the_order_of_learning(toy_data: Dataset) -> None:
     images, labels = stream.train(stream.tasks[1])
     assert set(labels.tolist()) == {4, 5, 6, 7}
     natural = stream.order[int(labels[0])]
-    wanted = toy_data.train.images[toy_data.train.labels == natural]
-    assert any(np.array_equal(images[0].permute(1, 2, 0).numpy(), image) for image in wanted)
+    members = np.flatnonzero(toy_data.train.labels == natural)
+    wanted = [toy_data.train.images.read(i) for i in members]
+    assert any(np.array_equal(images.read(0), image) for image in wanted)
     _, test_labels, counts = stream.test()
     assert counts == [24, 24]
     assert test_labels[:24].max() < 4 <= test_labels[24:].min()
@@ -67,17 +69,33 @@ def test_validation_never_touches_test_images(toy_data: Dataset) -> None:
         toy_data.name,
         toy_data.class_names,
         toy_data.train,
-        None,
-        "",
-        (0.5, 1.0),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
     )
     stream = Stream(poisoned, "natural", [4, 4], validation=0.25)
     images, _, counts = stream.test()
     assert counts == [12, 12]
-    train = torch.cat([stream.train(task)[0] for task in stream.tasks])
-    assert len(train) + len(images) == len(toy_data.train.labels)
-    seen = {image.numpy().tobytes() for image in train}
-    assert not any(image.numpy().tobytes() in seen for image in images)
+    train = [_bytes(stream.train(task)[0]) for task in stream.tasks]
+    seen = set().union(*train)
+    assert len(seen) + len(images) == len(toy_data.train.labels)
+    assert not seen & _bytes(images)
+
+
+def _bytes(images: Images) -> set[bytes]:
+    return {images.read(i).tobytes() for i in range(len(images))}
+
+
+def test_domains_one_after_the_other(toy_data: Dataset) -> None:
+    stream = Stream(toy_data, "natural", [8, 8], scenario="domain", domains=("painted", "drawn"))
+    assert [(task.classes, task.repeats) for task in stream.tasks] == [
+        (range(8), False),
+        (range(8), True),
+    ]
+    drawn = sum(domain == "drawn" for domain in toy_data.train.domains)
+    counts = [len(stream.train(task)[1]) for task in stream.tasks]
+    assert counts == [len(toy_data.train.labels) - drawn, drawn]
+    assert len(stream.train(stream.joint_task())[1]) == len(toy_data.train.labels)
+    _, labels, counts = stream.test()
+    assert set(labels[: counts[0]].tolist()) == set(labels[counts[0] :].tolist()) == set(range(8))
 
 
 def test_carve_is_stratified_and_keeps_single_images() -> None:
@@ -89,7 +107,8 @@ def test_carve_is_stratified_and_keeps_single_images() -> None:
 
 def _stream(task: Task, **options: object) -> ImageStream:
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 4, 4).contiguous()
-    return ImageStream(task, images, torch.arange(10), batch_size=4, seed=0, **options)  # type: ignore[arg-type]
+    loader = MemoryLoader(images)
+    return ImageStream(task, loader, torch.arange(10), batch_size=4, seed=0, **options)  # type: ignore[arg-type]
 
 
 def test_epochs_shuffle_by_name_and_cover_everything() -> None:
@@ -106,10 +125,10 @@ def test_epochs_shuffle_by_name_and_cover_everything() -> None:
 
 def test_an_extra_pass_moves_no_epoch() -> None:
     task = make_tasks([10])[0]
-    stream = _stream(task, augment=CropFlip())
+    stream = _stream(task, augment=True)
     list(stream.batches(augment=True))
     ours = [batch.images for batch in stream.epoch(0)]
-    other = [batch.images for batch in _stream(task, augment=CropFlip()).epoch(0)]
+    other = [batch.images for batch in _stream(task, augment=True).epoch(0)]
     assert all(torch.equal(a, b) for a, b in zip(ours, other, strict=True))
 
 
@@ -131,13 +150,14 @@ def test_drop_last() -> None:
 
 def test_full_crop_without_flip_is_the_identity() -> None:
     images = torch.randint(256, (3, 3, 9, 9), dtype=torch.uint8)
+    draws = torch.rand(3, DRAWS)
     crop = CropFlip(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
-    assert torch.allclose(crop(images, torch.Generator()), plain(images), atol=1e-6)
+    assert torch.allclose(crop(images, draws, 9), plain(images), atol=1e-6)
     flipped = CropFlip(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=1.0)
-    assert torch.allclose(flipped(images, torch.Generator()), plain(images).flip(3), atol=1e-6)
+    assert torch.allclose(flipped(images, draws, 9), plain(images).flip(3), atol=1e-6)
 
 
 def test_crops_stay_inside_the_image() -> None:
     images = torch.full((64, 3, 8, 8), 200, dtype=torch.uint8)
-    out = CropFlip()(images, torch.Generator().manual_seed(0))
+    out = CropFlip()(images, torch.rand(64, DRAWS), 8)
     assert torch.allclose(out, torch.full_like(out, 200 / 255), atol=1e-5)

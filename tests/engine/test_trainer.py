@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.config import Recipe
+from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.engine.trainer import Observer, TrainingError, make_optimiser, train_task
 from benchmark.method import Batch, Method, MethodConfig, ParameterGroup, Task, TaskData, setting
@@ -28,7 +29,7 @@ def stream(task: Task, count: int = 10) -> ImageStream:
     draws = torch.Generator().manual_seed(task.index)
     images = torch.randint(256, (count, 3, 8, 8), generator=draws, dtype=torch.uint8)
     labels = torch.randint(task.classes.start, task.classes.stop, (count,), generator=draws)
-    return ImageStream(task, images, labels, batch_size=4, seed=0)
+    return ImageStream(task, MemoryLoader(images), labels, batch_size=4, seed=0)
 
 
 class Recording(Method):

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.config import Recipe
+from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
@@ -56,7 +57,7 @@ def data(task: Task, count: int = 10) -> ImageStream:
     draws = torch.Generator().manual_seed(task.index)
     raw = torch.randint(256, (count, 3, 8, 8), generator=draws, dtype=torch.uint8)
     labels = torch.randint(task.classes.start, task.classes.stop, (count,), generator=draws)
-    return ImageStream(task, raw, labels, batch_size=4, seed=0)
+    return ImageStream(task, MemoryLoader(raw), labels, batch_size=4, seed=0)
 
 
 def learn(

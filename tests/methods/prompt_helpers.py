@@ -11,6 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from benchmark.config import Recipe
+from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
@@ -59,7 +60,12 @@ def stream(task: Task, vit: VisionTransformer, batch_size: int = 5) -> ImageStre
     labels = torch.tensor(list(task.classes)).repeat_interleave(per_class)
     images = pixels(48)[(torch.arange(len(labels)) + PER_CLASS * task.classes.start) % 48]
     return ImageStream(
-        task, images, labels, batch_size=batch_size, seed=0, frozen=lambda x: vit(x).detach()
+        task,
+        MemoryLoader(images),
+        labels,
+        batch_size=batch_size,
+        seed=0,
+        frozen=lambda x: vit(x).detach(),
     )
 
 

@@ -12,8 +12,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.config import Recipe
+from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
-from benchmark.data.transforms import CropFlip
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
 from benchmark.registry import get_method
@@ -49,7 +49,7 @@ def data(task: Task, per_class: int = 6, seed: int = 0) -> ImageStream:
     draws = torch.Generator().manual_seed(100 * seed + task.index)
     labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(per_class)
     raw = torch.randint(256, (len(labels), 3, 8, 8), generator=draws, dtype=torch.uint8)
-    return ImageStream(task, raw, labels, batch_size=4, seed=0, augment=CropFlip())
+    return ImageStream(task, MemoryLoader(raw), labels, batch_size=4, seed=0, augment=True)
 
 
 class Hooks(Observer):

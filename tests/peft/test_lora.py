@@ -231,6 +231,24 @@ class TestMoments:
         exact = x.double().T @ x.double() / 500
         assert float((matrix - exact).abs().max() / exact.abs().max()) < 1e-6
 
+    def test_gathering_ends_at_the_last_layer(self) -> None:
+        first, second, third = nn.Linear(6, 4), nn.Linear(4, 3), nn.Linear(3, 2)
+        ran: list[nn.Module] = []
+        for layer in (first, second, third):
+            layer.register_forward_hook(lambda module, *_: ran.append(module))
+        model, x = nn.Sequential(first, second, third), torch.randn(5, 6)
+        with InputMoments([first, second]) as moments:
+            moments.gather(model, x)
+        assert moments.counts == [5, 5]
+        assert ran == [first]
+        model(x)
+        assert ran == [first, first, second, third]
+
+    def test_a_failing_pass_is_not_taken_for_an_early_end(self) -> None:
+        model = nn.Sequential(nn.Linear(6, 2), nn.Linear(2, 2))
+        with pytest.raises(RuntimeError), InputMoments([model[1]]) as moments:
+            moments.gather(model, torch.zeros(2, 5))
+
     def test_no_input_is_an_error(self) -> None:
         with InputMoments([nn.Linear(2, 2)]) as moments:
             pass

@@ -41,6 +41,8 @@ def test_other_conditions_make_other_blocks() -> None:
         {"order": "lists/mine.txt"},
         {"tasks": (10,)},
         {"validation": 0.2},
+        {"split": "coda"},
+        {"scenario": "domain"},
         {"protocol": 99},
     ]
     blocks = make_blocks([finished(make_spec(**change)) for change in changes])

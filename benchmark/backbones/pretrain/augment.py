@@ -22,6 +22,9 @@ class AugmentSettings:
     grey: float = 0.2  # probability of losing the colours
     recolour: float = 0.2  # probability of a random permutation of the colour channels
     stroke: float = 0.3  # probability of thicker or thinner strokes
+    outline: float = 0.0  # probability that only the contours of filled shapes are left
+    invert: float = 0.0  # probability that paper and ink change places
+    blur: float = 0.0  # probability of a blur of about one pixel
 
     @classmethod
     def none(cls) -> AugmentSettings:
@@ -34,15 +37,30 @@ def to_float(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float().div_(255.0)
 
 
-def augment(images: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor,
+    settings: AugmentSettings,
+    generator: torch.Generator,
+    size: int | None = None,
+) -> Tensor:
     """Gives randomly changed images: float32 [B, 3, H, W] in [0, 1] in and out.
 
-    Works on ink (1 - image), so that whatever enters from outside the frame is white.
+    With `size` the result is [B, 3, size, size]: the same frame on fewer pixels, so that a scale
+    of 32 / size shows a part of a 32 px image at its own resolution. Works on ink (1 - image), so
+    that whatever enters from outside the frame is white.
     """
     ink = 1.0 - images
+    # Draws are made only for what can happen: a setting of zero leaves the others' draws alone.
+    if settings.outline:
+        ink = _outline(ink, settings, generator)
     ink = _stroke(ink, settings, generator)
-    ink = _affine(ink, settings, generator)
+    ink = _affine(ink, settings, generator, size)
     ink = _colour(ink, settings, generator)
+    if settings.blur:
+        ink = _blur(ink, settings, generator)
+    if settings.invert:
+        chosen = _uniform(ink, 0.0, 1.0, generator) < settings.invert
+        ink = torch.where(chosen.view(-1, 1, 1, 1), 1.0 - ink, ink)
     return (1.0 - ink).clamp_(0.0, 1.0)
 
 
@@ -52,8 +70,10 @@ def _uniform(ink: Tensor, low: float, high: float, generator: torch.Generator) -
     return (low + (high - low) * draws).to(ink.device)
 
 
-def _affine(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Gives [B, 3, H, W] scaled, stretched, rotated, shifted and flipped by one map per image."""
+def _affine(
+    ink: Tensor, settings: AugmentSettings, generator: torch.Generator, size: int | None
+) -> Tensor:
+    """Gives [B, 3, H, W] or [B, 3, size, size] scaled, stretched, rotated, shifted and flipped by one map per image."""
     log_low, log_high = math.log(settings.scale[0]), math.log(settings.scale[1])
     zoom = _uniform(ink, log_low, log_high, generator).exp()
     half_stretch = 0.5 * _uniform(ink, -settings.stretch, settings.stretch, generator)
@@ -61,7 +81,8 @@ def _affine(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
     shift_x = _uniform(ink, -settings.shift, settings.shift, generator)
     shift_y = _uniform(ink, -settings.shift, settings.shift, generator)
     mirror = 1.0 - 2.0 * (_uniform(ink, 0.0, 1.0, generator) < settings.flip).float()
-    if settings == AugmentSettings.none():
+    height, width = (size, size) if size else ink.shape[2:]
+    if settings == AugmentSettings.none() and ink.shape[2:] == (height, width):
         return ink  # resampling on the same grid would still cost a rounding error
     # grid_sample maps target to source coordinates: divide by the zoom instead of multiplying.
     inverse_x, inverse_y = 1.0 / (zoom * half_stretch.exp()), 1.0 / (zoom * (-half_stretch).exp())
@@ -73,7 +94,7 @@ def _affine(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
         ],
         dim=1,
     )  # [B, 2, 3]
-    grid = F.affine_grid(theta, list(ink.shape), align_corners=False)
+    grid = F.affine_grid(theta, [*ink.shape[:2], height, width], align_corners=False)
     return F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -93,6 +114,28 @@ def _stroke(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
     result = ink.clone()
     result[chosen] = changed
     return result
+
+
+def _outline(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Gives [B, 3, H, W] in which some images keep only the ink within a pixel of paper.
+
+    Thin lines stay as they are; filled shapes become the outlines that other sets draw.
+    """
+    chosen = _uniform(ink, 0.0, 1.0, generator) < settings.outline
+    if not bool(chosen.any()):
+        return ink
+    part = ink[chosen]
+    result = ink.clone()
+    result[chosen] = part + F.max_pool2d(-part, 3, stride=1, padding=1)
+    return result
+
+
+def _blur(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Gives [B, 3, H, W] in which some images are averaged over 3 x 3 pixels, more or less."""
+    chosen = _uniform(ink, 0.0, 1.0, generator) < settings.blur
+    amount = _uniform(ink, 0.3, 1.0, generator) * chosen
+    smooth = F.avg_pool2d(ink, 3, stride=1, padding=1)
+    return torch.lerp(ink, smooth, amount.view(-1, 1, 1, 1))
 
 
 def _colour(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:

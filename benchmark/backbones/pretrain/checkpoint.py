@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmark.backbones.build import UNREADABLE
+from benchmark.backbones.reading import UNREADABLE
 
 
 class CheckpointError(ValueError):

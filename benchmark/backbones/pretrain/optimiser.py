@@ -43,14 +43,33 @@ def _is_matrix(parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and parameter.shape[0] > 1
 
 
+def _phases(settings: OptimiserSettings, steps: int, epoch_steps: int) -> tuple[int, int]:
+    """Gives the numbers of steps of the warm-up and of the decay."""
+    warmup = min(round(settings.warmup_epochs * epoch_steps), steps // 2)
+    return warmup, min(round(settings.decay_epochs * epoch_steps), steps - warmup)
+
+
+def decay_progress(settings: OptimiserSettings, step: int, steps: int, epoch_steps: int) -> float:
+    """Gives how much of the decay lies behind `step` (from 0) of `steps`: 0 to 1."""
+    _, decay = _phases(settings, steps, epoch_steps)
+    return max(0.0, (step - (steps - decay)) / max(1, decay))
+
+
 def learning_rate(settings: OptimiserSettings, step: int, steps: int, epoch_steps: int) -> float:
     """Gives the rate of `step` (from 0) of `steps`: warm-up, plateau, half a cosine to zero."""
-    warmup = min(round(settings.warmup_epochs * epoch_steps), steps // 2)
-    decay = min(round(settings.decay_epochs * epoch_steps), steps - warmup)
+    warmup, _ = _phases(settings, steps, epoch_steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
-    progress = max(0.0, (step - (steps - decay)) / max(1, decay))
+    progress = decay_progress(settings, step, steps, epoch_steps)
     return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def open_epochs(settings: OptimiserSettings, epochs: int, epoch_steps: int) -> int:
+    """Gives the number of first epochs whose rates do not depend on the number of epochs."""
+    warmup, decay = _phases(settings, epochs * epoch_steps, epoch_steps)
+    if warmup < round(settings.warmup_epochs * epoch_steps):
+        return 0
+    return (epochs * epoch_steps - decay) // epoch_steps
 
 
 def step_optimiser(optimiser: torch.optim.Optimizer, rate: float, clip_norm: float) -> None:

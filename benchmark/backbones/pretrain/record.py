@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,26 @@ from benchmark.backbones.pretrain.probe import ProbeScores
 from benchmark.backbones.pretrain.upstream import UpstreamImages
 
 MAX_WEIGHT_BYTES = 8_000_000
+VALIDATION_ACCURACY = "validation accuracy"  # of a classifier that was trained along
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Progress after one epoch; the validation accuracy is the last one measured, if any."""
+    """Progress after one epoch; the figures are its loss and whatever else was measured."""
 
     epoch: int
     epochs: int
-    loss: float
-    validation_accuracy: float | None
+    figures: Mapping[str, float]
     images_per_second: float
     seconds_left: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What was measured in and after one epoch: its loss, scores in per cent, and more."""
+
+    epoch: int
+    figures: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class PretrainRecord:
     seconds: float
     hardware: str
     packages: Mapping[str, str]
+    curve: Sequence[CurvePoint]
     probe: ProbeScores | None = None
 
 
@@ -68,7 +77,7 @@ def finish(
     objective: str,
     settings: Mapping[str, Any],
     upstream: UpstreamImages,
-    validation_accuracy: float | None,
+    curve: Sequence[CurvePoint],
     cost: Cost,
     out_dir: Path,
 ) -> PretrainRecord:
@@ -91,10 +100,11 @@ def finish(
         train_images=len(upstream.train_images),
         val_images=len(upstream.val_images),
         upstream_hash=upstream.digest,
-        validation_accuracy=validation_accuracy,
+        validation_accuracy=curve[-1].figures.get(VALIDATION_ACCURACY),
         seconds=cost.seconds,
         hardware=f"{os.cpu_count()} CPU cores ({platform.machine()}), {cost.threads} threads",
         packages={"torch": torch.__version__, "timm": timm.__version__},
+        curve=curve,
     )
     write_record(record, out_dir)
     return record
@@ -112,6 +122,46 @@ def write_record(record: PretrainRecord, out_dir: Path) -> None:
     content = json.dumps(asdict(record), indent=2, sort_keys=True) + "\n"
     write_bytes(out_dir / f"{record.name}.json", content.encode())
     write_bytes(out_dir / f"{record.name}.md", _card(record).encode())
+
+
+def figure_in_words(name: str, value: float) -> str:
+    """Gives a figure of the curve with its name: the scores are in per cent."""
+    if name == VALIDATION_ACCURACY or name.startswith("upstream"):
+        return f"{name} {value:.2f} %"
+    return f"{name} {value:.4g}"
+
+
+def _curve(record: PretrainRecord) -> list[str]:
+    """Gives the lines of a table of the epochs in which more than the loss was measured."""
+    names = list(record.curve[-1].figures)
+    rows = [point for point in record.curve if set(names) <= set(point.figures)]
+    if len(names) < 2:
+        return []
+    lines = ["", f"| epoch | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for point in rows:
+        values = " | ".join(f"{point.figures[name]:.4g}" for name in names)
+        lines.append(f"| {point.epoch} | {values} |")
+    return lines
+
+
+def _distillation_recipe(settings: Mapping[str, Any]) -> str:
+    """Gives what a self-supervised recipe has beyond the optimiser."""
+    views, head, masks = settings["views"], settings["head"], settings["masks"]
+    low, high = settings["teacher_temperature"]
+    text = (
+        f"2 whole views and {views['local_views']} of {views['local_size']} px an image; "
+        f"{head['prototypes']} prototypes; temperatures {settings['student_temperature']:g} "
+        f"(student) and {low:g} to {high:g} over {settings['temperature_warmup']:g} epochs "
+        f"(teacher); teacher momentum {settings['teacher_momentum']:g}, along a cosine to 1 while "
+        f"the rate decays; centre momentum {settings['centre_momentum']:g}"
+    )
+    if masks is None:
+        return text
+    low, high = masks["share"]
+    return (
+        f"{text}; {low:.0%} to {high:.0%} of the patches masked in {masks['views']:.0%} of the "
+        f"student's whole views, their loss weighted {settings['patch_weight']:g}"
+    )
 
 
 def _card(record: PretrainRecord) -> str:
@@ -140,6 +190,9 @@ def _card(record: PretrainRecord) -> str:
             f"{optimiser['decay_epochs']:g}, gradient norm clipped at "
             f"{optimiser['clip_norm']:g}; seed {record.settings['seed']}"
         ),
+        "Self-distillation": (
+            _distillation_recipe(record.settings) if "views" in record.settings else ""
+        ),
         "Cost": f"{record.seconds / 60:.0f} minutes of wall time on {record.hardware}",
         "Packages": ", ".join(f"{key} {value}" for key, value in record.packages.items()),
         "SHA-256 of the tensors": f"`{record.weight_hash}`",
@@ -152,7 +205,8 @@ def _card(record: PretrainRecord) -> str:
         rows["Nearest class mean on `icons`"] = f"{record.probe.nearest_class_mean:.1f} %"
         rows["Nearest neighbour on `icons`"] = f"{record.probe.nearest_neighbour:.1f} %"
     lines = [f"# `{record.name}`", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in rows.items()]
+    lines += [f"| {key} | {value} |" for key, value in rows.items() if value]
+    lines += _curve(record)
     lines += [
         "",
         f"The full settings are in `{record.name}.json`. The downstream scores are those of the "

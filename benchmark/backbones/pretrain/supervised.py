@@ -5,32 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers.attention import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from benchmark.backbones.catalogue import VitShape
 from benchmark.backbones.pretrain.augment import AugmentSettings, augment, to_float
-from benchmark.backbones.pretrain.checkpoint import load_checkpoint, save_checkpoint
-from benchmark.backbones.pretrain.forward import class_token_features, draw_kept
+from benchmark.backbones.pretrain.forward import class_token_features, draw_kept, new_backbone
+from benchmark.backbones.pretrain.loop import Plan, run_epochs
 from benchmark.backbones.pretrain.optimiser import (
     OptimiserSettings,
     build_optimiser,
     learning_rate,
+    open_epochs,
     step_optimiser,
 )
 from benchmark.backbones.pretrain.parallel import accumulate, workers
-from benchmark.backbones.pretrain.record import Cost, EpochReport, PretrainRecord, finish
+from benchmark.backbones.pretrain.record import (
+    VALIDATION_ACCURACY,
+    Cost,
+    EpochReport,
+    PretrainRecord,
+    finish,
+)
 from benchmark.backbones.pretrain.standardise import Standardise
 from benchmark.backbones.pretrain.upstream import UpstreamImages, load_upstream
 
@@ -82,62 +87,36 @@ def pretrain_supervised(
     backbone, head = _initialise(settings, len(upstream.classes))
     optimiser = build_optimiser([backbone, head], settings.optimiser)
 
-    checkpoint = out_dir / f"{settings.name}.checkpoint"
-    identity = json.dumps([asdict(settings), upstream.digest], sort_keys=True)
-    first_epoch, seconds = 0, 0.0
-    accuracy: float | None = None
-    if state := load_checkpoint(checkpoint, identity):
-        backbone.load_state_dict(state["backbone"])
-        head.load_state_dict(state["head"])
-        optimiser.load_state_dict(state["optimiser"])
-        first_epoch, seconds = state["epoch"], state["seconds"]
-        accuracy = state["accuracy"]
-
+    identity = {key: value for key, value in asdict(settings).items() if key != "epochs"}
     threads = threads or os.cpu_count() or 1
     standardise = Standardise.of(images)
     with workers(threads) as pool:
         training = _Training(settings, images, labels, standardise, backbone, head, optimiser, pool)
-        for epoch in range(first_epoch, settings.epochs):
-            started = time.perf_counter()
-            loss = training.epoch(epoch)
-            trained = time.perf_counter() - started
-            if epoch + 1 == settings.epochs or (epoch + 1) % settings.validate_every == 0:
-                accuracy = _validate(backbone, head, standardise, upstream)
-            seconds += time.perf_counter() - started
-            state = {
-                "backbone": backbone.state_dict(),
-                "head": head.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "epoch": epoch + 1,
-                "seconds": seconds,
-                "accuracy": accuracy,
-            }
-            save_checkpoint(checkpoint, identity, state)
-            on_epoch(
-                EpochReport(
-                    epoch=epoch + 1,
-                    epochs=settings.epochs,
-                    loss=loss,
-                    validation_accuracy=accuracy,
-                    images_per_second=training.epoch_steps * settings.batch_size / trained,
-                    seconds_left=seconds / (epoch + 1) * (settings.epochs - epoch - 1),
-                )
-            )
+        free = open_epochs(settings.optimiser, settings.epochs, training.epoch_steps)
+        plan = Plan(
+            epochs=settings.epochs,
+            open_epochs=min(free, settings.epochs - settings.whole_epochs),
+            measure_every=settings.validate_every,
+        )
+        curve, seconds = run_epochs(
+            training,
+            plan,
+            out_dir / f"{settings.name}.checkpoint",
+            json.dumps([identity, upstream.digest], sort_keys=True),
+            lambda: {VALIDATION_ACCURACY: _validate(backbone, head, standardise, upstream)},
+            on_epoch,
+        )
     standardise.fold_into(cast(nn.Conv2d, backbone.patch_embed.proj))
     cost = Cost(seconds, threads)
-    return finish(backbone, "supervised", asdict(settings), upstream, accuracy, cost, out_dir)
+    return finish(backbone, "supervised", asdict(settings), upstream, curve, cost, out_dir)
 
 
 def _initialise(settings: SupervisedSettings, classes: int) -> tuple[VisionTransformer, nn.Linear]:
     """Gives the backbone and the head as the seed decides, in training mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(settings.seed, "initialisation"))
-        backbone = VisionTransformer(**asdict(settings.shape), num_classes=0)
+        backbone = new_backbone(settings.shape)
         head = nn.Linear(backbone.num_features, classes)
-    for module in backbone.modules():
-        if isinstance(module, Attention):
-            # Slower than plain products for so few tokens.
-            module.fused_attn = False  # type: ignore[misc]
     return backbone, head
 
 
@@ -159,7 +138,26 @@ class _Training:
         """Gives the number of whole batches in the images."""
         return len(self.images) // self.settings.batch_size
 
-    def epoch(self, epoch: int) -> float:
+    @property
+    def epoch_images(self) -> int:
+        """Gives the number of images of one epoch."""
+        return self.epoch_steps * self.settings.batch_size
+
+    def state(self) -> dict[str, Any]:
+        """Gives everything that the next epoch depends on."""
+        return {
+            "backbone": self.backbone.state_dict(),
+            "head": self.head.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up what `state` gave."""
+        self.backbone.load_state_dict(state["backbone"])
+        self.head.load_state_dict(state["head"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def epoch(self, epoch: int) -> dict[str, float]:
         """Trains for one pass over the images and gives the mean loss."""
         settings, steps = self.settings, self.epoch_steps
         self.backbone.train()
@@ -175,7 +173,7 @@ class _Training:
             total += accumulate(self.pool, losses, parameters)
             rate = learning_rate(settings.optimiser, step, settings.epochs * steps, steps)
             step_optimiser(self.optimiser, rate, settings.optimiser.clip_norm)
-        return total / steps
+        return {"loss": total / steps}
 
     def _loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
         """Gives the share in the batch's mean loss of the images int64 [B] of one chunk."""

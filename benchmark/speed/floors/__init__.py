@@ -1,48 +1,75 @@
 """Hand-written training steps: the least work a method's mathematics needs on a backbone.
 
-Nothing of the suite is used here but pre-trained weights and settings: every operation of a step is
+Nothing of the suite is used here but a method's tensors and settings: every operation of a step is
 spelled out with torch functions, so that anyone can check that nothing is missing or too much. A
-floor carries out one training step on a batch, as in a task that is not the first.
+floor starts from the tensors that the method has when it is built, so its loss, its gradients and
+its steps are the method's own, which tests compare in float64, and `clbench speed` before it takes
+times. What no floor leaves out: all tokens pass all blocks, and the query of a prompt method is a
+pass of its own.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from benchmark.method import Method, Task
+from benchmark.speed.floors.adapters import adapter_floor
+from benchmark.speed.floors.floor import Floor, Start, head_floor, plain_floor
+from benchmark.speed.floors.low_rank import c_lora_floor, lora_floor
+from benchmark.speed.floors.prompts import (
+    coda_floor,
+    dual_floor,
+    prefix_pool_floor,
+    scaled_prefix_floor,
+    token_pool_floor,
+)
+from benchmark.speed.floors.vit import not_plain
 
-from timm.models.vision_transformer import VisionTransformer
+__all__ = ["Floor", "floor_of", "why_none"]
 
-from benchmark.speed.floors.adapters import adapter_step
-from benchmark.speed.floors.low_rank import c_lora_step, lora_step
-from benchmark.speed.floors.prompts import coda_step, dual_step, prefix_pool_step, token_pool_step
-from benchmark.speed.floors.vit import Step, head_step, plain_step
+_BY_NAME = {
+    "sequential": plain_floor,
+    "joint": plain_floor,
+    "slca": plain_floor,
+    "linear_probe": head_floor,
+    "c_lora": c_lora_floor,
+    "l2p": token_pool_floor,
+    "l2p_pp": prefix_pool_floor,
+    "dualprompt": dual_floor,
+    "coda_p": coda_floor,
+}
+_LORA = (
+    "seq_lora", "inflora", "inflora_b5", "inflora_ca", "inflora_random", "inflora_nt",
+    "inflora_mperp",
+)  # fmt: skip
+_LAE = ("lae", "lae_ties", "lae_conv", "lae_conv_ties")
 
-__all__ = ["Step", "floor_of"]
+
+def why_none(method: Method) -> str:
+    """Why there is no floor for a method that is trained; empty if there is one."""
+    if method.name not in (*_BY_NAME, *_LORA, *_LAE):
+        return f"no floor has been written for {method.name}"
+    if odd := not_plain(method.backbone):
+        return f"floors are written for a plain ViT, this one has {odd}"
+    return ""
 
 
-def floor_of(name: str, config: Any, vit: VisionTransformer, classes: int) -> Step | None:
-    """The floor of method `name`, or None where none has been written (a plugin)."""
-    depth = len(vit.blocks)
-    if name in ("sequential", "joint", "slca"):
-        return plain_step(vit, classes)
-    if name == "linear_probe":
-        return head_step(vit, classes)
-    if name == "seq_lora":
-        return lora_step(vit, classes, config.rank, depth, train_down=True)
-    if name.startswith("inflora"):
-        return lora_step(vit, classes, config.rank, config.blocks or depth, train_down=False)
-    if name == "c_lora":
-        return c_lora_step(vit, classes, config.rank, config.targets)
-    if name == "lae" and config.pet == "lora":
-        rank, blocks = config.rank, config.blocks or depth
-        return lora_step(vit, classes, rank, blocks, train_down=True, average=config.ema)
-    if name == "lae_ties" and config.pet == "lora":
-        return lora_step(vit, classes, config.rank, config.blocks or depth, train_down=True)
-    if name in ("lae_conv", "lae_conv_ties") and config.msa == config.mlp == "conv":
-        return adapter_step(vit, classes, config, average=getattr(config, "ema", None))
-    prompts = {
-        "l2p": token_pool_step,
-        "l2p_pp": prefix_pool_step,
-        "dualprompt": dual_step,
-        "coda_p": coda_step,
-    }
-    return prompts[name](vit, classes, config) if name in prompts else None
+def floor_of(method: Method, task: Task) -> Floor:
+    """The floor of a method that is ready to train `task`, from its tensors as they are now.
+
+    Raises ValueError where `why_none` gives a reason.
+    """
+    if reason := why_none(method):
+        raise ValueError(reason)
+    start = Start(method, task)
+    if method.name in _BY_NAME:
+        return _BY_NAME[method.name](start)
+    if method.name in _LORA:
+        return lora_floor(start, "lora")
+    config = method.config
+    average = getattr(config, "ema", None)  # TIES merges once a task
+    if method.name.startswith("lae_conv"):
+        return adapter_floor(start, config.msa, config.mlp, average)
+    if config.pet == "adapter":
+        return adapter_floor(start, "linear", "none", average)
+    if config.pet == "prefix":
+        return scaled_prefix_floor(start, average)
+    return lora_floor(start, "online", average)

@@ -1,4 +1,4 @@
-"""Floor of the convolutional adapters beside attention and MLP."""
+"""Floors of the adapters beside attention and MLP, linear and convolutional."""
 
 from __future__ import annotations
 
@@ -6,51 +6,60 @@ import math
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.speed.floors.vit import Network, Step, make_step
+from benchmark.speed.floors.floor import Floor, Start
+from benchmark.speed.floors.vit import Beside, Extra
 
 
-def adapter_step(vit: VisionTransformer, classes: int, config: Any, average: float | None) -> Step:
-    """s W2 phi(conv(phi(W1 x))) beside both sub-layers of the first blocks, moving average."""
-    net = Network(vit)
-    d, h, kernel = net.width, config.bottleneck, config.kernel
-    blocks = min(config.blocks or net.depth, net.depth)
-    side = math.isqrt(vit.patch_embed.num_patches)
-    parts: dict[tuple[int, str], list[Tensor]] = {}
-    for b in range(blocks):
-        for sub in ("msa", "mlp"):
-            parts[b, sub] = [
-                net.new(h, d),
-                net.new(h, zero=True),
-                net.new(h, h, kernel, kernel),
-                net.new(h, zero=True),
-                net.new(d, h, zero=True),
-                net.new(d, zero=True),
-                net.new(1),
-            ]
+def adapter_floor(start: Start, msa: str, mlp: str, average: float | None = None) -> Floor:
+    """Adapters ("conv", "linear" or "none") beside the sub-layers of the first blocks.
 
-    def phi(z: Tensor) -> Tensor:
-        return z * torch.sigmoid(1.702 * z)
+    average: decay of a moving average of them.
+    """
+    kinds = [(sub, kind) for sub, kind in (("msa", msa), ("mlp", mlp)) if kind != "none"]
+    beside: dict[tuple[int, str], Beside] = {}
+    for i in range(start.count("online")):
+        sub, kind = kinds[i % len(kinds)]
+        new = _conv if kind == "conv" else _linear
+        beside[i // len(kinds), sub] = new(start, f"online.{i}")
+    return Floor(start, lambda x: (start.net.tokens(x, beside=beside)[:, 0], None), average)
 
-    def beside(b: int, sub: str, x: Tensor) -> Tensor:
-        w1, b1, conv, bias, w2, b2, scale = parts[b, sub]
-        z = phi(F.linear(x, w1, b1))
+
+def _linear(start: Start, name: str) -> Beside:
+    """s (W2 gelu(W1 h + b1) + b2)."""
+    w1, b1, w2, b2, scale = _tensors(start, name)
+
+    def beside(h: Tensor) -> Extra:
+        z = F.gelu(F.linear(h, w1, b1))
+        return Extra(z.flatten(0, 1), scale * w2, scale * b2)
+
+    return beside
+
+
+def _conv(start: Start, name: str) -> Beside:
+    """s (W2 phi(conv(phi(W1 h + b1))) + b2), the class token an image of one pixel."""
+    w1, b1, w2, b2, scale = _tensors(start, name)
+    kernel, bias = start[f"{name}.conv.weight"], start[f"{name}.conv.bias"]
+    middle, share = kernel.shape[-1] // 2, start.config.dropout
+
+    def beside(h: Tensor) -> Extra:
+        z = _phi(F.linear(h, w1, b1))
+        side = math.isqrt(z.shape[1] - 1)
         grid = z[:, 1:].transpose(1, 2).unflatten(2, (side, side))
-        patches = F.conv2d(grid, conv, bias, padding=kernel // 2).flatten(2).transpose(1, 2)
-        token = F.linear(z[:, :1], conv[:, :, kernel // 2, kernel // 2], bias)
-        z = F.dropout(phi(torch.cat([token, patches], dim=1)), config.dropout)
-        return F.linear(z, scale * w2, scale * b2)
+        patches = F.conv2d(grid, kernel, bias, padding=middle).flatten(2).transpose(1, 2)
+        token = F.linear(z[:, :1], kernel[:, :, middle, middle], bias)
+        z = F.dropout(_phi(torch.cat([token, patches], dim=1)), share)
+        return Extra(z.flatten(0, 1), scale * w2, scale * b2)
 
-    def adapted(b: int, sub: str, x: Tensor) -> Tensor:
-        return beside(b, sub, x) if b < blocks else x.new_zeros(())
+    return beside
 
-    trained = [p for part in parts.values() for p in part]
-    moving = None
-    if average is not None:
-        moving = (average, [p.detach().clone() for p in trained], [p.detach() for p in trained])
-    return make_step(
-        net, classes, trained, lambda x: (net.tokens(x, beside=adapted)[:, 0], None), moving
-    )
+
+def _tensors(start: Start, name: str) -> list[Any]:
+    parts = ("down.weight", "down.bias", "up.weight", "up.bias", "scale")
+    return [start[f"{name}.{part}"] for part in parts]
+
+
+def _phi(z: Tensor) -> Tensor:
+    return z * torch.sigmoid(1.702 * z)

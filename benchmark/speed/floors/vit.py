@@ -1,78 +1,105 @@
-"""The forward pass of a ViT written out, and the training steps that change nothing in it."""
+"""The forward pass of a plain ViT written out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-Step = Callable[[Tensor, Tensor], None]
-QkvBranch = Callable[[int, Tensor, Tensor], Tensor]
-Beside = Callable[[int, str, Tensor], Tensor]
+Projection = Callable[[Tensor, Tensor, Tensor], Tensor]
+Prefix = tuple[Tensor, Tensor]
+
+
+class Extra(NamedTuple):
+    """What is added to a sub-layer's output: rows [B * N, h] weight [d, h]^T + bias [d]."""
+
+    rows: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+Beside = Callable[[Tensor], Extra]
+
+
+def not_plain(vit: VisionTransformer) -> str:
+    """What a ViT has, or lacks, that `Network` does not know; empty for a plain one."""
+    parts = ["attn.qkv", "attn.proj", "norm1", "norm2", "mlp.fc1", "mlp.fc2"]
+    parts = [f"blocks.{b}.{part}" for b in range(len(vit.blocks)) for part in parts]
+    weights = {f"{part}.weight" for part in ("patch_embed.proj", "norm", *parts)}
+    weights |= {"cls_token", "pos_embed"}
+    found = {_plain_name(name): p for name, p in vit.named_parameters()}
+    biases = {f"{name.removesuffix('.weight')}.bias" for name in weights}
+    if odd := sorted(weights - found.keys()) + sorted(found.keys() - weights - biases):
+        return odd[0]
+    if found["pos_embed"].shape[1] != vit.patch_embed.num_patches + 1 or vit.no_embed_class:
+        return "pos_embed"
+    if vit.global_pool != "token" or vit.dynamic_img_size:
+        return f"global_pool {vit.global_pool}, dynamic_img_size {vit.dynamic_img_size}"
+    for name, module in vit.named_modules():
+        if name.endswith("mlp.act") and repr(module) != repr(nn.GELU()):
+            return f"{name} {module}"
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            return f"{name} {module}"
+        if name.endswith(("drop_path1", "drop_path2")) and not isinstance(module, nn.Identity):
+            return f"{name} {module}"
+    return ""
 
 
 class Network:
-    """A timm ViT's tensors by name, frozen unless asked for."""
+    """A plain timm ViT's tensors, and how images go through them.
 
-    def __init__(self, vit: VisionTransformer, trained: bool = False) -> None:
-        self.of = {name: p.detach().clone() for name, p in vit.named_parameters()}
-        for p in self.of.values():
-            p.requires_grad_(trained)
+    All tokens pass all blocks, as in timm's model. (As only the class token is read at the end,
+    the last block could do without most of its work. That would be another backbone.)
+    """
+
+    def __init__(self, vit: VisionTransformer, tensors: Mapping[str, Tensor] | None = None) -> None:
+        tensors = dict(vit.named_parameters()) if tensors is None else tensors
+        self.of = {_plain_name(name): tensor for name, tensor in tensors.items()}
+        self.eps = {n: m.eps for n, m in vit.named_modules() if isinstance(m, nn.LayerNorm)}
+        self.depth, self.width = len(vit.blocks), vit.embed_dim
         first: Any = vit.blocks[0]
-        self.depth, self.eps = len(vit.blocks), float(first.norm1.eps)
-        self.heads, self.width = int(first.attn.num_heads), vit.embed_dim
+        self.heads = int(first.attn.num_heads)
         self.stride = vit.patch_embed.patch_size
-        self.device = first.attn.qkv.weight.device
-
-    def new(self, *shape: int, zero: bool = False) -> Tensor:
-        """A trained tensor of its own."""
-        values = torch.zeros(shape) if zero else torch.randn(shape) * self.width**-0.5
-        return values.to(self.device).requires_grad_()
 
     def tokens(
         self,
         images: Tensor,
-        qkv_branch: QkvBranch | None = None,
-        beside: Beside | None = None,
-        prefixes: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+        projections: Mapping[int, Projection] | None = None,
+        beside: Mapping[tuple[int, str], Beside] | None = None,
+        prefixes: Mapping[int, Prefix] | None = None,
+        compensated: bool = False,
         prompts: Tensor | None = None,
     ) -> Tensor:
-        """All tokens after the final norm.
+        """All tokens after the final norm, [B, N, d].
 
-        qkv_branch(block, input, qkv) may change qkv; beside(block, "msa" | "mlp", input) is added
-        to a sub-layer's output; prefixes: keys and values [B or 1, n, d] by block; prompts: tokens
-        [B, n, d] put first.
+        projections: by block, what stands in for F.linear(h, weight, bias) with the weights of
+        qkv; beside: by block and "msa" or "mlp", what of the sub-layer's input h [B, N, d] is added
+        to its output; prefixes: by block, keys and values [B or 1, n, d], `compensated` as LAE has
+        them; prompts: tokens [B, n, d] put first.
         """
-        w, prefixes = self.of, prefixes or {}
+        projections, beside, prefixes = projections or {}, beside or {}, prefixes or {}
+        w = self.of
         x = F.conv2d(
-            images, w["patch_embed.proj.weight"], w["patch_embed.proj.bias"], stride=self.stride
+            images, w["patch_embed.proj.weight"], w.get("patch_embed.proj.bias"), self.stride
         )
         x = x.flatten(2).transpose(1, 2)
         x = torch.cat([w["cls_token"].expand(len(x), -1, -1), x], dim=1) + w["pos_embed"]
         if prompts is not None:
-            x = torch.cat([prompts, x], dim=1)
+            x = torch.cat([prompts.to(x.dtype), x], dim=1)
         for b in range(self.depth):
-            h = self._norm(x, f"blocks.{b}.norm1")
-            qkv = self._linear(h, f"blocks.{b}.attn.qkv")
-            if qkv_branch is not None:
-                qkv = qkv_branch(b, h, qkv)
-            q, k, v = qkv.view(*qkv.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-            if b in prefixes:
-                k, v = (
-                    torch.cat([self._by_head(p, len(x)), own], dim=2)
-                    for p, own in zip(prefixes[b], (k, v), strict=True)
-                )
-            a = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
-            a = self._linear(a, f"blocks.{b}.attn.proj")
-            x = x + (a if beside is None else a + beside(b, "msa", h))
-            h = self._norm(x, f"blocks.{b}.norm2")
-            m = F.gelu(self._linear(h, f"blocks.{b}.mlp.fc1"))
-            m = self._linear(m, f"blocks.{b}.mlp.fc2")
-            x = x + (m if beside is None else m + beside(b, "mlp", h))
+            block = f"blocks.{b}"
+            h = self._norm(x, f"{block}.norm1")
+            project, name = projections.get(b, F.linear), f"{block}.attn.qkv"
+            qkv = project(h, w[f"{name}.weight"], w.get(f"{name}.bias"))  # type: ignore[arg-type]
+            a = self._attention(qkv, prefixes.get(b), compensated)
+            x = x + self._linear(a, f"{block}.attn.proj", h, beside.get((b, "msa")))
+            h = self._norm(x, f"{block}.norm2")
+            m = F.gelu(self._linear(h, f"{block}.mlp.fc1"))
+            x = x + self._linear(m, f"{block}.mlp.fc2", h, beside.get((b, "mlp")))
         return self._norm(x, "norm")
 
     def query(self, images: Tensor) -> Tensor:
@@ -80,55 +107,48 @@ class Network:
         with torch.no_grad():
             return self.tokens(images)[:, 0]
 
-    def _by_head(self, prefix: Tensor, batch: int) -> Tensor:
-        split = prefix.view(*prefix.shape[:2], self.heads, -1).transpose(1, 2)
+    def _attention(self, qkv: Tensor, prefix: Prefix | None, compensated: bool) -> Tensor:
+        """Attention [B, N, d] over qkv [B, N, 3 d] and a prefix.
+
+        compensated: the prefix's weights sum to one, apart from the tokens', which are those of
+        the joint softmax: in that one, prefix values count as zero.
+        """
+        batch, count, _ = qkv.shape
+        q, k, v = qkv.view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        if prefix is None:
+            a = F.scaled_dot_product_attention(q, k, v)
+        else:
+            keys, values = (self._by_head(part.to(q.dtype), batch) for part in prefix)
+            joint = torch.zeros_like(values) if compensated else values
+            a = F.scaled_dot_product_attention(
+                q, torch.cat([keys, k], dim=2), torch.cat([joint, v], dim=2)
+            )
+            if compensated:
+                a = a + F.scaled_dot_product_attention(q, keys, values)
+        return a.transpose(1, 2).reshape(batch, count, -1)
+
+    def _by_head(self, part: Tensor, batch: int) -> Tensor:
+        split = part.reshape(*part.shape[:2], self.heads, -1).transpose(1, 2)
         return split.expand(batch, -1, -1, -1)
 
-    def _linear(self, x: Tensor, name: str) -> Tensor:
-        return F.linear(x, self.of[f"{name}.weight"], self.of[f"{name}.bias"])
+    def _linear(
+        self, x: Tensor, name: str, given: Tensor | None = None, beside: Beside | None = None
+    ) -> Tensor:
+        weight, bias = self.of[f"{name}.weight"], self.of.get(f"{name}.bias")
+        if beside is None or given is None:
+            return F.linear(x, weight, bias)
+        extra = beside(given)
+        bias = extra.bias if bias is None else bias + extra.bias
+        out = torch.addmm(bias, x.flatten(0, 1), weight.T)
+        # In place: what is added takes no pass over the tokens of its own.
+        out.addmm_(extra.rows.to(out.dtype), extra.weight.to(out.dtype).T)
+        return out.view(*x.shape[:2], -1)
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
-        weight, bias = self.of[f"{name}.weight"], self.of[f"{name}.bias"]
-        return F.layer_norm(x, weight.shape, weight, bias, self.eps)
+        weight, bias = self.of[f"{name}.weight"], self.of.get(f"{name}.bias")
+        return F.layer_norm(x, weight.shape, weight, bias, self.eps[name])
 
 
-def make_step(
-    net: Network,
-    classes: int,
-    trained: Iterable[Tensor],
-    features: Callable[[Tensor], tuple[Tensor, Tensor | None]],
-    average: tuple[float, list[Tensor], list[Tensor]] | None = None,
-) -> Step:
-    """Features and an extra loss, a linear head, cross-entropy, backward, Adam.
-
-    average: decay, averaged and online tensors of an exponential moving average.
-    """
-    head, bias = net.new(classes, net.width), net.new(classes, zero=True)
-    optimiser = torch.optim.Adam([*trained, head, bias], lr=1e-4, fused=True)
-
-    def step(images: Tensor, labels: Tensor) -> None:
-        f, extra = features(images)
-        loss = F.cross_entropy(F.linear(f, head, bias), labels)
-        if extra is not None:
-            loss = loss + extra
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        if average is not None:
-            decay, averaged, online = average
-            with torch.no_grad():
-                torch._foreach_lerp_(averaged, online, 1 - decay)
-
-    return step
-
-
-def plain_step(vit: VisionTransformer, classes: int) -> Step:
-    """Every weight of the backbone is trained."""
-    net = Network(vit, trained=True)
-    return make_step(net, classes, net.of.values(), lambda x: (net.tokens(x)[:, 0], None))
-
-
-def head_step(vit: VisionTransformer, classes: int) -> Step:
-    """Only a linear head, on frozen features."""
-    net = Network(vit)
-    return make_step(net, classes, [], lambda x: (net.query(x), None))
+def _plain_name(name: str) -> str:
+    """A parameter's name in an unmodified ViT: some methods wrap the qkv projection."""
+    return name.replace(".qkv.linear.", ".qkv.")

@@ -1,0 +1,118 @@
+"""The head, the losses and the teacher of self-distillation (DINO) with masked patches (iBOT)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Sizes of the projection head."""
+
+    hidden: int = 256
+    bottleneck: int = 64
+    prototypes: int = 1024
+
+
+class ProjectionHead(nn.Module):
+    """Scores of features by prototypes: an MLP, the unit sphere, a weight-normed last layer.
+
+    The last layer's rows have norm one (its gain is fixed), so scores are cosines in [-1, 1].
+    """
+
+    def __init__(self, width: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(width, settings.hidden),
+            nn.GELU(),
+            nn.Linear(settings.hidden, settings.hidden),
+            nn.GELU(),
+            nn.Linear(settings.hidden, settings.bottleneck),
+        )
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=1.0 / math.sqrt(layer.in_features))
+                nn.init.zeros_(layer.bias)
+        self.prototypes = nn.Parameter(torch.randn(settings.prototypes, settings.bottleneck))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Gives scores [N, K] of features [N, D]."""
+        projected = F.normalize(self.mlp(features), dim=-1)
+        return F.linear(projected, F.normalize(self.prototypes, dim=-1))
+
+
+def teacher_probabilities(scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
+    """Gives P_t = softmax((g_t - c) / tau_t), centred against one prototype taking all.
+
+    Scores [N, K], centre [K]; the low temperature sharpens against the uniform distribution.
+    """
+    return torch.softmax((scores - centre) / temperature, dim=-1)
+
+
+def view_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
+    """Gives the mean over images of H(P_t(x), P_s(x')) over all pairs of different views x, x'.
+
+    H(a, b) = -sum_k a_k log b_k. Teacher probabilities [T, B, K] of the first T views, student
+    scores [V, B, K] of all V views, with P_s = softmax(g_s / tau_s).
+    """
+    views, images = student.shape[:2]
+    log_student = F.log_softmax(student / temperature, dim=-1)
+    every = (teacher.sum(dim=0) * log_student.sum(dim=0)).sum()
+    same = (teacher * log_student[: len(teacher)]).sum()
+    return -(every - same) / (images * len(teacher) * (views - 1))
+
+
+def patch_loss(
+    teacher: Tensor, student: Tensor, temperature: float, masked: Tensor
+) -> Tensor:
+    """Gives the mean over views of (1 / |m|) sum_{i in m} H(P_t(u_i), P_s(u^_i)), m masked.
+
+    Teacher probabilities and student scores [M, K] of the masked patches alone, in the order of
+    `masked`, bool [views, patches]; a view without masked patches counts as zero.
+    """
+    log_student = F.log_softmax(student / temperature, dim=-1)
+    cross_entropy = -(teacher * log_student).sum(dim=-1)
+    counts = masked.sum(dim=1, keepdim=True).expand_as(masked)[masked]
+    return (cross_entropy / counts).sum() / len(masked)
+
+
+@torch.no_grad()
+def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float) -> None:
+    """Moves the teacher: theta_t <- lambda theta_t + (1 - lambda) theta_s."""
+    for slow, fast in zip(teacher, student, strict=True):
+        slow.lerp_(fast, 1.0 - momentum)
+
+
+def teacher_momentum(base: float, decay_progress: float) -> float:
+    """Gives lambda: `base` on the plateau of the learning rate, then along a cosine to 1."""
+    return 1.0 - (1.0 - base) * 0.5 * (1.0 + math.cos(math.pi * decay_progress))
+
+
+def teacher_temperature(low: float, high: float, warmup_epochs: float, epoch: float) -> float:
+    """Gives tau_t after `epoch` (a fraction may have passed): linear from `low` to `high`."""
+    return low + (high - low) * min(1.0, epoch / max(warmup_epochs, 1e-9))
+
+
+def spread(features: Tensor) -> float:
+    """Gives sqrt(D) times the mean deviation of unit features [N, D]: 1 spread out, 0 collapsed."""
+    unit = F.normalize(features, dim=1)
+    deviation = unit.std(dim=0, unbiased=False).mean()
+    return float(deviation * math.sqrt(features.shape[1]))
+
+
+def used_prototypes(mean_probabilities: Tensor) -> float:
+    """Gives exp of the entropy of a mean distribution [K]: from 1 (collapsed) to K (all used)."""
+    entropy = -(mean_probabilities * mean_probabilities.clamp(min=1e-12).log()).sum()
+    return math.exp(float(entropy))
+
+
+def parameters_of(*modules: nn.Module) -> list[Tensor]:
+    """Gives the parameters of modules, one after the other."""
+    return [cast(Tensor, p) for module in modules for p in module.parameters()]

@@ -1,0 +1,105 @@
+"""The epochs of any pre-training objective: resumption, the curve of its scores, progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmark.backbones.pretrain.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from benchmark.backbones.pretrain.record import CurvePoint, EpochReport
+
+Measure = Callable[[], dict[str, float]]
+
+
+class Training(Protocol):
+    """An objective under way."""
+
+    @property
+    def epoch_images(self) -> int:
+        """Gives the number of images of one epoch."""
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Trains for one pass over the images and gives its loss and other figures."""
+
+    def state(self) -> dict[str, Any]:
+        """Gives everything that the next epoch depends on."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up what `state` gave."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many epochs, how many of them do not depend on that number, how often to measure."""
+
+    epochs: int
+    open_epochs: int
+    measure_every: int
+
+
+def run_epochs(
+    training: Training,
+    plan: Plan,
+    checkpoint: Path,
+    identity: str,
+    measure: Measure,
+    on_epoch: Callable[[EpochReport], None],
+) -> tuple[list[CurvePoint], float]:
+    """Trains to the end of the plan; gives the curve and the seconds, earlier processes' included.
+
+    Cut short, it continues at the last finished epoch. The number of epochs may be changed by a
+    continued run as long as no finished epoch depends on it.
+    """
+    first, seconds = 0, 0.0
+    curve: list[CurvePoint] = []
+    if state := load_checkpoint(checkpoint, identity):
+        _check_plan(plan, state["epoch"], state["epochs"], state["open_epochs"], checkpoint)
+        training.restore(state)
+        first, seconds = state["epoch"], state["seconds"]
+        curve = [CurvePoint(**point) for point in state["curve"]]
+    for epoch in range(first, plan.epochs):
+        started = time.perf_counter()
+        figures = training.epoch(epoch)
+        trained = time.perf_counter() - started
+        if epoch + 1 == plan.epochs or (epoch + 1) % plan.measure_every == 0:
+            figures = {**figures, **measure()}
+        curve.append(CurvePoint(epoch + 1, figures))
+        seconds += time.perf_counter() - started
+        state = {
+            **training.state(),
+            "epoch": epoch + 1,
+            "epochs": plan.epochs,
+            "open_epochs": plan.open_epochs,
+            "seconds": seconds,
+            "curve": [vars(point) for point in curve],
+        }
+        save_checkpoint(checkpoint, identity, state)
+        on_epoch(
+            EpochReport(
+                epoch=epoch + 1,
+                epochs=plan.epochs,
+                figures=figures,
+                images_per_second=training.epoch_images / trained,
+                seconds_left=seconds / (epoch + 1) * (plan.epochs - epoch - 1),
+            )
+        )
+    return curve, seconds
+
+
+def _check_plan(plan: Plan, done: int, epochs: int, open_epochs: int, path: Path) -> None:
+    """Refuses to continue for another number of epochs than the finished ones were made for."""
+    if plan.epochs == epochs:
+        return
+    if done > min(plan.open_epochs, open_epochs):
+        raise CheckpointError(
+            f"{path}: belongs to other settings: {done} of {epochs} epochs are done, and their "
+            f"learning rates are not those of a training of {plan.epochs}; ask for {epochs} "
+            "epochs, remove the file or choose another output folder"
+        )

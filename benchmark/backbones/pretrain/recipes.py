@@ -1,0 +1,66 @@
+"""The settings of self-supervised pre-training and the recipes of the embedded backbones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from benchmark.backbones.catalogue import VitShape
+from benchmark.backbones.pretrain.distillation import HeadSettings
+from benchmark.backbones.pretrain.optimiser import OptimiserSettings
+from benchmark.backbones.pretrain.views import MaskSettings, ViewSettings
+
+
+@dataclass(frozen=True)
+class SelfSupervisedSettings:
+    """Everything that decides the bits of the weights, besides the images."""
+
+    name: str = "tiny_dino"
+    shape: VitShape = field(default_factory=VitShape)
+    epochs: int = 30
+    batch_size: int = 64
+    chunk_size: int = 32  # images one thread works on at a time
+    seed: int = 0
+    initial_positions: float = 0.3  # deviation of the positions and the class token at the start
+    views: ViewSettings = field(default_factory=ViewSettings)
+    masks: MaskSettings | None = None  # None: no masked patches, DINO; otherwise iBOT
+    patch_drop: float = 0.5  # share of patches hidden from the student's whole views, if unmasked
+    patch_weight: float = 1.0  # of the masked patches' loss beside the class tokens'
+    head: HeadSettings = field(default_factory=HeadSettings)
+    student_temperature: float = 0.1
+    teacher_temperature: tuple[float, float] = (0.04, 0.06)  # at the start, after the warm-up
+    temperature_warmup: float = 4.0  # epochs
+    centre_momentum: float = 0.9
+    teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
+    frozen_epochs: int = 1  # first epochs, in which the prototypes stay
+    optimiser: OptimiserSettings = field(
+        default_factory=lambda: OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99))
+    )
+    measure_every: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "chunk_size", "measure_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"SelfSupervisedSettings.{name} must be at least 1")
+        for name in ("centre_momentum", "teacher_momentum"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"SelfSupervisedSettings.{name} must lie in [0, 1]")
+        if self.views.local_size % self.shape.patch_size:
+            raise ValueError(
+                f"SelfSupervisedSettings.views.local_size must be a multiple of the patch size "
+                f"{self.shape.patch_size}"
+            )
+
+    @property
+    def objective(self) -> str:
+        """Gives `dino` or `ibot`."""
+        return "dino" if self.masks is None else "ibot"
+
+
+def dino_settings() -> SelfSupervisedSettings:
+    """Gives the recipe of `tiny_dino`."""
+    return SelfSupervisedSettings()
+
+
+def ibot_settings() -> SelfSupervisedSettings:
+    """Gives the recipe of `tiny_ibot`: that of `tiny_dino` and masked patches."""
+    return SelfSupervisedSettings(name="tiny_ibot", masks=MaskSettings())

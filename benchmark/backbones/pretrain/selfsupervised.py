@@ -1,0 +1,282 @@
+"""Self-supervised pre-training (DINO, iBOT): a student agrees with its slow copy across views."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from benchmark.backbones.pretrain.augment import to_float
+from benchmark.backbones.pretrain.curve import curve_split, measure_features
+from benchmark.backbones.pretrain.distillation import (
+    ProjectionHead,
+    follow,
+    patch_loss,
+    spread,
+    teacher_momentum,
+    teacher_probabilities,
+    teacher_temperature,
+    used_prototypes,
+    view_loss,
+)
+from benchmark.backbones.pretrain.forward import (
+    all_token_features,
+    class_token_features,
+    draw_kept,
+    embed,
+    new_backbone,
+    spread_initial_weights,
+)
+from benchmark.backbones.pretrain.loop import Plan, run_epochs
+from benchmark.backbones.pretrain.optimiser import (
+    build_optimiser,
+    decay_progress,
+    learning_rate,
+    open_epochs,
+    step_optimiser,
+)
+from benchmark.backbones.pretrain.parallel import accumulate, workers
+from benchmark.backbones.pretrain.recipes import SelfSupervisedSettings
+from benchmark.backbones.pretrain.record import Cost, EpochReport, PretrainRecord, finish
+from benchmark.backbones.pretrain.standardise import Standardise
+from benchmark.backbones.pretrain.upstream import load_upstream
+from benchmark.backbones.pretrain.views import (
+    GLOBAL_VIEWS,
+    draw_masks,
+    draw_views,
+)
+from benchmark.seeds import derive, generator
+
+
+def pretrain_selfsupervised(
+    settings: SelfSupervisedSettings,
+    upstream_dir: Path,
+    out_dir: Path,
+    on_epoch: Callable[[EpochReport], None],
+    threads: int | None = None,
+) -> PretrainRecord:
+    """Writes the teacher's NAME.safetensors, NAME.json and NAME.md and gives the record.
+
+    Cut short, it continues from NAME.checkpoint at the last finished epoch, to the same bits as
+    an uninterrupted run on such a machine, whatever the number of threads (default: all cores).
+    Labels are read for the curve of probes alone; training is given the images.
+    """
+    upstream = load_upstream(upstream_dir)
+    images = torch.from_numpy(upstream.train_images)
+    split = curve_split(upstream)
+    threads = threads or os.cpu_count() or 1
+    with workers(threads) as pool:
+        training = SelfSupervisedTraining(settings, images, pool)
+        teacher = training.teacher.backbone
+
+        def measure() -> dict[str, float]:
+            def features(part: Tensor) -> Tensor:
+                return class_token_features(teacher, training.standardise(to_float(part)))
+
+            return measure_features(features, split)
+
+        plan = Plan(
+            epochs=settings.epochs,
+            open_epochs=open_epochs(settings.optimiser, settings.epochs, training.epoch_steps),
+            measure_every=settings.measure_every,
+        )
+        identity = {key: value for key, value in asdict(settings).items() if key != "epochs"}
+        curve, seconds = run_epochs(
+            training,
+            plan,
+            out_dir / f"{settings.name}.checkpoint",
+            json.dumps([identity, upstream.digest], sort_keys=True),
+            measure,
+            on_epoch,
+        )
+    training.standardise.fold_into(cast(nn.Conv2d, teacher.patch_embed.proj))
+    cost = Cost(seconds, threads)
+    return finish(teacher, settings.objective, asdict(settings), upstream, curve, cost, out_dir)
+
+
+class Network(nn.Module):
+    """A backbone, its head for class tokens and patches alike, and what stands for a mask."""
+
+    def __init__(self, settings: SelfSupervisedSettings) -> None:
+        super().__init__()
+        self.backbone: VisionTransformer = new_backbone(settings.shape)
+        spread_initial_weights(self.backbone, settings.initial_positions)
+        self.head = ProjectionHead(settings.shape.embed_dim, settings.head)
+        self.mask_token = None
+        if settings.masks is not None:
+            self.mask_token = nn.Parameter(torch.zeros(settings.shape.embed_dim))
+
+    def scores(self, views: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Gives the class tokens' scores [B, K] of views [B, 3, H, W] or of their patches kept."""
+        return cast(Tensor, self.head(class_token_features(self.backbone, views, kept)))
+
+    def scores_with_patches(self, views: Tensor, masked: Tensor, hide: bool) -> tuple[Tensor, Tensor]:
+        """Gives scores [B, K] of class tokens and [M, K] of the patches masked, bool [B, N].
+
+        `hide` replaces the masked patches by the mask token; otherwise they are only singled out.
+        """
+        hidden = masked if hide else None
+        tokens = all_token_features(self.backbone, embed(self.backbone, views, hidden, self.mask_token))
+        chosen = torch.cat([tokens[:, 0], tokens[:, 1:][masked]])
+        scores: Tensor = self.head(chosen)
+        return scores[: len(views)], scores[len(views) :]
+
+
+@dataclass
+class _Seen:
+    """What one chunk's teacher saw: sums of its scores and probabilities over tokens."""
+
+    class_scores: Tensor
+    patch_scores: Tensor
+    patches: int
+    probabilities: Tensor
+    features: Tensor | None = None
+
+
+class SelfSupervisedTraining:
+    """A student and its teacher on images uint8 [N, H, W, 3]; there are no labels here."""
+
+    def __init__(
+        self, settings: SelfSupervisedSettings, images: Tensor, pool: ThreadPoolExecutor
+    ) -> None:
+        if len(images) < settings.batch_size:
+            raise ValueError(f"{len(images)} images do not fill one batch of {settings.batch_size}")
+        self.settings, self.images, self.pool = settings, images, pool
+        self.standardise = Standardise.of(images)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(settings.seed, "initialisation"))
+            self.student = Network(settings)
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+        self.optimiser = build_optimiser([self.student], settings.optimiser)
+        prototypes = settings.head.prototypes
+        self.class_centre = torch.zeros(prototypes)
+        self.patch_centre = torch.zeros(prototypes)
+
+    @property
+    def epoch_steps(self) -> int:
+        """Gives the number of whole batches in the images."""
+        return len(self.images) // self.settings.batch_size
+
+    @property
+    def epoch_images(self) -> int:
+        """Gives the number of images of one epoch."""
+        return self.epoch_steps * self.settings.batch_size
+
+    def state(self) -> dict[str, Any]:
+        """Gives everything that the next epoch depends on."""
+        return {
+            "student": self.student.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "class_centre": self.class_centre,
+            "patch_centre": self.patch_centre,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up what `state` gave."""
+        self.student.load_state_dict(state["student"])
+        self.teacher.load_state_dict(state["teacher"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.class_centre = state["class_centre"]
+        self.patch_centre = state["patch_centre"]
+
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Trains for one pass over the images; gives the loss and two signs of collapse."""
+        settings, steps = self.settings, self.epoch_steps
+        order = torch.randperm(len(self.images), generator=generator(settings.seed, "order", epoch))
+        total, probabilities = 0.0, torch.zeros_like(self.class_centre)
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            start = step % steps * settings.batch_size
+            seen, loss = self._step(step, order[start : start + settings.batch_size])
+            total += loss
+            for part in seen:
+                probabilities += part.probabilities
+        features = self.teacher_features(self.images[order[: 8 * settings.chunk_size]])
+        return {
+            "loss": total / steps,
+            "spread": spread(features),
+            "prototypes used": used_prototypes(probabilities / probabilities.sum()),
+        }
+
+    @torch.no_grad()
+    def teacher_features(self, images: Tensor) -> Tensor:
+        """Gives the teacher's class tokens [B, D] of images uint8 [B, H, W, 3]."""
+        return class_token_features(self.teacher.backbone, self.standardise(to_float(images)))
+
+    def _step(self, step: int, batch: Tensor) -> tuple[list[_Seen], float]:
+        """Takes one step on the images int64 [B]: the student, then the teacher, the centres."""
+        settings, steps = self.settings, self.epoch_steps
+        frozen = step < settings.frozen_epochs * steps
+        parameters = [
+            parameter
+            for parameter in self.student.parameters()
+            if not (frozen and parameter is self.student.head.prototypes)
+        ]
+        chunks = torch.split(batch, settings.chunk_size)
+        seen: list[_Seen | None] = [None] * len(chunks)
+        losses = [
+            partial(self._loss, step, index, part, seen) for index, part in enumerate(chunks)
+        ]
+        loss = accumulate(self.pool, losses, parameters)
+        every = (settings.epochs * steps, steps)
+        rate = learning_rate(settings.optimiser, step, *every)
+        step_optimiser(self.optimiser, rate, settings.optimiser.clip_norm)
+        progress = decay_progress(settings.optimiser, step, *every)
+        momentum = teacher_momentum(settings.teacher_momentum, progress)
+        follow(self.teacher.parameters(), self.student.parameters(), momentum)
+        parts = [part for part in seen if part is not None]
+        keep = settings.centre_momentum
+        # c <- m c + (1 - m) mean of g_t: over all class tokens, and over all masked patches.
+        mean = sum(part.class_scores for part in parts) / (GLOBAL_VIEWS * len(batch))
+        self.class_centre = torch.lerp(cast(Tensor, mean), self.class_centre, keep)
+        if patches := sum(part.patches for part in parts):
+            mean = sum(part.patch_scores for part in parts) / patches
+            self.patch_centre = torch.lerp(cast(Tensor, mean), self.patch_centre, keep)
+        return parts, loss
+
+    def _loss(self, step: int, chunk: int, chosen: Tensor, seen: list[_Seen | None]) -> Tensor:
+        """Gives one chunk's share in the batch's loss and notes what its teacher saw."""
+        settings = self.settings
+        draws = generator(settings.seed, "views", step, chunk)
+        whole, parts = draw_views(to_float(self.images[chosen]), settings.views, draws)
+        whole, parts = self.standardise(whole), self.standardise(parts)
+        temperature = teacher_temperature(
+            *settings.teacher_temperature, settings.temperature_warmup, step / self.epoch_steps
+        )
+        images, share = len(chosen), len(chosen) / settings.batch_size
+        patches: Tensor | float = 0.0
+        side = settings.shape.img_size // settings.shape.patch_size
+        if settings.masks is None:
+            with torch.no_grad():
+                teacher = self.teacher.scores(whole)
+            kept = draw_kept(len(whole), side * side, settings.patch_drop, draws)
+            student, teacher_patches = self.student.scores(whole, kept), teacher[:0]
+        else:
+            masked = draw_masks(len(whole), side, settings.masks, draws)
+            with torch.no_grad():
+                teacher, teacher_patches = self.teacher.scores_with_patches(whole, masked, hide=False)
+            student, student_patches = self.student.scores_with_patches(whole, masked, hide=True)
+            target = teacher_probabilities(teacher_patches, self.patch_centre, temperature)
+            patches = patch_loss(target, student_patches, settings.student_temperature, masked)
+        if len(parts):
+            student = torch.cat([student, self.student.scores(parts)])
+        target = teacher_probabilities(teacher, self.class_centre, temperature)
+        seen[chunk] = _Seen(
+            teacher.sum(dim=0), teacher_patches.sum(dim=0), len(teacher_patches), target.sum(dim=0)
+        )
+        views = view_loss(
+            target.unflatten(0, (GLOBAL_VIEWS, images)),
+            student.unflatten(0, (-1, images)),
+            settings.student_temperature,
+        )
+        return share * (views + settings.patch_weight * patches)

@@ -1,0 +1,145 @@
+"""`clbench data verify` and `clbench data show`: whether a data set is sound, and how it looks."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.cli.options import add_command, add_data_root, place_of, positive
+from benchmark.progress import in_words, say, warn
+
+if TYPE_CHECKING:
+    from benchmark.cli.options import Commands
+    from benchmark.data.base import Dataset, DatasetInfo
+
+EVERY = 10.0  # seconds between two lines of progress
+
+
+def add_show(actions: Commands) -> None:
+    """Add `data show`."""
+    viewer = add_command(
+        actions,
+        "show",
+        "draw sample images of every class into a PNG file, one file for each domain",
+        "clbench data show domainnet --domain clipart --split test",
+        show,
+    )
+    viewer.add_argument("name")
+    viewer.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: NAME_DOMAIN_SPLIT.png, or NAME_SPLIT.png"
+    )
+    viewer.add_argument("--domain", metavar="D", help="default: all")
+    viewer.add_argument("--split", choices=("train", "test"), default="train")
+    viewer.add_argument(
+        "--per-class", type=positive, metavar="N", help="default: 8, or 4 of more than 100 classes"
+    )
+    add_data_root(viewer, "--root")
+
+
+def add_verify(actions: Commands) -> None:
+    """Add `data verify`."""
+    checker = add_command(
+        actions,
+        "verify",
+        "check that a data set is complete and undamaged, and count it; exit code 1: it is not",
+        "clbench data verify domainnet --root /data",
+        verify,
+    )
+    checker.add_argument("name")
+    checker.add_argument(
+        "--split", default="default", metavar="NAME", help="of the published splits; default: ours"
+    )
+    checker.add_argument(
+        "--quick", action="store_true", help="lists and file names only, no image is decoded"
+    )
+    add_data_root(checker, "--root")
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Print the report; 1 when there are faults."""
+    from benchmark.data import dataset_info
+    from benchmark.data.verify import verify as verify_data
+
+    info = dataset_info(args.name)
+    place = place_of(args, args.split)
+    report = verify_data(info, place, quick=args.quick, on_progress=TimeLeft())
+    for line in report.lines():
+        say(line)
+    return 1 if report.total else 0
+
+
+def show(args: argparse.Namespace) -> int:
+    """Write a contact sheet for every domain asked for."""
+    import numpy as np
+
+    from benchmark.data import dataset_info
+    from benchmark.data.contact_sheet import contact_sheet
+    from benchmark.storage import write_atomically
+
+    info = dataset_info(args.name)
+    dataset = info.load(place_of(args))
+    split = dataset.train if args.split == "train" else dataset.test
+    domains = _domains(info, dataset, args.domain)
+    for domain in domains:
+        chosen = split
+        if domain:
+            chosen = split.subset(np.flatnonzero(np.array(split.domains) == domain))
+        if not len(chosen.labels):
+            warn(f"{args.name}: no {args.split} image of {domain or 'any class'}; nothing drawn")
+            continue
+        sheet = contact_sheet(
+            chosen.images, chosen.labels, dataset.class_names, per_class=args.per_class
+        )
+        out = _file(args, domain, several=len(domains) > 1)
+        picture = io.BytesIO()
+        sheet.save(picture, format="PNG")
+        write_atomically(out, picture.getvalue(), durable=False)
+        shown = len(np.unique(chosen.labels))
+        say(f"{out}: {shown} classes, {len(chosen.labels)} {args.split} images")
+    return 0
+
+
+def _domains(info: DatasetInfo, dataset: Dataset, asked: str | None) -> list[str]:
+    """The domains to draw; an empty name stands for all images together."""
+    from benchmark.data.base import DataError
+    from benchmark.registry import UnknownNameError
+
+    if asked is None:
+        return list(info.domains) or [""]
+    known = info.domains or tuple(sorted({*dataset.train.domains, *dataset.test.domains}))
+    if asked not in known:
+        raise DataError(str(UnknownNameError(f"domain of {info.name}", asked, known)))
+    return [asked]
+
+
+def _file(args: argparse.Namespace, domain: str, *, several: bool) -> Path:
+    out: Path | None = args.out
+    if out is None:
+        name = re.sub(r"[^\w.-]+", "_", Path(args.name).name)  # `folder:PATH` is a name as well
+        return Path("_".join(filter(None, (name, domain, args.split))) + ".png")
+    return out.with_name(f"{out.stem}_{domain}{out.suffix}") if several else out
+
+
+class TimeLeft:
+    """Says now and then how far a long check is and how long it will still take."""
+
+    def __init__(
+        self, write: Callable[[str], None] = warn, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write, self._clock = write, clock
+        self._what, self._started, self._said = "", 0.0, 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take note that `done` of `total` are through."""
+        now = self._clock()
+        if what != self._what:
+            self._what, self._started, self._said = what, now, now
+        if now - self._said >= EVERY and 0 < done < total:
+            self._said = now
+            left = (now - self._started) / done * (total - done)
+            self._write(f"{what}: {done:,} of {total:,}, {in_words(left)} left")

@@ -1,0 +1,55 @@
+"""Every value that the runs of a suite will use, whichever file, condition or option it is from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmark.config import RunSpec
+
+
+def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
+    """A paragraph for all runs that share their values: where they are, the stream, the rest."""
+    from benchmark.config.overrides import STREAM_KEYS
+    from benchmark.results import spec_dict
+
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        values = spec_dict(spec)
+        parts = [values[key] for key in ("method", "recipe", "settings", *STREAM_KEYS)]
+        groups.setdefault(json.dumps(parts), []).append(spec)
+    for runs in groups.values():
+        values = spec_dict(runs[0])
+        yield f"{runs[0].method}: {_places(runs)}"
+        yield f"  stream: {_pairs({key: values[key] for key in STREAM_KEYS})}"
+        yield f"  training: {_pairs(values['recipe'])}"
+        yield f"  settings: {_pairs(values['settings']) or 'none'}"
+
+
+def _places(runs: list[RunSpec]) -> str:
+    tasks: dict[tuple[str, str], list[int]] = {}
+    for run in runs:
+        counts = tasks.setdefault((run.dataset, run.backbone), [])
+        if len(run.tasks) not in counts:
+            counts.append(len(run.tasks))
+    seeds = dict.fromkeys(str(run.seed) for run in runs)
+    where = "; ".join(
+        f"{dataset} in {_listed(counts)} tasks, {backbone}"
+        for (dataset, backbone), counts in tasks.items()
+    )
+    return f"{where}; seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+
+
+def _listed(counts: list[int]) -> str:
+    *most, last = map(str, counts)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_plain(value)}" for key, value in values.items())
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

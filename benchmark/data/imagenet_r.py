@@ -1,0 +1,144 @@
+"""ImageNet-R: 200 classes in 15 renditions; our own split, or the fixed lists of CODA-Prompt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmark.data.base import Dataset, DatasetInfo, Place, Remote
+from benchmark.data.imagenet_tree import find_tree, scan
+from benchmark.data.listing import ClassNames, Entry, Listing, OnFault, fail
+from benchmark.data.location import check_split, report_missing
+from benchmark.data.tree import split_listing
+from benchmark.data.yaml_list import read_yaml_list
+
+RENDITIONS = (
+    "art", "cartoon", "deviantart", "embroidery", "graffiti", "graphic", "misc", "origami",
+    "painting", "sculpture", "sketch", "sticker", "tattoo", "toy", "videogame",
+)  # fmt: skip
+
+ARCHIVE = Remote(
+    url="https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",
+    name="imagenet-r.tar",
+    md5="a61312130a589d0ca1a8fca1f2bd3337",
+    unpacked=("imagenet-r/",),
+)
+_CODA = (
+    "https://raw.githubusercontent.com/GT-RIPL/CODA-Prompt/"
+    "6417d4f68754be68b697c7ca2323ee61e791e1a3/dataloaders/splits/"
+)
+CODA_LISTS = (
+    Remote(
+        url=_CODA + "imagenet-r_train.yaml",
+        name="splits/imagenet-r_train.yaml",
+        sha256="6bcaa14ca9359915ac3a44c48ae71388146385686eb15da79a37844421a0b845",
+        bytes=1_137_662,
+    ),
+    Remote(
+        url=_CODA + "imagenet-r_test.yaml",
+        name="splits/imagenet-r_test.yaml",
+        sha256="57275ac242d68983a4f39ccb81ec34f48b1bd920b9cd79e6e8040d7c042db02a",
+        bytes=284_216,
+    ),
+)
+_SPLITS = ("default", "coda")
+_NAMES = ("imagenet_r", "imagenet-r", "ImageNet-R", "ImageNet_R", "Imagenet-R", "ImageNetR")
+_FILE = re.compile(r"([a-z]+)_\d+\.jpe?g")
+
+
+def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
+    """The folder of the class folders, and every image of the split asked for.
+
+    "default": our own split, classes in alphabetical order; "coda": the fixed lists of
+    CODA-Prompt, whose class order it takes over. Whether the files of a list exist is not checked.
+    """
+    check_split("imagenet_r", place, _SPLITS)
+    if place.split == "coda":
+        return _coda(place, on_fault)
+    _, top = find_tree(place, _NAMES, ARCHIVE)
+    return top, split_listing(
+        scan(top, on_fault), lambda name, file: _rendition(name, file, on_fault)
+    )
+
+
+def class_names(place: Place) -> list[str]:
+    """WordNet ids in the order of the labels."""
+    return list(listing(place)[1].class_names)
+
+
+def manifest_hash(place: Place) -> str:
+    """SHA-256 of the lists, ours or CODA-Prompt's."""
+    return listing(place)[1].manifest_hash()
+
+
+def load(place: Place) -> Dataset:
+    """The data set; `DataError` names what is missing."""
+    top, found = listing(place)
+    return found.to_dataset("imagenet_r", top)
+
+
+def _coda(place: Place, on_fault: OnFault) -> tuple[Path, Listing]:
+    folder, top = find_tree(place, _NAMES, ARCHIVE, CODA_LISTS)
+    files = [_first(folder, top, remote) for remote in CODA_LISTS]
+    report_missing(
+        "imagenet_r", folder, [r for r, f in zip(CODA_LISTS, files, strict=True) if f is None]
+    )
+    names, sides = ClassNames(200, on_fault), []
+    for remote, file in zip(CODA_LISTS, files, strict=True):
+        assert file is not None
+        side = []
+        for line in read_yaml_list(file, remote.sha256, on_fault):
+            parts = line.path.split("/")
+            if parts[:2] != ["data", "imagenet-r"] or len(parts) != 4:
+                on_fault(
+                    f"{file}, entry {line.number}: {line.path!r} is not "
+                    "data/imagenet-r/<WordNet id>/<file>"
+                )
+                continue
+            label = line.label if names.add(file, line, parts[2]) else -1
+            rendition = _rendition(parts[2], parts[3], on_fault)
+            side.append(Entry("/".join(parts[2:]), label, rendition))
+        sides.append(side)
+    return top, Listing.of(names.in_order(folder), *sides)
+
+
+def _first(folder: Path, top: Path, remote: Remote) -> Path | None:
+    """Where a list lies: in `splits`, or beside the archive or the class folders."""
+    name = Path(remote.name).name
+    places = (folder / remote.name, folder / name, top / name)
+    return next((file for file in places if file.is_file()), None)
+
+
+def _rendition(class_name: str, file: str, on_fault: OnFault) -> str:
+    match = _FILE.fullmatch(file)
+    if match is None:
+        on_fault(
+            f"{class_name}/{file}: no image of ImageNet-R, whose files are named "
+            f"<rendition>_<number>.jpg with a rendition such as {', '.join(RENDITIONS[:4])}"
+        )
+    return match[1] if match else "unknown"
+
+
+INFO = DatasetInfo(
+    name="imagenet_r",
+    summary="200 ImageNet classes as art, cartoons, sketches, toys, ...; 30,000 images",
+    classes=200,
+    default_tasks=10,
+    class_names=class_names,
+    manifest_hash=manifest_hash,
+    load=load,
+    total=30_000,
+    survey=listing,
+    splits=_SPLITS,
+    domains=RENDITIONS,
+    files=(ARCHIVE,),
+    split_files=tuple(("coda", remote) for remote in CODA_LISTS),
+    notes=(
+        "No official split: `default` ranks the images of each class by the SHA-256 of their "
+        "names and tests on the first fifth, so no file is moved and every machine agrees.",
+        "Split `coda` is the fixed pair of lists of CODA-Prompt, 24,000 training and 6,000 test "
+        "images; its natural class order is a fixed permutation of the WordNet ids.",
+        "The official code of InfLoRA ships those lists but draws a new random split instead, "
+        "which is not stratified and depends on the first seed.",
+    ),
+)

@@ -1,0 +1,226 @@
+"""What the data sets of image files share: lists of paths, labels and domains, and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark.data.base import DataError, Dataset, FileImages, Split
+from benchmark.data.splitting import composed, to_bytes
+from benchmark.storage import write_atomically
+
+NAMED = 3  # missing files that an error names
+
+
+OnFault = Callable[[str], None]
+
+# A part that is empty or leads up, a zero byte, or the separator of another system.
+_UNSAFE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|[\0\\]")
+
+
+def fail(fault: str) -> None:
+    """What loading does at a fault of a list; `clbench data verify` notes it and reads on."""
+    raise DataError(fault)
+
+
+class Entry(NamedTuple):
+    """One image: its path below the data set's folder, its label and the name of its domain."""
+
+    path: str
+    label: int
+    domain: str
+
+
+class Line(NamedTuple):
+    """One entry of a list as it was read; `number` is that of its line or place, from 1."""
+
+    path: str
+    label: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every image of a data set by name; labels are positions in `class_names`.
+
+    In a listing that was read past faults, -1 is the label of an entry whose class is in doubt.
+    """
+
+    class_names: tuple[str, ...]
+    train: tuple[Entry, ...]
+    test: tuple[Entry, ...]
+
+    @staticmethod
+    def of(class_names: Iterable[str], train: Iterable[Entry], test: Iterable[Entry]) -> Listing:
+        """A listing in the one order that no machine and no list decides: by path."""
+        sides = (tuple(sorted(side, key=_order)) for side in (train, test))
+        return Listing(tuple(class_names), *sides)
+
+    def manifest_hash(self) -> str:
+        """SHA-256 over the class names and, for each split, path, label and domain of each image.
+
+        Paths are relative to the data set, so it is the same wherever the files lie. Fields end
+        with a zero byte, which no name can hold.
+        """
+        digest = hashlib.sha256()
+        for name in self.class_names:
+            digest.update(b"class\0%b\0" % to_bytes(name))
+        for split, side in ((b"train", self.train), (b"test", self.test)):
+            for path, label, domain in side:
+                fields = (split, to_bytes(path), label, to_bytes(domain))
+                digest.update(b"%b\0%b\0%d\0%b\0" % fields)
+        return digest.hexdigest()
+
+    def missing_files(self, folder: Path) -> list[str]:
+        """The paths of entries without a file in `folder`, sorted, each once.
+
+        One look into every folder instead of one at every file, of which there may be 600,000.
+        """
+        wanted: dict[str, list[str]] = defaultdict(list)
+        for path, _, _ in (*self.train, *self.test):
+            parent, _, name = path.rpartition("/")
+            wanted[parent].append(name)
+        missing = []
+        for parent, names in sorted(wanted.items()):
+            here = _files_in(folder / parent)
+            missing += [f"{parent}/{name}".lstrip("/") for name in names if name not in here]
+        return sorted(set(missing))
+
+    def check_files(self, folder: Path) -> None:
+        """`DataError` that names the first files without which `folder` is not the listing's."""
+        missing = self.missing_files(folder)
+        if missing:
+            total = len(self.train) + len(self.test)
+            named = ", ".join(map(repr, missing[:NAMED]))
+            more = ", ..." if len(missing) > NAMED else ""
+            raise DataError(
+                f"{folder}: {len(missing)} of {total} listed images are missing: {named}{more}; "
+                "unpack the archives again, or see `clbench data verify`"
+            )
+
+    def to_dataset(self, name: str, folder: Path) -> Dataset:
+        """The data set whose files lie in `folder`, decoded on demand; checks that all exist."""
+        self.check_files(folder)
+        train, test = (_split(folder, side) for side in (self.train, self.test))
+        return Dataset(name, self.class_names, train, test)
+
+
+def _split(folder: Path, side: tuple[Entry, ...]) -> Split:
+    return Split(
+        FileImages(folder, tuple(entry.path for entry in side)),
+        np.array([entry.label for entry in side], dtype=np.int64),
+        tuple(entry.domain for entry in side),
+    )
+
+
+def _order(entry: Entry) -> tuple[str, str, int]:
+    return composed(entry.path), entry.path, entry.label
+
+
+def _files_in(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
+
+
+class ClassNames:
+    """The class name of every label, gathered from lists that must agree with each other."""
+
+    def __init__(self, most: int, on_fault: OnFault = fail) -> None:
+        self._most, self._on_fault = most, on_fault
+        self._names: dict[int, tuple[str, str]] = {}  # label: name, where it was first read
+        self._labels: dict[str, tuple[int, str]] = {}
+
+    def add(self, file: Path, line: Line, name: str) -> bool:
+        """Note the class of a line; where two lines disagree the fault names both, and False."""
+        known = self._names.get(line.label)
+        if known is not None and known[0] == name:
+            return True
+        here = where(file, line.number)
+        if known is not None:
+            fault = f"label {line.label} is class {name!r}, but it is {known[0]!r} in {known[1]}"
+        elif line.label >= self._most:
+            fault = f"label {line.label}; labels go from 0 to {self._most - 1}"
+        elif name in self._labels:
+            label, there = self._labels[name]
+            fault = f"class {name!r} has label {line.label}, but {label} in {there}"
+        else:
+            self._names[line.label] = (name, here)
+            self._labels[name] = (line.label, here)
+            return True
+        self._on_fault(f"{here}: {fault}")
+        return False
+
+    def in_order(self, folder: Path) -> tuple[str, ...]:
+        """The names by label; a fault naming their `folder` if a label is left out."""
+        count = max(self._names, default=-1) + 1
+        absent = sorted(set(range(count)) - set(self._names))
+        if absent or not self._names:
+            first = f"label {absent[0]} has no image" if absent else "no image"
+            self._on_fault(f"{folder}: {first} in any of the lists")
+        unknown = "a class without images"
+        return tuple(self._names.get(label, (unknown,))[0] for label in range(count))
+
+
+def read_list(file: Path, on_fault: OnFault = fail) -> list[Line]:
+    """Lines `<path> <label>` of a list; the fault of a bad one names the file and the line."""
+    try:
+        content = read_text(file)
+    except DataError as error:
+        on_fault(str(error))
+        return []
+    lines = []
+    for number, text in enumerate(content.split("\n"), start=1):
+        if not text.strip():
+            continue
+        path, label = ("", *text.rsplit(None, 1))[-2:]  # a path may hold spaces
+        if not (label.isascii() and label.isdigit() and len(label) < 10 and is_safe(path)):
+            on_fault(
+                f"{file}, line {number}: {_short(text)!r} is not `<path> <label>` with a path "
+                "below the data set's folder and a label in digits"
+            )
+            continue
+        lines.append(Line(path, int(label), number))
+    return lines
+
+
+def write_list(file: Path, entries: Iterable[Entry]) -> None:
+    """Write `<path> <label>` lines, which `read_list` reads."""
+    text = "".join(f"{entry.path} {entry.label}\n" for entry in entries)
+    write_atomically(file, text.encode("utf-8", "surrogateescape"), durable=False)
+
+
+def read_text(file: Path) -> str:
+    """The text of a list; `DataError` if it cannot be read or is no UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: no text in UTF-8: {error}") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
+
+
+def is_safe(path: str) -> bool:
+    """Whether a path of a list is relative, ends in a name and stays below its folder."""
+    return _UNSAFE.search(path) is None
+
+
+def where(file: Path, number: int) -> str:
+    """How errors name an entry of a list; a YAML file is counted by entries, not by lines."""
+    return f"{file}, {'entry' if file.suffix == '.yaml' else 'line'} {number}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."

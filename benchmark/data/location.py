@@ -1,0 +1,68 @@
+"""Where the files of a data set lie below a place, and what is missing there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.data.base import DataError, MissingDataError, Place, Remote
+from benchmark.registry import UnknownNameError
+
+
+def find_folder(place: Place, names: Sequence[str], holds: Sequence[str]) -> Path:
+    """The data set's folder: of `root/<name>` and `root` itself, the one with most of `holds`.
+
+    names: the data set's own name first, then public spellings. holds: paths below the folder
+    that belong to the data set. Earlier names win a tie, existing folders win over others, and
+    `root/<names[0]>` is the answer where nothing is there.
+    """
+    own = place.root / names[0]
+    best, most = own, -1
+    for folder in (*(place.root / name for name in names), place.root):
+        if folder.is_dir():
+            found = sum((folder / path).exists() for path in holds)
+            if found > most and (found or folder != place.root):
+                best, most = folder, found
+    return best
+
+
+class NotUnpackedError(MissingDataError):
+    """The archives of a data set are there, but nobody has unpacked them yet."""
+
+    def __init__(self, name: str, folder: Path, files: tuple[Remote, ...]) -> None:
+        super().__init__(name, folder, files)
+        packed = ", ".join(str(folder / file.name) for file in files)
+        self.args = (
+            f"data set {name}: there, but not unpacked: {packed}; "
+            f"`clbench data prepare {name} --root {folder.parent}` checks and unpacks",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NotUnpackedError, (self.name, self.folder, self.files)
+
+
+def is_there(folder: Path, file: Remote) -> bool:
+    """Whether what `file` is fetched for is in `folder`: what it unpacks to, or the file itself."""
+    if file.unpacked:
+        return all((folder / path).exists() for path in file.unpacked)
+    return (folder / file.name).is_file()
+
+
+def report_missing(name: str, folder: Path, files: Sequence[Remote]) -> None:
+    """Raise what says how to get `files`, none of which is ready for use in `folder`.
+
+    `MissingDataError` names those that have to be fetched; where all are archives that nobody has
+    unpacked yet, `NotUnpackedError` does. Nothing happens without `files`.
+    """
+    absent = tuple(file for file in files if not (folder / file.name).is_file())
+    if absent:
+        raise MissingDataError(name, folder, absent)
+    if files:
+        raise NotUnpackedError(name, folder, tuple(files))
+
+
+def check_split(name: str, place: Place, splits: Sequence[str]) -> None:
+    """`DataError` with the nearest valid name where the data set has no such split."""
+    if place.split not in splits:
+        raise DataError(str(UnknownNameError(f"split of {name}", place.split, splits)))

@@ -1,0 +1,141 @@
+"""The published ViT-B/16 under their names: catalogue, formats of their files, loading by hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from benchmark.backbones import loader
+from benchmark.backbones.catalogue import available, find
+from benchmark.backbones.loader import load_backbone, weight_hash_of
+
+TAGS = {
+    "vit_b16_in21k": "vit_base_patch16_224.augreg_in21k",
+    "vit_b16_in21k_orig": "vit_base_patch16_224.orig_in21k",
+    "vit_b16_in21k_in1k": "vit_base_patch16_224.augreg_in21k_ft_in1k",
+    "vit_b16_dino": "vit_base_patch16_224.dino",
+}
+IBOT_EXTRAS = {
+    "masked_embed": (1, 768),
+    "head.mlp.0.weight": (2048, 768),
+    "head.mlp.0.bias": (2048,),
+    "head.last_layer.weight_g": (8192, 1),
+    "head.last_layer2.weight_v": (16, 256),
+}
+
+
+@pytest.mark.parametrize("name", TAGS)
+def test_entries_agree_with_timm(name: str) -> None:
+    spec, theirs = find(name), timm.get_pretrained_cfg(TAGS[name])
+    assert (spec.source, spec.timm_name) == ("timm", TAGS[name])
+    assert (spec.mean, spec.std) == (theirs.mean, theirs.std)
+    assert theirs.hf_hub_id == f"timm/{TAGS[name]}"
+    assert theirs.input_size == (3, spec.input_size, spec.input_size)
+
+
+def test_entries_say_what_they_are_for() -> None:
+    names = [spec.name for spec in available() if spec.source != "embedded"]
+    assert names == [*TAGS, "vit_b16_ibot"]
+    for spec in map(find, names):
+        assert spec.published and spec.published in spec.description
+        assert "[0, 1]" in spec.input_range
+        assert spec.shape is not None
+        assert (spec.patch_size, spec.shape.embed_dim, spec.shape.depth) == (16, 768, 12)
+        assert spec.sha256 is None  # nobody published a checksum
+    assert find("vit_b16_ibot").address.endswith("/ibot/vitb_16/checkpoint_teacher.pth")
+    assert find("vit_b16_dino").address.endswith("/dino_vitbase16_pretrain.pth")
+    assert find("vit_b16_in21k").mean == (0.5, 0.5, 0.5)
+    assert find("vit_b16_ibot").mean == (0.485, 0.456, 0.406)
+
+
+@pytest.fixture(scope="module")
+def whole() -> VisionTransformer:
+    """A ViT-B/16 as timm makes it, with a classifier, every tensor of it random."""
+    torch.manual_seed(0)
+    model = timm.create_model(TAGS["vit_b16_in21k"], pretrained=False, num_classes=10)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    return model
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> VisionTransformer:
+    """An empty ViT-B/16 to load into."""
+    with torch.device("meta"):
+        model = timm.create_model("vit_base_patch16_224", pretrained=False, num_classes=0)
+    return model.to_empty(device="cpu").eval()
+
+
+def _save_timm(tensors: dict[str, Tensor], folder: Path) -> Path:
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    return folder / "model.safetensors"
+
+
+def _save_dino(tensors: dict[str, Tensor], folder: Path) -> Path:
+    plain = {name: value for name, value in tensors.items() if not name.startswith("head.")}
+    torch.save(plain, folder / "dino_vitbase16_pretrain.pth")
+    return folder / "dino_vitbase16_pretrain.pth"
+
+
+def _save_ibot(tensors: dict[str, Tensor], folder: Path) -> Path:
+    plain = {name: value for name, value in tensors.items() if not name.startswith("head.")}
+    extras = {name: torch.zeros(shape) for name, shape in IBOT_EXTRAS.items()}
+    torch.save({"state_dict": {**plain, **extras}}, folder / "checkpoint_teacher.pth")
+    return folder / "checkpoint_teacher.pth"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    content = torch.load(path, weights_only=True)
+    return content.get("state_dict", content)
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Path]:
+    """A folder whose hundreds of megabytes are gone after the test."""
+    yield tmp_path
+    for path in [*tmp_path.rglob("*.safetensors"), *tmp_path.rglob("*.pth")]:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [("vit_b16_in21k", _save_timm), ("vit_b16_dino", _save_dino), ("vit_b16_ibot", _save_ibot)],
+)
+def test_each_format_gives_the_features_of_loading_by_hand(
+    name: str,
+    save: Callable[[dict[str, Tensor], Path], Path],
+    whole: VisionTransformer,
+    by_hand: VisionTransformer,
+    roomy: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = save(whole.state_dict(), roomy)
+    with caplog.at_level(logging.INFO):
+        backbone = load_backbone(name, file=path)
+    assert backbone.spec.weight_file == path
+    assert not backbone.model.training
+
+    tensors = _read(path)
+    dropped = [key for key in tensors if key.startswith("head.") or key == "masked_embed"]
+    by_hand.load_state_dict({key: tensors[key] for key in tensors if key not in dropped})
+    image = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(backbone.model(image), by_hand(image))
+
+    assert backbone.left_out == tuple(sorted(dropped))
+    assert all(key in caplog.text for key in dropped)
+    # The hash is kept, so that a plan does not read hundreds of megabytes.
+    monkeypatch.setattr(loader, "_build", None)
+    assert weight_hash_of(name, file=path) == backbone.weight_hash

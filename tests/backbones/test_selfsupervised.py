@@ -1,0 +1,383 @@
+"""Self-supervised pre-training: the equations, what reaches training, resumption, collapse."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.backbones.catalogue import VitShape
+from benchmark.backbones.loader import load_backbone
+from benchmark.backbones.pretrain.augment import AugmentSettings, augment
+from benchmark.backbones.pretrain.checkpoint import CheckpointError
+from benchmark.backbones.pretrain.curve import curve_split
+from benchmark.backbones.pretrain.distillation import (
+    HeadSettings,
+    ProjectionHead,
+    follow,
+    patch_loss,
+    spread,
+    teacher_momentum,
+    teacher_probabilities,
+    teacher_temperature,
+    used_prototypes,
+    view_loss,
+)
+from benchmark.backbones.pretrain.forward import all_token_features, embed, new_backbone
+from benchmark.backbones.pretrain.optimiser import OptimiserSettings
+from benchmark.backbones.pretrain.recipes import (
+    SelfSupervisedSettings,
+    dino_settings,
+    ibot_settings,
+)
+from benchmark.backbones.pretrain.record import EpochReport
+from benchmark.backbones.pretrain.selfsupervised import (
+    SelfSupervisedTraining,
+    pretrain_selfsupervised,
+)
+from benchmark.backbones.pretrain.upstream import UpstreamImages
+from benchmark.backbones.pretrain.views import (
+    MaskSettings,
+    ViewSettings,
+    draw_masks,
+    draw_views,
+)
+
+DINO = SelfSupervisedSettings(
+    name="small",
+    shape=VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2),
+    epochs=3,
+    batch_size=12,
+    chunk_size=5,
+    views=ViewSettings(local_views=2, local_size=8),
+    head=HeadSettings(hidden=16, bottleneck=8, prototypes=24),
+    temperature_warmup=1.0,
+    measure_every=2,
+    optimiser=OptimiserSettings(warmup_epochs=1.0, decay_epochs=1.0),
+)
+IBOT = replace(DINO, masks=MaskSettings())
+
+
+class Cut(RuntimeError):
+    """Stands for a process that is killed."""
+
+
+def ignore(_report: EpochReport) -> None:
+    """Shows no progress."""
+
+
+def images(count: int = 24) -> Tensor:
+    """Random images uint8 [N, 16, 16, 3]."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 16, 16, 3), dtype=torch.uint8, generator=generator)
+
+
+def softmax(row: np.ndarray) -> np.ndarray:
+    powers = np.exp(row - row.max())
+    return np.asarray(powers / powers.sum())
+
+
+def test_view_loss_is_the_mean_cross_entropy_over_pairs_of_different_views() -> None:
+    random = np.random.default_rng(0)
+    teacher, student, centre = (
+        random.normal(size=shape) for shape in ((2, 3, 5), (4, 3, 5), (5,))
+    )
+    expected, pairs = 0.0, 0
+    for t in range(2):
+        for v in range(4):
+            if t == v:
+                continue
+            pairs += 1
+            for image in range(3):
+                p = softmax((teacher[t, image] - centre) / 0.04)
+                q = softmax(student[v, image] / 0.1)
+                expected -= float((p * np.log(q)).sum()) / 3
+    target = teacher_probabilities(torch.tensor(teacher), torch.tensor(centre), 0.04)
+    found = view_loss(target, torch.tensor(student), 0.1)
+    assert float(found) == pytest.approx(expected / pairs, rel=1e-10)
+
+
+def test_patch_loss_is_the_mean_over_the_masked_patches_of_each_view() -> None:
+    random = np.random.default_rng(1)
+    masked = np.array([[True, False, True, True], [False] * 4, [False, False, False, True]])
+    teacher, student = random.normal(size=(3, 4, 6)), random.normal(size=(3, 4, 6))
+    expected = 0.0
+    for view in range(3):
+        losses = [
+            -float((softmax(teacher[view, i] / 0.05) * np.log(softmax(student[view, i] / 0.1))).sum())
+            for i in range(4)
+            if masked[view, i]
+        ]
+        expected += sum(losses) / max(1, len(losses)) / 3
+    where = torch.tensor(masked)
+    target = teacher_probabilities(torch.tensor(teacher)[where], torch.zeros(6), 0.05)
+    found = patch_loss(target, torch.tensor(student)[where], 0.1, where)
+    assert float(found) == pytest.approx(expected, rel=1e-10)
+
+
+def test_centre_and_temperature_work_against_the_two_collapses() -> None:
+    scores = torch.tensor([[3.0, 0.1, 0.0], [3.0, 0.0, 0.1]])
+    plain = teacher_probabilities(scores, torch.zeros(3), 0.1)
+    assert plain.argmax(dim=1).tolist() == [0, 0]
+    centred = teacher_probabilities(scores, scores.mean(dim=0), 0.01)
+    assert centred.argmax(dim=1).tolist() == [1, 2]
+    assert centred.max() > teacher_probabilities(scores, scores.mean(dim=0), 0.1).max()
+
+
+def test_teacher_follows_the_student() -> None:
+    slow, fast = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.5])
+    follow([slow], [fast], momentum=0.9)
+    torch.testing.assert_close(slow, torch.tensor([1.2, 2.05]))
+
+
+def test_schedules_of_the_teacher() -> None:
+    assert teacher_momentum(0.99, 0.0) == pytest.approx(0.99)
+    assert teacher_momentum(0.99, 0.5) == pytest.approx(0.995)
+    assert teacher_momentum(0.99, 1.0) == pytest.approx(1.0)
+    found = [teacher_temperature(0.04, 0.06, 4.0, epoch) for epoch in (0.0, 2.0, 4.0, 9.0)]
+    assert found == pytest.approx([0.04, 0.05, 0.06, 0.06])
+    assert teacher_temperature(0.04, 0.06, 0.0, 0.0) in (0.04, 0.06)
+
+
+def test_scores_are_cosines() -> None:
+    head = ProjectionHead(8, HeadSettings(hidden=16, bottleneck=4, prototypes=6))
+    scores = head(100.0 * torch.randn(5, 8))
+    assert scores.shape == (5, 6)
+    assert scores.abs().max() <= 1.0 + 1e-6
+    with torch.no_grad():
+        head.prototypes.mul_(7.0)
+    again = head(torch.ones(2, 8))
+    with torch.no_grad():
+        head.prototypes.div_(7.0)
+    torch.testing.assert_close(again, head(torch.ones(2, 8)))
+
+
+def test_signs_of_collapse() -> None:
+    assert spread(torch.ones(50, 8) * torch.rand(50, 1)) == pytest.approx(0.0, abs=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    assert spread(torch.randn(4000, 8, generator=generator)) == pytest.approx(1.0, abs=0.05)
+    assert used_prototypes(torch.full((10,), 0.1)) == pytest.approx(10.0)
+    assert used_prototypes(torch.eye(10)[3]) == pytest.approx(1.0)
+
+
+def test_masks_are_within_their_share_and_never_cover_a_view() -> None:
+    settings = MaskSettings(share=(0.25, 0.5), views=0.5)
+    masks = draw_masks(400, 4, settings, torch.Generator().manual_seed(0))
+    assert masks.shape == (400, 16)
+    counts = masks.sum(dim=1)
+    masked = counts[counts > 0]
+    assert 150 < len(masked) < 250
+    assert masked.min() >= 4
+    assert masked.max() <= 8
+    everything = draw_masks(50, 2, MaskSettings(share=(1.0, 1.0), views=1.0), torch.Generator())
+    assert everything.sum(dim=1).tolist() == [3] * 50
+    assert draw_masks(50, 2, MaskSettings(views=0.0), torch.Generator()).sum() == 0
+
+
+def test_views_have_their_sizes_and_differ() -> None:
+    batch = torch.rand(3, 3, 16, 16)
+    settings = ViewSettings(local_views=2, local_size=8)
+    whole, parts = draw_views(batch, settings, torch.Generator().manual_seed(0))
+    assert whole.shape == (6, 3, 16, 16)
+    assert parts.shape == (6, 3, 8, 8)
+    assert not torch.equal(whole[:3], whole[3:])
+    _, none = draw_views(batch, replace(settings, local_views=0), torch.Generator())
+    assert none.shape == (0, 3, 8, 8)
+
+
+def test_crop_shows_the_middle_at_its_own_resolution() -> None:
+    batch = torch.rand(2, 3, 16, 16)
+    settings = replace(AugmentSettings.none(), scale=(2.0, 2.0))
+    crop = augment(batch, settings, torch.Generator().manual_seed(0), size=8)
+    torch.testing.assert_close(crop, batch[:, :, 4:12, 4:12], rtol=0, atol=1e-5)
+
+
+def test_new_augmentations() -> None:
+    generator = torch.Generator().manual_seed(0)
+    block = torch.ones(1, 3, 8, 8)
+    block[:, :, 2:6, 2:6] = 0.0
+    hollow = augment(block, replace(AugmentSettings.none(), outline=1.0), generator)
+    assert hollow[0, 0, 3:5, 3:5].min() == 1.0
+    assert hollow[0, 0, 2, 2:6].max() == 0.0
+    inverted = augment(block, replace(AugmentSettings.none(), invert=1.0), generator)
+    torch.testing.assert_close(inverted, 1.0 - block)
+    blurred = augment(block, replace(AugmentSettings.none(), blur=1.0), generator)
+    assert 0.0 < float(blurred[0, 0, 2, 2]) < 1.0
+
+
+def test_masked_patches_reach_nothing() -> None:
+    torch.manual_seed(0)
+    backbone = new_backbone(DINO.shape)
+    masked = torch.tensor([[True, False, False, True]])
+    first, second = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
+    second[:, :, :8, 8:], second[:, :, 8:, :8] = first[:, :, :8, 8:], first[:, :, 8:, :8]
+    token = torch.rand(32)
+    results = [
+        all_token_features(backbone, embed(backbone, views, masked, token))
+        for views in (first, second)
+    ]
+    torch.testing.assert_close(results[0], results[1])
+
+
+def record_masks(
+    monkeypatch: pytest.MonkeyPatch, training: SelfSupervisedTraining
+) -> dict[str, list[bool]]:
+    """Notes for both networks whether patches were hidden from them."""
+    calls: dict[str, list[bool]] = {"student": [], "teacher": []}
+    for name, network in (("student", training.student), ("teacher", training.teacher)):
+        original = network.scores_with_patches
+
+        def noted(
+            views: Tensor, masked: Tensor, hide: bool, _name: str = name, _of: object = original
+        ) -> tuple[Tensor, Tensor]:
+            calls[_name].append(hide)
+            return _of(views, masked, hide)  # type: ignore[operator, no-any-return]
+
+        monkeypatch.setattr(network, "scores_with_patches", noted)
+    return calls
+
+
+def test_masks_are_the_students_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        training = SelfSupervisedTraining(IBOT, images(), pool)
+        calls = record_masks(monkeypatch, training)
+        training.epoch(0)
+    assert calls["student"] and all(calls["student"])
+    assert calls["teacher"] and not any(calls["teacher"])
+
+
+@pytest.mark.parametrize("settings", [DINO, IBOT], ids=["dino", "ibot"])
+def test_teacher_gets_no_gradient_and_prototypes_wait(settings: SelfSupervisedSettings) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        training = SelfSupervisedTraining(settings, images(), pool)
+        teacher = [p.clone() for p in training.teacher.parameters()]
+        prototypes = training.student.head.prototypes.clone()
+        first = training.student.backbone.blocks[0].mlp.fc1.weight.clone()
+        training.epoch(0)
+        assert torch.equal(training.student.head.prototypes, prototypes)
+        assert not torch.equal(training.student.backbone.blocks[0].mlp.fc1.weight, first)
+        training.epoch(1)
+    assert not torch.equal(training.student.head.prototypes, prototypes)
+    assert all(p.grad is None and not p.requires_grad for p in training.teacher.parameters())
+    after = list(training.teacher.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(teacher, after, strict=True))
+
+
+def test_centre_is_the_running_mean_of_the_teachers_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        settings = replace(DINO, batch_size=12, chunk_size=12)
+        training = SelfSupervisedTraining(settings, images(12), pool)
+        seen: list[Tensor] = []
+        original = training.teacher.scores
+
+        def noted(views: Tensor, kept: Tensor | None = None) -> Tensor:
+            seen.append(original(views, kept))
+            return seen[-1]
+
+        monkeypatch.setattr(training.teacher, "scores", noted)
+        training.epoch(0)
+    torch.testing.assert_close(training.class_centre, 0.1 * seen[0].mean(dim=0))
+
+
+def test_no_label_reaches_training(upstream_dir: Path, tmp_path: Path) -> None:
+    parameters = inspect.signature(SelfSupervisedTraining).parameters
+    assert list(parameters) == ["settings", "images", "pool"]
+    hashes = []
+    for part in ("one", "two"):
+        record = pretrain_selfsupervised(
+            replace(DINO, epochs=1), upstream_dir, tmp_path / part, ignore, threads=1
+        )
+        hashes.append(record.weight_hash)
+        labels = np.load(upstream_dir / "train_labels.npy")
+        np.save(upstream_dir / "train_labels.npy", labels[::-1].copy())
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("settings", [DINO, IBOT], ids=["dino", "ibot"])
+def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
+    settings: SelfSupervisedSettings, upstream_dir: Path, tmp_path: Path
+) -> None:
+    whole = pretrain_selfsupervised(settings, upstream_dir, tmp_path / "whole", ignore, threads=3)
+
+    def cut(report: EpochReport) -> None:
+        if report.epoch == 1:
+            raise Cut
+
+    torch.manual_seed(5)
+    with pytest.raises(Cut):
+        pretrain_selfsupervised(settings, upstream_dir, tmp_path / "cut", cut, threads=1)
+    epochs: list[int] = []
+    resumed = pretrain_selfsupervised(
+        settings, upstream_dir, tmp_path / "cut", lambda report: epochs.append(report.epoch)
+    )
+    assert epochs == [2, 3]
+    assert resumed.weight_hash == whole.weight_hash
+    assert [p.figures for p in resumed.curve] == [p.figures for p in whole.curve]
+    backbone = load_backbone(f"file:{tmp_path / 'cut' / 'small.safetensors'}")
+    assert backbone.spec.shape == settings.shape
+    card = (tmp_path / "cut" / "small.md").read_text(encoding="utf-8")
+    assert f"clbench pretrain {settings.objective}" in card
+    assert "upstream linear probe" in card
+    assert ("masked" in card) == (settings.masks is not None)
+
+
+def test_run_may_be_ended_early_before_its_decay_only(upstream_dir: Path, tmp_path: Path) -> None:
+    def cut(report: EpochReport) -> None:
+        if report.epoch == 2:
+            raise Cut
+
+    with pytest.raises(Cut):
+        pretrain_selfsupervised(
+            replace(DINO, epochs=9), upstream_dir, tmp_path / "cut", cut, threads=1
+        )
+    ended = pretrain_selfsupervised(DINO, upstream_dir, tmp_path / "cut", ignore, threads=1)
+    direct = pretrain_selfsupervised(DINO, upstream_dir, tmp_path / "direct", ignore, threads=1)
+    assert ended.weight_hash == direct.weight_hash
+    with pytest.raises(CheckpointError, match="3 of 3 epochs are done"):
+        pretrain_selfsupervised(replace(DINO, epochs=5), upstream_dir, tmp_path / "cut", ignore)
+
+
+def test_curve_is_measured_on_the_most_frequent_names_that_can_be_validated() -> None:
+    train, val = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3]), np.array([0, 1, 3])
+    pixels = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+    upstream = UpstreamImages(pixels, train, pixels[:3], val, ("a", "b", "c", "d"), "digest")
+    split = curve_split(upstream, names=2)
+    assert split.train_labels.tolist() == [0, 0, 0, 1, 1]
+    assert split.train_images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert split.val_labels.tolist() == [0, 1]
+
+
+def test_recipes_differ_in_the_masks_alone() -> None:
+    dino, ibot = dino_settings(), ibot_settings()
+    assert (dino.name, dino.objective) == ("tiny_dino", "dino")
+    assert (ibot.name, ibot.objective) == ("tiny_ibot", "ibot")
+    assert dino.shape == ibot.shape == VitShape()
+    assert dino.head.prototypes > 1
+    assert math.isclose(sum(p.numel() for p in new_backbone(dino.shape).parameters()), 1_216_896)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"teacher_momentum": 1.5}, r"teacher_momentum must lie in \[0, 1\]"),
+        ({"views": ViewSettings(local_size=12)}, "multiple of the patch size 8"),
+    ],
+)
+def test_senseless_settings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(DINO, **changes)  # type: ignore[arg-type]
+
+
+def test_too_few_images_are_refused() -> None:
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="do not fill one batch"):
+        SelfSupervisedTraining(DINO, images(5), pool)

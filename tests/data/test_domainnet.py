@@ -1,0 +1,259 @@
+"""DomainNet: the official lists, what they may not hold, and the lists of CODA-Prompt."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import miniatures
+import pytest
+from trees import copy_in_another_order, shuffle_directories, state
+
+from benchmark.data import domainnet
+from benchmark.data.base import DataError, MissingDataError, Place
+from benchmark.data.location import NotUnpackedError
+
+INFO, DOMAINS = domainnet.INFO, miniatures.DOMAINS
+CLASSES = 7
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a DomainNet of few classes; not to be written to."""
+    root = tmp_path_factory.mktemp("domainnet")
+    miniatures.domainnet(root, classes=CLASSES)
+    return root
+
+
+@pytest.fixture
+def root(source: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(source, tmp_path / "data"))
+
+
+def lists(root: Path) -> Path:
+    return root / "domainnet" / "txt"
+
+
+def coda_lists(root: Path, domains: tuple[str, ...] = DOMAINS) -> None:
+    """Lists as some users have them, with labels in another order."""
+    for side in ("train", "test"):
+        rows = [
+            line.split(" ")
+            for domain in domains
+            for line in (lists(root) / f"{domain}_{side}.txt").read_text().splitlines()
+        ]
+        text = "data:\n" + "".join(f"- data/DomainNet/{path}\n" for path, _ in rows)
+        text += "targets:\n" + "".join(f"- {CLASSES - 1 - int(label)}\n" for _, label in rows)
+        (root / "domainnet" / f"domainnet_{side}.yaml").write_text(text)
+
+
+def test_what_is_known_without_the_data() -> None:
+    assert (INFO.classes, INFO.default_tasks, INFO.images) == (345, 5, (409_842, 176_748))
+    assert INFO.domains == ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
+    files = {file.name: file for file in INFO.files}
+    assert len(files) == 18 and all(len(file.md5) == 32 for file in files.values())
+    assert len({file.md5 for file in files.values()}) == 18
+    base = "http://csr.bu.edu/ftp/visda/2019/multi-source"
+    assert files["clipart.zip"].url == f"{base}/groundtruth/clipart.zip"
+    assert files["painting.zip"].url == f"{base}/groundtruth/painting.zip"
+    assert files["real.zip"].url == f"{base}/real.zip"
+    assert files["real.zip"].md5 == "dcc47055e8935767784b7162e7c7cca6"
+    assert files["txt/sketch_test.txt"].url == f"{base}/domainnet/txt/sketch_test.txt"
+    assert files["txt/sketch_test.txt"].md5 == "d8a222e4672cfd585298aa14d02ea441"
+    assert "syringe" in " ".join(INFO.notes) and "t-shirt" in " ".join(INFO.notes)
+
+
+def test_the_domains_are_pooled(source: Path) -> None:
+    dataset = domainnet.load(Place(source))
+    names = miniatures.domainnet_classes(CLASSES)
+    assert dataset.class_names == tuple(names) and names != sorted(names)
+    assert INFO.class_names(Place(source)) == names
+    for split, per_domain in ((dataset.train, 2), (dataset.test, 1)):
+        assert Counter(split.domains) == dict.fromkeys(DOMAINS, per_domain * CLASSES)
+        assert Counter(split.labels.tolist()) == dict.fromkeys(range(CLASSES), 6 * per_domain)
+        rows = zip(split.images.paths, split.labels, split.domains, strict=True)
+        for i, (path, label, domain) in enumerate(rows):
+            assert path.split("/")[:2] == [domain, names[label]]
+            assert split.images.read(i).shape[2] == 3
+
+
+@pytest.mark.parametrize("spelling", ["domainnet", "DomainNet", ""])
+@pytest.mark.parametrize("below", ["txt", "splits", "."])
+def test_two_machines_have_the_same_listing_and_hash(
+    below: str, spelling: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = Place(tmp_path / "elsewhere")
+    folder = theirs.root / spelling
+    copy_in_another_order(source / "domainnet", folder)
+    if below != "txt":
+        (folder / below).mkdir(exist_ok=True)
+        for file in (folder / "txt").iterdir():
+            file.rename(folder / below / file.name)
+        (folder / "txt").rmdir()
+    expected = domainnet.listing(Place(source))[1]
+    shuffle_directories(monkeypatch)
+    assert domainnet.listing(theirs) == (folder, expected)
+    assert INFO.manifest_hash(theirs) == INFO.manifest_hash(Place(source))
+    assert len(domainnet.load(theirs).train.images) == 12 * CLASSES
+
+
+def test_the_order_of_the_lines_does_not_matter(root: Path) -> None:
+    before = INFO.manifest_hash(Place(root))
+    file = lists(root) / "real_train.txt"
+    file.write_text("".join(line + "\n" for line in file.read_text().split("\n")[::-1] if line))
+    assert INFO.manifest_hash(Place(root)) == before
+
+
+def test_nothing_in_the_users_folder_changes(root: Path) -> None:
+    coda_lists(root)
+    before = state(root)
+    for split in INFO.splits:
+        INFO.class_names(Place(root, split))
+        INFO.manifest_hash(Place(root, split))
+        INFO.load(Place(root, split)).test.images.read(0)
+    assert state(root) == before
+
+
+def test_images_in_no_list_are_passed_over(root: Path) -> None:
+    before = INFO.manifest_hash(Place(root))
+    folder = root / "domainnet" / "real" / "thing_002"
+    shutil.copy(next(folder.iterdir()), folder / "real_002_999999.jpg")
+    assert INFO.manifest_hash(Place(root)) == before
+    assert len(INFO.load(Place(root)).train.images) == 12 * CLASSES
+
+
+# --- what may be missing -----------------------------------------------------------------------
+
+
+def test_without_data_all_18_files_are_named(tmp_path: Path) -> None:
+    for root in (tmp_path, tmp_path / "none"):
+        with pytest.raises(MissingDataError) as caught:
+            INFO.manifest_hash(Place(root))
+        assert caught.value.files == INFO.files
+        for file in INFO.files:
+            line = f"{root / 'domainnet' / file.name}  from {file.url}  (MD5 {file.md5})"
+            assert line in str(caught.value)
+
+
+def test_only_what_is_missing_is_named(root: Path) -> None:
+    (lists(root) / "quickdraw_test.txt").unlink()
+    shutil.rmtree(root / "domainnet" / "sketch")
+    with pytest.raises(MissingDataError) as caught:
+        INFO.class_names(Place(root))
+    assert [f.name for f in caught.value.files] == ["sketch.zip", "txt/quickdraw_test.txt"]
+    assert caught.value.folder == root / "domainnet"
+
+
+def test_archives_that_are_there_are_to_be_unpacked(tmp_path: Path) -> None:
+    miniatures.domainnet_archives(tmp_path, classes=1, train=1, test=1)
+    with pytest.raises(NotUnpackedError, match=r"not unpacked: .*clipart\.zip.*sketch\.zip"):
+        INFO.load(Place(tmp_path))
+    (lists(tmp_path) / "real_test.txt").unlink()
+    with pytest.raises(MissingDataError) as caught:
+        INFO.load(Place(tmp_path))
+    assert [file.name for file in caught.value.files] == ["txt/real_test.txt"]
+
+
+def test_listed_images_that_are_not_there_are_named(root: Path) -> None:
+    gone = root / "domainnet" / "infograph" / "t-shirt"
+    shutil.rmtree(gone)
+    with pytest.raises(DataError, match=r"3 of 126 listed images are missing: 'infograph/t-shirt"):
+        INFO.load(Place(root))
+    assert INFO.manifest_hash(Place(root))  # the lists alone decide
+
+
+# --- what lists may not hold -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("real/thing_002/real_003_000001.jpg", "line 15: .*<path> <label>"),
+        ("real/thing_002/real_003_000001.jpg two", "line 15: .*<path> <label>"),
+        ("/real/thing_002/x.jpg 2", "line 15: .*<path> <label>"),
+        ("real/../../x.jpg 2", "line 15: .*<path> <label>"),
+        ("sketch/thing_002/x.jpg 2", "line 15: .* is not real/<class>/<file>"),
+        ("real/x.jpg 2", "line 15: .* is not real/<class>/<file>"),
+        ("real/thing_002/deep/x.jpg 2", "line 15: .* is not real/<class>/<file>"),
+        ("domainnet/real/thing_002/x.jpg 2", "line 15: .* is not real/<class>/<file>"),
+        (
+            "real/thing_002/x.jpg 4",
+            r"line 15: label 4 is class 'thing_002', but.* 'thing_004' in .*clipart_train.txt, li",
+        ),
+        (
+            "real/thing_002/x.jpg 100",
+            r"line 15: class 'thing_002' has label 100, but 2 in .*clipart_train.txt, line 5",
+        ),
+        ("real/new/x.jpg 345", "line 15: label 345; labels go from 0 to 344"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_file(line: str, fault: str, root: Path) -> None:
+    file = lists(root) / "real_train.txt"
+    file.write_text(file.read_text() + line + "\n")
+    with pytest.raises(DataError, match=f"real_train.txt, {fault}"):
+        INFO.load(Place(root))
+
+
+def test_a_label_that_no_list_has_is_named(root: Path) -> None:
+    for file in lists(root).iterdir():
+        kept = [line for line in file.read_text().splitlines() if not line.endswith(" 3")]
+        file.write_text("\n".join(kept))
+    with pytest.raises(DataError, match="label 3 has no image in any of the lists"):
+        INFO.load(Place(root))
+
+
+def test_a_class_may_lack_in_a_list_as_in_those_of_painting(root: Path) -> None:
+    for side, label in (("test", 1), ("train", 3)):
+        file = lists(root) / f"painting_{side}.txt"
+        kept = [line for line in file.read_text().splitlines() if not line.endswith(f" {label}")]
+        file.write_text("\n".join(kept))
+    dataset = INFO.load(Place(root))
+    assert Counter(dataset.test.labels.tolist())[1] == 5
+    assert Counter(dataset.train.labels.tolist())[3] == 10
+
+
+# --- the lists of CODA-Prompt ------------------------------------------------------------------
+
+
+def test_other_lists_are_taken_by_switch_only(root: Path) -> None:
+    before = INFO.manifest_hash(Place(root))
+    coda_lists(root, tuple(d for d in DOMAINS if d != "quickdraw"))
+    shutil.rmtree(root / "domainnet" / "quickdraw")
+    with pytest.raises(MissingDataError):
+        INFO.load(Place(root))
+    dataset = INFO.load(Place(root, "coda"))
+    assert set(dataset.train.domains) == set(DOMAINS) - {"quickdraw"}
+    assert dataset.class_names == tuple(miniatures.domainnet_classes(CLASSES)[::-1])
+    assert len(dataset.train.images) == 10 * CLASSES and len(dataset.test.images) == 5 * CLASSES
+    assert INFO.manifest_hash(Place(root, "coda")) != before
+
+
+def test_without_these_lists_it_says_where_to_put_them(root: Path) -> None:
+    with pytest.raises(DataError, match=r"splits/domainnet_train\.yaml is missing"):
+        INFO.load(Place(root, "coda"))
+
+
+def test_a_domain_that_these_lists_need_is_named(root: Path) -> None:
+    coda_lists(root)
+    shutil.rmtree(root / "domainnet" / "quickdraw")
+    with pytest.raises(MissingDataError) as caught:
+        INFO.load(Place(root, "coda"))
+    assert [file.name for file in caught.value.files] == ["quickdraw.zip"]
+
+
+def test_entries_of_these_lists_are_checked(root: Path) -> None:
+    coda_lists(root)
+    file = root / "domainnet" / "domainnet_test.yaml"
+    file.write_text("data: [data/DomainNet/photo/thing_002/x.jpg]\ntargets: [4]\n")
+    with pytest.raises(DataError, match=r"domainnet_test\.yaml, entry 1: .*<domain>/<class>"):
+        INFO.load(Place(root, "coda"))
+
+
+def test_the_checksums_of_the_lists_are_not_asked_of_what_is_in_place(root: Path) -> None:
+    for remote in domainnet.LISTS.values():
+        content = (root / "domainnet" / remote.name).read_bytes()
+        assert hashlib.md5(content, usedforsecurity=False).hexdigest() != remote.md5
+    assert INFO.load(Place(root))

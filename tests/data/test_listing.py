@@ -1,0 +1,209 @@
+"""Lists of images: reading and writing them, their hash, and files that are not there."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from trees import picture
+
+from benchmark.data.base import DataError
+from benchmark.data.listing import ClassNames, Entry, Line, Listing, read_list, write_list
+
+TRAIN = [Entry("a/1.jpg", 0, "x"), Entry("a/2.jpg", 0, "y"), Entry("b/1.jpg", 1, "x")]
+TEST = [Entry("a/3.jpg", 0, "x"), Entry("b/2.jpg", 1, "x")]
+LISTING = Listing.of(["a", "b"], TRAIN, TEST)
+
+
+def test_the_order_of_the_entries_does_not_matter() -> None:
+    assert Listing.of(["a", "b"], TRAIN[::-1], TEST[::-1]) == LISTING
+
+
+def test_the_hash_never_changes() -> None:
+    # As `printf "class\0a\0...test\0b/2.jpg\0" | sha256sum` gives it.
+    expected = "f7dd95453af02d852dd2b04937e56dd8dfbb1daf1f72cde2616428b06fd60744"
+    assert LISTING.manifest_hash() == expected
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Listing.of(["a", "c"], TRAIN, TEST),
+        Listing.of(["b", "a"], TRAIN, TEST),
+        Listing.of(["a", "b"], TRAIN[:-1], TEST),
+        Listing.of(["a", "b"], TRAIN[:-1], [*TEST, TRAIN[-1]]),
+        Listing.of(["a", "b"], [*TRAIN, TRAIN[0]], TEST),
+        Listing.of(["a", "b"], [*TRAIN[:-1], Entry("b/1.JPG", 1, "x")], TEST),
+        Listing.of(["a", "b"], [*TRAIN[:-1], Entry("b/1.jpg", 0, "x")], TEST),
+        Listing.of(["a", "b"], [*TRAIN[:-1], Entry("b/1.jpg", 1, "y")], TEST),
+        Listing.of(["a", "b", "c"], TRAIN, TEST),
+    ],
+)
+def test_the_hash_changes_with_every_name_label_domain_and_side(other: Listing) -> None:
+    assert other.manifest_hash() != LISTING.manifest_hash()
+
+
+def test_names_cannot_be_shifted_between_fields() -> None:
+    one = Listing.of(["a"], [Entry("p", 1, "1d")], [])
+    assert one.manifest_hash() != Listing.of(["a"], [Entry("p", 11, "d")], []).manifest_hash()
+    assert one.manifest_hash() != Listing.of(["a"], [Entry("p1", 1, "d")], []).manifest_hash()
+
+
+def test_the_hash_is_that_of_the_composed_names() -> None:
+    hashes = {
+        Listing.of([form("é")], [Entry(form("é/ü.jpg"), 0, "")], []).manifest_hash()
+        for form in (
+            lambda name: unicodedata.normalize("NFC", name),
+            lambda name: unicodedata.normalize("NFD", name),
+        )
+    }
+    assert len(hashes) == 1
+
+
+def test_a_list_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    names = ["a/1.jpg", "b c/d  e.jpg", "é/\u00fc.png"]
+    write_list(tmp_path / "list.txt", [Entry(name, i, "") for i, name in enumerate(names)])
+    assert read_list(tmp_path / "list.txt") == [
+        Line(name, i, i + 1) for i, name in enumerate(names)
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
+
+
+def test_lists_of_other_systems_are_read(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfa/1.jpg 0\r\n\r\nb/2.jpg\t7 \r\n")
+    assert read_list(tmp_path / "list.txt") == [Line("a/1.jpg", 0, 1), Line("b/2.jpg", 7, 3)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a/1.jpg",
+        "3",
+        "a/1.jpg x",
+        "a/1.jpg -1",
+        "a/1.jpg 1.5",
+        "a/1.jpg ٣",
+        "a/1.jpg 99999999999999",
+        "/etc/passwd 0",
+        "../a/1.jpg 0",
+        "a/../../1.jpg 0",
+        "./a/1.jpg 0",
+        "a//1.jpg 0",
+        "a/ 0/",
+        "a\\1.jpg 0",
+        "a\0/1.jpg 0",
+        "a/.. 0",
+    ],
+)
+def test_a_malformed_line_is_named(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text(f"a/1.jpg 0\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"list\.txt, line 2: .*<path> <label>"):
+        read_list(file)
+
+
+def test_names_that_only_begin_with_dots_are_good(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("..a/b..c/...x 0\n")
+    assert read_list(tmp_path / "list.txt")[0].path == "..a/b..c/...x"
+
+
+def test_a_list_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"caf\xe9 0\n")
+    with pytest.raises(DataError, match=r"list\.txt: .*UTF-8"):
+        read_list(tmp_path / "list.txt")
+    with pytest.raises(DataError, match=r"nothing\.txt: cannot be read: No such file"):
+        read_list(tmp_path / "nothing.txt")
+
+
+# --- class names -------------------------------------------------------------------------------
+
+
+def test_class_names_come_in_the_order_of_their_labels(tmp_path: Path) -> None:
+    names = ClassNames(3)
+    for number, (label, name) in enumerate([(2, "c"), (0, "Z"), (2, "c"), (1, "a")], start=1):
+        names.add(tmp_path / "l.txt", Line("", label, number), name)
+    assert names.in_order(tmp_path) == ("Z", "a", "c")
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "fault"),
+    [
+        (0, "b", r"two\.txt, line 9: label 0 is class 'b'.*'a' in .*one\.txt, line 4"),
+        (1, "a", r"two\.txt, line 9: class 'a' has label 1.*0 in .*one\.txt, line 4"),
+        (3, "c", r"two\.txt, line 9: label 3; labels go from 0 to 2"),
+    ],
+)
+def test_lists_that_disagree_are_both_named(
+    label: int, name: str, fault: str, tmp_path: Path
+) -> None:
+    names = ClassNames(3)
+    names.add(tmp_path / "one.txt", Line("", 0, 4), "a")
+    with pytest.raises(DataError, match=fault):
+        names.add(tmp_path / "two.txt", Line("", label, 9), name)
+
+
+def test_a_label_left_out_is_named(tmp_path: Path) -> None:
+    names = ClassNames(3)
+    with pytest.raises(DataError, match="no image"):
+        names.in_order(tmp_path)
+    names.add(tmp_path / "l.txt", Line("", 0, 1), "a")
+    names.add(tmp_path / "l.txt", Line("", 2, 2), "c")
+    with pytest.raises(DataError, match="label 1 has no image"):
+        names.in_order(tmp_path)
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def test_files_are_decoded_on_demand(tmp_path: Path) -> None:
+    for number, entry in enumerate([*TRAIN, *TEST]):
+        picture(tmp_path / entry.path, number)
+    dataset = LISTING.to_dataset("some", tmp_path)
+    assert (dataset.name, dataset.class_names) == ("some", ("a", "b"))
+    assert dataset.train.labels.tolist() == [0, 0, 1] and dataset.train.labels.dtype == np.int64
+    assert dataset.train.domains == ("x", "y", "x")
+    image = dataset.test.images.read(1)
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+def test_missing_files_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    entries = [Entry(f"a/{i}.jpg", 0, "") for i in range(8)]
+    listing = Listing.of(["a"], entries[:6], entries[6:])
+    for i in (0, 4):
+        picture(tmp_path / f"a/{i}.jpg")
+    (tmp_path / "a" / "5.jpg").mkdir()  # a folder is no file
+    (tmp_path / "a" / "6.jpg").symlink_to("gone.jpg")
+    with pytest.raises(DataError, match=r"6 of 8 listed images.*'a/1.jpg', 'a/2.jpg', 'a/3.jpg',"):
+        listing.to_dataset("some", tmp_path)
+
+
+def test_a_missing_folder_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"5 of 5 listed images are missing: 'a/1.jpg'"):
+        LISTING.check_files(tmp_path)
+    (tmp_path / "a").write_text("a file where a folder should be")
+    with pytest.raises(DataError, match="5 of 5"):
+        LISTING.check_files(tmp_path)
+
+
+def test_files_are_looked_for_folder_by_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for entry in [*TRAIN, *TEST]:
+        picture(tmp_path / entry.path)
+    seen, original = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (seen.append(path), original(path))[1])
+    monkeypatch.setattr(os, "stat", lambda *_, **__: pytest.fail("looked at a single file"))
+    LISTING.check_files(tmp_path)
+    monkeypatch.undo()
+    assert seen == [tmp_path / "a", tmp_path / "b"]
+
+
+def test_letters_of_another_case_are_another_file(tmp_path: Path) -> None:
+    for entry in [*TRAIN, *TEST]:
+        picture(tmp_path / entry.path)
+    listing = Listing.of(["a", "b"], [Entry("a/1.JPG", 0, "")], TEST)
+    with pytest.raises(DataError, match=r"'a/1.JPG'"):
+        listing.check_files(tmp_path)

@@ -1,0 +1,579 @@
+"""`clbench data verify`: every planted fault is found and named, and nothing in clean data."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import miniatures
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.cli import main
+from benchmark.cli.data_views import EVERY, TimeLeft
+from benchmark.data import dataset_info
+from benchmark.data.base import DataError, DatasetInfo, MissingDataError, Place
+from benchmark.data.findings import (
+    ARCHIVES,
+    CLASSES,
+    EMPTY,
+    LISTS,
+    MISSING,
+    ONE_SIDED,
+    SHARED,
+    SHOWN,
+    TWICE,
+    UNLISTED,
+    UNREADABLE,
+    Report,
+)
+from benchmark.data.unpickle import load_pickle
+from benchmark.data.verify import verify
+
+CLASS_COUNT = 5
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "domainnet": lambda root: miniatures.domainnet(root, train=2, test=2, classes=CLASS_COUNT),
+    "imagenet_r": lambda root: miniatures.imagenet_r(root, images=6, classes=CLASS_COUNT),
+    "cub200": lambda root: miniatures.cub200(root, train=2, test=2, classes=CLASS_COUNT),
+    "cifar100": lambda root: miniatures.cifar100(root, classes=CLASS_COUNT),
+}
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a miniature of every data set; copy before writing."""
+    root = tmp_path_factory.mktemp("clean")
+    for make in MAKERS.values():
+        make(root)
+    return root
+
+
+def _info(name: str) -> DatasetInfo:
+    return replace(dataset_info(name), classes=CLASS_COUNT)
+
+
+def _kinds(report: Report) -> set[str]:
+    return {kind for kind, found in report.faults.items() if found}
+
+
+def _text(report: Report) -> str:
+    return "\n".join(report.lines(shown=1000))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_nothing_is_found_in_clean_data(clean: Path, name: str) -> None:
+    report = verify(_info(name), Place(clean))
+    assert _text(report).endswith("no faults")
+    assert report.total == 0
+    assert any(note.startswith("not ") for note in report.notes)  # of fewer images than published
+
+
+# --- what is planted ---------------------------------------------------------------------------
+
+
+class Tree:
+    """A copy of a miniature that faults are planted in."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+
+    def file(self, number: int = 0, pattern: str = "*/*") -> Path:
+        """One of the images, `pattern` below the data set's folder."""
+        found = sorted(p for p in self.top.glob(pattern) if p.suffix in (".jpg", ".png"))
+        return found[number]
+
+    def add_line(self, name: str, line: str) -> str:
+        path = self.top / name
+        path.write_text(path.read_text() + line + "\n")
+        return line
+
+    def lines(self, name: str) -> list[str]:
+        return (self.top / name).read_text().splitlines()
+
+    def change_lines(self, name: str, lines: list[str]) -> None:
+        (self.top / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+Plant = Callable[[Tree], str]  # gives what the report must name
+
+
+def _cut(pattern: str, keep: Callable[[int], int] = lambda size: size // 2) -> Plant:
+    def plant(tree: Tree) -> str:
+        path = tree.file(3, pattern)
+        path.write_bytes(path.read_bytes()[: keep(path.stat().st_size)])
+        return path.name
+
+    return plant
+
+
+def _overwrite(pattern: str, content: bytes) -> Plant:
+    def plant(tree: Tree) -> str:
+        path = tree.file(2, pattern)
+        path.write_bytes(content)
+        return path.name
+
+    return plant
+
+
+def _remove(pattern: str) -> Plant:
+    def plant(tree: Tree) -> str:
+        path = tree.file(1, pattern)
+        path.unlink()
+        return path.name
+
+    return plant
+
+
+def _stray(pattern: str, name: str = "stray_000001.jpg") -> Plant:
+    def plant(tree: Tree) -> str:
+        (tree.file(0, pattern).parent / name).write_bytes(miniatures.picture_file(0, 0, 99, ".jpg"))
+        return name
+
+    return plant
+
+
+def _copied(source: str, target: str, change: Callable[[bytes], bytes] = bytes) -> Plant:
+    """Put the picture of a training image into a test image; both by their list."""
+
+    def plant(tree: Tree) -> str:
+        from_file, to_file = (tree.top / f for f in (source, target))
+        to_file.write_bytes(change(from_file.read_bytes()))
+        return to_file.name
+
+    return plant
+
+
+def _again(content: bytes) -> bytes:
+    """The same pixels in another file format."""
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        image.convert("RGB").save(stream, format="BMP")
+    return stream.getvalue()
+
+
+CLIPART = "clipart/thing_002/clipart_003_00000"
+BIRD = "images/003.Made_up_Bird_2/Made_Up_Bird_2_000"
+
+
+def _domainnet_relabel(tree: Tree) -> str:
+    lines = tree.lines("txt/real_test.txt")
+    path = lines[4].split()[0]
+    tree.change_lines("txt/real_test.txt", [*lines[:4], f"{path} 0", *lines[5:]])
+    return "real_test.txt, line 5"
+
+
+def _domainnet_without_test(tree: Tree) -> str:
+    for domain in miniatures.DOMAINS:
+        lines = tree.lines(f"txt/{domain}_test.txt")
+        for line in lines:
+            if line.endswith(" 4"):
+                (tree.top / line.split()[0]).unlink()
+        tree.change_lines(f"txt/{domain}_test.txt", [x for x in lines if not x.endswith(" 4")])
+    return "thing_004: no test image"
+
+
+def _domainnet_seventh_class(tree: Tree) -> str:
+    folder = tree.top / "sketch" / "extra"
+    folder.mkdir()
+    for side, number in (("train", 1), ("test", 2)):
+        (folder / f"{number}.jpg").write_bytes(miniatures.picture_file(9, 5, number, ".jpg"))
+        tree.add_line(f"txt/sketch_{side}.txt", f"sketch/extra/{number}.jpg 5")
+    return "6, expected 5"
+
+
+def _cub_change(name: str, line: int, text: str) -> Plant:
+    def plant(tree: Tree) -> str:
+        path = f"CUB_200_2011/{name}"
+        lines = tree.lines(path)
+        lines[line - 1] = text
+        tree.change_lines(path, lines)
+        return name
+
+    return plant
+
+
+def _cub_twice(tree: Tree) -> str:
+    """The same file under a second number."""
+    path = tree.lines("CUB_200_2011/images.txt")[0].split()[1]
+    tree.add_line("CUB_200_2011/images.txt", f"99 {path}")
+    tree.add_line("CUB_200_2011/image_class_labels.txt", "99 1")
+    tree.add_line("CUB_200_2011/train_test_split.txt", "99 0")
+    return path
+
+
+def _cub_no_training(tree: Tree) -> str:
+    path = "CUB_200_2011/train_test_split.txt"
+    lines = [line.split() for line in tree.lines(path)]
+    tree.change_lines(path, [f"{n} {0 if 5 <= int(n) <= 8 else side}" for n, side in lines])
+    return "002.Made_up_Bird_1: no training image"
+
+
+def _empty_class(tree: Tree) -> str:
+    folder = tree.top / "imagenet-r" / "n01443537"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    return "n01443537"
+
+
+def _lost_class(tree: Tree) -> str:
+    shutil.rmtree(tree.top / "imagenet-r" / "n01443537")
+    return "4, expected 5"
+
+
+def _linked_class(tree: Tree) -> str:
+    folder = tree.top / "imagenet-r" / "n01443537"
+    folder.rename(tree.top / "elsewhere")
+    folder.symlink_to(tree.top / "elsewhere")
+    return "n01443537: a link to a folder"
+
+
+def _imagenet_copied(tree: Tree) -> str:
+    """The pixels of a training image in place of those of a test image."""
+    data = dataset_info("imagenet_r").load(Place(tree.top))
+    folder = tree.top / "imagenet-r"
+    train, test = (split.images.paths[-1] for split in (data.train, data.test))  # type: ignore[attr-defined]
+    shutil.copyfile(folder / train, folder / test)
+    return f"{test} is {train}"
+
+
+def _cifar(side: str, change: Callable[[dict[str, Any]], Any]) -> Plant:
+    def plant(tree: Tree) -> str:
+        path = tree.top / "cifar-100-python" / side
+        table = load_pickle(path)
+        for key, value in table.items():
+            table[key] = np.array(value) if isinstance(value, np.ndarray) else value
+        path.write_bytes(pickle.dumps(change(table) or table, protocol=2))
+        return side
+
+    return plant
+
+
+def _cifar_bytes(side: str, change: Callable[[bytes], bytes]) -> Plant:
+    def plant(tree: Tree) -> str:
+        path = tree.top / "cifar-100-python" / side
+        path.write_bytes(change(path.read_bytes()))
+        return str(path)
+
+    return plant
+
+
+def _cifar_same_image(tree: Tree) -> str:
+    folder = tree.top / "cifar-100-python"
+    train = np.asarray(load_pickle(folder / "train")["data"])
+    _cifar("test", lambda t: t["data"].__setitem__(3, train[7]))(tree)
+    return "test image 3 is training image 7"
+
+
+class _Hostile:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch hostile-code-ran",)
+
+
+TREE_R, TREE_D, TREE_C = "imagenet-r/*/*", "[cipqrs]*/*/*", "CUB_200_2011/images/*/*"
+PLANTED: dict[str, tuple[str, Plant, set[str]]] = {
+    "domainnet: truncated JPEG": ("domainnet", _cut("clipart/*/*"), {UNREADABLE}),
+    "domainnet: truncated PNG": ("domainnet", _cut("quickdraw/*/*"), {UNREADABLE}),
+    "domainnet: last byte of a PNG": (
+        "domainnet",
+        _cut("quickdraw/*/*", keep=lambda size: size - 1),
+        {UNREADABLE},
+    ),
+    "domainnet: last byte of a JPEG": (
+        "domainnet",
+        _cut("real/*/*", keep=lambda size: size - 1),
+        {UNREADABLE},
+    ),
+    "domainnet: text": ("domainnet", _overwrite("sketch/*/*", b"404 not found"), {UNREADABLE}),
+    "domainnet: zeros": ("domainnet", _overwrite("sketch/*/*", bytes(999)), {UNREADABLE}),
+    "domainnet: zero bytes": ("domainnet", _overwrite(TREE_D, b""), {EMPTY}),
+    "domainnet: missing": ("domainnet", _remove(TREE_D), {MISSING}),
+    "domainnet: stray": ("domainnet", _stray("infograph/*/*"), {UNLISTED}),
+    "domainnet: twice in a list": (
+        "domainnet",
+        lambda t: t.add_line("txt/real_train.txt", t.lines("txt/real_train.txt")[3]).split()[0],
+        {TWICE},
+    ),
+    "domainnet: in both lists": (
+        "domainnet",
+        lambda t: t.add_line("txt/real_test.txt", t.lines("txt/real_train.txt")[3]).split()[0],
+        {TWICE},
+    ),
+    "domainnet: copy": (
+        "domainnet",
+        _copied(CLIPART + "1.jpg", CLIPART + "3.jpg"),
+        {SHARED},
+    ),
+    "domainnet: copy in another format, name and domain": (
+        "domainnet",
+        _copied(CLIPART + "2.jpg", "real/thing_000/real_001_000004.jpg", _again),
+        {SHARED},
+    ),
+    "domainnet: label": ("domainnet", _domainnet_relabel, {LISTS}),
+    "domainnet: label out of range": (
+        "domainnet",
+        lambda t: t.add_line("txt/real_test.txt", "real/other/x.jpg 345") and "label 345",
+        {LISTS, MISSING},
+    ),
+    "domainnet: path out of the folder": (
+        "domainnet",
+        lambda t: t.add_line("txt/real_test.txt", "../../../etc/passwd 0"),
+        {LISTS},
+    ),
+    "domainnet: absolute path": (
+        "domainnet",
+        lambda t: t.add_line("txt/real_test.txt", "/etc/passwd 0"),
+        {LISTS},
+    ),
+    "domainnet: list of another domain": (
+        "domainnet",
+        lambda t: t.add_line("txt/real_test.txt", "sketch/thing_000/x.jpg 0").split()[0],
+        {LISTS},
+    ),
+    "domainnet: line": (
+        "domainnet",
+        lambda t: t.add_line("txt/real_test.txt", "real/thing_000/x.jpg"),
+        {LISTS},
+    ),
+    "domainnet: no test images": ("domainnet", _domainnet_without_test, {ONE_SIDED}),
+    "domainnet: a class too many": ("domainnet", _domainnet_seventh_class, {CLASSES}),
+    "imagenet_r: truncated": ("imagenet_r", _cut(TREE_R), {UNREADABLE}),
+    "imagenet_r: text": ("imagenet_r", _overwrite(TREE_R, b"<html>"), {UNREADABLE}),
+    "imagenet_r: zero bytes": ("imagenet_r", _overwrite(TREE_R, b""), {EMPTY}),
+    "imagenet_r: stray": ("imagenet_r", _stray(TREE_R, "IMG 001.jpg"), {LISTS}),
+    "imagenet_r: dangling link": (
+        "imagenet_r",
+        lambda t: _link(t.file(0, TREE_R).parent / "toy_9.jpg"),
+        {MISSING},
+    ),
+    "imagenet_r: empty class": ("imagenet_r", _empty_class, {LISTS, ONE_SIDED}),
+    "imagenet_r: lost class": ("imagenet_r", _lost_class, {CLASSES}),
+    "imagenet_r: linked class": ("imagenet_r", _linked_class, {LISTS, CLASSES}),
+    "imagenet_r: copy": ("imagenet_r", _imagenet_copied, {SHARED}),
+    "cub200: truncated": ("cub200", _cut(TREE_C), {UNREADABLE}),
+    "cub200: zero bytes": ("cub200", _overwrite(TREE_C, b""), {EMPTY}),
+    "cub200: missing": ("cub200", _remove(TREE_C), {MISSING}),
+    "cub200: stray": ("cub200", _stray(TREE_C), {UNLISTED}),
+    "cub200: twice": ("cub200", _cub_twice, {TWICE}),
+    "cub200: copy": (
+        "cub200",
+        _copied(f"CUB_200_2011/{BIRD}1_9.jpg", f"CUB_200_2011/{BIRD}2_10.jpg"),
+        {SHARED},
+    ),
+    "cub200: label": ("cub200", _cub_change("image_class_labels.txt", 2, "2 3"), {LISTS}),
+    "cub200: class": ("cub200", _cub_change("image_class_labels.txt", 2, "2 9"), {LISTS}),
+    "cub200: side": (
+        "cub200",
+        _cub_change("train_test_split.txt", 2, "2 2"),
+        {LISTS, UNLISTED},
+    ),
+    "cub200: line": ("cub200", _cub_change("images.txt", 2, "two"), {LISTS, UNLISTED}),
+    "cub200: path": ("cub200", _cub_change("images.txt", 2, "2 ../x/y.jpg"), {LISTS, UNLISTED}),
+    "cub200: number twice": (
+        "cub200",
+        _cub_change("images.txt", 2, "1 001.Made_up_Bird_0/Made_Up_Bird_0_0002_2.jpg"),
+        {LISTS, UNLISTED},
+    ),
+    "cub200: class named twice": (
+        "cub200",
+        lambda t: t.add_line("CUB_200_2011/classes.txt", "6 001.Made_up_Bird_0") and "line 6",
+        {LISTS, CLASSES, ONE_SIDED},
+    ),
+    "cub200: no training images": ("cub200", _cub_no_training, {ONE_SIDED}),
+    "cifar100: truncated": (
+        "cifar100",
+        _cifar_bytes("train", lambda content: content[:5000]),
+        {LISTS, ONE_SIDED},
+    ),
+    "cifar100: zero bytes": (
+        "cifar100",
+        _cifar_bytes("test", lambda _content: b""),
+        {LISTS, ONE_SIDED},
+    ),
+    "cifar100: hostile": (
+        "cifar100",
+        _cifar_bytes("test", lambda _content: pickle.dumps(_Hostile())),
+        {LISTS, ONE_SIDED},
+    ),
+    "cifar100: label": (
+        "cifar100",
+        _cifar("test", lambda t: t["fine_labels"].__setitem__(0, (t["fine_labels"][0] + 1) % 5)),
+        {LISTS},
+    ),
+    "cifar100: label out of range": (
+        "cifar100",
+        _cifar("test", lambda t: t["fine_labels"].__setitem__(0, 5)),
+        {LISTS, ONE_SIDED},
+    ),
+    "cifar100: fewer labels": (
+        "cifar100",
+        _cifar("train", lambda t: t["fine_labels"].pop()),
+        {LISTS, ONE_SIDED},
+    ),
+    "cifar100: shape": (
+        "cifar100",
+        _cifar("train", lambda t: {**t, "data": t["data"][:, :3000]}),
+        {LISTS, ONE_SIDED},
+    ),
+    "cifar100: type": (
+        "cifar100",
+        _cifar("train", lambda t: {**t, "data": t["data"].astype(np.float32)}),
+        {LISTS, ONE_SIDED},
+    ),
+    "cifar100: a class less": (
+        "cifar100",
+        _cifar("meta", lambda t: t["fine_label_names"].pop()),
+        {LISTS, CLASSES, ONE_SIDED},
+    ),
+    "cifar100: names": (
+        "cifar100",
+        _cifar("meta", lambda t: t["fine_label_names"].__setitem__(0, t["fine_label_names"][1])),
+        {LISTS, CLASSES, ONE_SIDED},  # without names, those of 100 classes are expected
+    ),
+    "cifar100: copy": ("cifar100", _cifar_same_image, {SHARED}),
+}
+
+
+def _link(path: Path) -> str:
+    path.symlink_to("nowhere.jpg")
+    return path.name
+
+
+@pytest.mark.parametrize("case", PLANTED)
+def test_planted_faults_are_found(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, plant, kinds = PLANTED[case]
+    top = tmp_path / name
+    shutil.copytree(clean / name, top)
+    named = plant(Tree(top))
+    report = verify(_info(name), Place(tmp_path))
+    assert _kinds(report) == kinds, _text(report)
+    assert any(named in one for found in report.faults.values() for one in found), _text(report)
+    assert not (tmp_path / "hostile-code-ran").exists()
+
+
+def test_all_faults_are_told_at_once(clean: Path, tmp_path: Path) -> None:
+    top = tmp_path / "domainnet"
+    shutil.copytree(clean / "domainnet", top)
+    planted = [one for one in PLANTED.values() if one[0] == "domainnet"]
+    named = [plant(Tree(top)) for _, plant, _ in planted]
+    report = verify(_info("domainnet"), Place(tmp_path))
+    assert _kinds(report) == set.union(*(kinds for _, _, kinds in planted))
+    for one in named:
+        assert one in _text(report)
+
+
+def test_quick_reads_no_image(clean: Path, tmp_path: Path) -> None:
+    top = tmp_path / "cub200"
+    shutil.copytree(clean / "cub200", top)
+    for name in ("cub200: truncated", "cub200: zero bytes", "cub200: missing", "cub200: copy"):
+        PLANTED[name][1](Tree(top))
+    report = verify(_info("cub200"), Place(tmp_path), quick=True)
+    assert _kinds(report) == {MISSING, EMPTY}
+    assert "--quick" in _text(report)
+
+
+def test_repeats_within_a_side_are_a_note(clean: Path, tmp_path: Path) -> None:
+    top = tmp_path / "domainnet"
+    shutil.copytree(clean / "domainnet", top)
+    _copied(CLIPART + "1.jpg", CLIPART + "2.jpg")(Tree(top))
+    report = verify(_info("domainnet"), Place(tmp_path))
+    assert report.total == 0
+    assert any("1 images come again" in note for note in report.notes)
+
+
+def test_known_faults_of_the_published_lists_are_notes(clean: Path, tmp_path: Path) -> None:
+    top = tmp_path / "domainnet"
+    shutil.copytree(clean / "domainnet", top)
+    _stray("painting/*/*", "painting_301_000006.jpg")(Tree(top))
+    report = verify(_info("domainnet"), Place(tmp_path))
+    assert report.total == 0
+    assert any("painting_301_000006.jpg: in no list" in note for note in report.notes)
+
+
+def test_an_archive_beside_published_data_must_be_the_published_one(
+    clean: Path, tmp_path: Path
+) -> None:
+    top = tmp_path / "cub200"
+    shutil.copytree(clean / "cub200", top)
+    (top / "CUB_200_2011.tgz").write_bytes(b"half a download")
+    info = _info("cub200")
+    report = verify(info, Place(tmp_path))
+    assert report.total == 0  # of a miniature it cannot be
+    assert "CUB_200_2011.tgz" in _text(report)
+    complete = replace(info, images=(10, 10))
+    report = verify(complete, Place(tmp_path))
+    assert _kinds(report) == {ARCHIVES}
+    assert not verify(complete, Place(tmp_path), quick=True).total
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\n\n"])
+def test_lists_without_content(clean: Path, tmp_path: Path, content: bytes) -> None:
+    top = tmp_path / "domainnet"
+    shutil.copytree(clean / "domainnet", top)
+    for path in (top / "txt").iterdir():
+        path.write_bytes(content)
+    report = verify(_info("domainnet"), Place(tmp_path))
+    assert {LISTS, CLASSES} <= _kinds(report)
+
+
+def test_a_data_set_that_cannot_be_surveyed_is_loaded(clean: Path) -> None:
+    def load(_place: Place) -> Any:
+        raise DataError("images.bin: corrupt")
+
+    info = replace(_info("cub200"), survey=None, load=load)
+    assert "images.bin: corrupt" in _text(verify(info, Place(clean)))
+
+
+def test_absent_data_are_no_fault_but_an_error(tmp_path: Path) -> None:
+    for name in MAKERS:
+        with pytest.raises(MissingDataError):
+            verify(dataset_info(name), Place(tmp_path))
+
+
+def test_the_report_shortens_long_lists() -> None:
+    report = Report("a data set")
+    report.faults[MISSING] += [f"{i}.jpg" for i in range(100)]
+    lines = report.lines()
+    assert len(lines) == 1 + 1 + SHOWN + 1 + 1
+    assert f"and {100 - SHOWN} more" in lines[-2]
+    assert lines[-1].strip() == "100 faults of 1 kind"
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_the_command_tells_by_its_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    miniatures.cifar100(tmp_path, train=2, test=1)
+    command = ["data", "verify", "cifar100", "--root", str(tmp_path)]
+    assert main(command) == 0
+    assert "no faults" in capsys.readouterr().out
+    assert main([*command[:3], "--data-root", str(tmp_path / "nothing")]) == 2
+    assert "cifar-100-python.tar.gz" in capsys.readouterr().err
+    _cifar_bytes("meta", lambda content: content[:50])(Tree(tmp_path / "cifar100"))
+    assert main(command) == 1
+    assert "FAULT" in capsys.readouterr().out
+    assert main([*command, "--split", "other"]) == 2
+    assert main(["data", "verify", "cifar10"]) == 2
+    assert "'cifar100'" in capsys.readouterr().err
+
+
+def test_a_long_check_says_what_is_left() -> None:
+    now, said = [0.0], []
+    progress = TimeLeft(said.append, lambda: now[0])
+    for done in range(0, 1001, 100):
+        progress("images", done, 1000)
+        now[0] += EVERY / 4
+    assert len(said) == 2
+    assert said[0].startswith("images: 400 of 1,000, ")
+    assert "left" in said[0]
