@@ -91,7 +91,7 @@ class _Worker:
     def __init__(self, settings: ExecutionSettings, index: int) -> None:
         import torch
 
-        from benchmark.engine.runner import Context
+        from benchmark.engine.context import Context
 
         name = settings.device
         if name in ("auto", "cuda") and torch.cuda.is_available():

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.backbones.loader import Backbone, BackboneError, load_backbone
-from benchmark.config import RunSpec
-from benchmark.data import dataset_info
-from benchmark.data.base import Dataset, Images, Place, default_root
-from benchmark.data.decoded import with_decoded
-from benchmark.data.loading import Loader, Preparation, make_loader
-from benchmark.data.stream import ImageStream, Stream
-from benchmark.data.transforms import CropFlip, InputRange, Resize
+from benchmark.backbones.loader import BackboneError
+from benchmark.data.base import Images
+from benchmark.data.loading import Loader
+from benchmark.data.stream import ImageStream
 from benchmark.engine import checkpoint, cost, provenance
+from benchmark.engine.context import Context, input_range, preparation
 from benchmark.engine.evaluation import COMPANY_MARK, TestSet, evaluate
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
@@ -37,33 +33,6 @@ from benchmark.seeds import derive
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 256}  # what runs fastest; no number depends on it
 Emit = Callable[[Event], None]
-
-
-@dataclass
-class Context:
-    """What the runs of one process share: device, loaded data sets and frozen backbones."""
-
-    device: torch.device
-    suite: str = ""
-    data_root: Path = field(default_factory=default_root)
-    workers: int = 0  # threads that decode image files; 0: one a core
-    _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
-    _backbones: dict[tuple[str, str], Backbone] = field(default_factory=dict)
-
-    def dataset(self, name: str, split: str) -> Dataset:
-        """The data set, loaded once."""
-        if (name, split) not in self._datasets:
-            info, place = dataset_info(name), Place(self.data_root, split)
-            self._datasets[name, split] = with_decoded(info.load(place), info, place)
-        return self._datasets[name, split]
-
-    def backbone(self, name: str, file: str = "") -> Backbone:
-        """The frozen backbone on the device, loaded once and never handed to a method."""
-        if (name, file) not in self._backbones:
-            loaded = load_backbone(name, file=Path(file) if file else None)
-            loaded.model.to(self.device).eval().requires_grad_(False)
-            self._backbones[name, file] = loaded
-        return self._backbones[name, file]
 
 
 def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
@@ -120,19 +89,8 @@ class _Run(Observer):
         backbone = context.backbone(spec.backbone, spec.backbone_file)
         if backbone.weight_hash != planned.weight_hash:
             raise BackboneError(f"the weights of {spec.backbone} changed after the run was planned")
-        self.stream = Stream(
-            dataset,
-            spec.order,
-            spec.tasks,
-            spec.validation,
-            scenario=spec.scenario,
-            domains=dataset_info(spec.dataset).domains,
-        )
-        self.preparation = Preparation(
-            backbone.spec.input_size or 224,
-            CropFlip(scale=dataset.crop_scale),
-            Resize(centre=dataset.evaluation == "centre"),
-        )
+        self.stream = context.stream(spec)
+        self.preparation = preparation(dataset, backbone)
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
         kind = get_method(spec.method)
@@ -224,10 +182,7 @@ class _Run(Observer):
         return progress
 
     def _loader(self, images: Images, *, keep: bool = False) -> Loader:
-        context = self.context
-        return make_loader(
-            images, self.preparation, context.device, workers=context.workers, keep=keep
-        )
+        return self.context.loader(images, self.preparation, keep=keep)
 
     def _tasks_of(self, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Task of every class, int16 [C] (0 where all tasks share them), and test image [n]."""
@@ -288,15 +243,6 @@ class _Run(Observer):
             "flops_per_image": cost.flops_per_image(method, sample, self.tasks[-1], query),
             "peak_memory_mb": round(peak, 1),
         }
-
-
-def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
-    """[0, 1] as the paper's official code feeds it, or the backbone's own mean and std."""
-    if spec.input_range == "unit":
-        return InputRange()
-    if backbone.spec.mean is None or backbone.spec.std is None:
-        raise ValueError(f"{spec.backbone}: input_range native needs a known mean and std")
-    return InputRange(backbone.spec.mean, backbone.spec.std)
 
 
 def _first(data: ImageStream, count: int) -> Iterator[Batch]:

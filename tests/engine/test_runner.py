@@ -13,9 +13,10 @@ import torch
 
 from benchmark.config import RunSpec
 from benchmark.engine import checkpoint
+from benchmark.engine.context import Context
 from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
-from benchmark.engine.runner import Context, run_one
+from benchmark.engine.runner import run_one
 from benchmark.events import Event, TaskDone
 from benchmark.results import ResultStore, StorageError
 

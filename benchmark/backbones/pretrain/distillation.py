@@ -56,6 +56,20 @@ def teacher_probabilities(scores: Tensor, centre: Tensor, temperature: float) ->
     return torch.softmax((scores - centre) / temperature, dim=-1)
 
 
+def balanced_probabilities(scores: Tensor, temperature: float, rounds: int = 3) -> Tensor:
+    """Gives P_t = N diag(u) exp(g_t / tau_t) diag(v): scores and result [N, K].
+
+    Sinkhorn and Knopp's u and v make every prototype get the same share of the N rows and every
+    row sum to one, which rules out both collapses whatever the features; it takes the place of the
+    centre in SwAV and DINOv2. Rounds end with the rows, so each is a distribution.
+    """
+    powers = torch.exp((scores - scores.amax(dim=1, keepdim=True)) / temperature)
+    for _ in range(rounds):
+        powers = powers / powers.sum(dim=0, keepdim=True).clamp(min=1e-30)
+        powers = powers / powers.sum(dim=1, keepdim=True).clamp(min=1e-30)
+    return powers
+
+
 def view_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """Gives the mean over images of H(P_t(x), P_s(x')) over all pairs of different views x, x'.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from benchmark.backbones.catalogue import VitShape
 from benchmark.backbones.pretrain.distillation import HeadSettings
@@ -29,6 +30,7 @@ class SelfSupervisedSettings:
     student_temperature: float = 0.1
     teacher_temperature: tuple[float, float] = (0.04, 0.06)  # at the start, after the warm-up
     temperature_warmup: float = 4.0  # epochs
+    balance: Literal["centre", "sinkhorn"] = "sinkhorn"  # what keeps the teacher from collapse
     centre_momentum: float = 0.9
     teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
     frozen_epochs: int = 1  # first epochs, in which the prototypes stay
@@ -46,7 +48,7 @@ class SelfSupervisedSettings:
                 raise ValueError(f"SelfSupervisedSettings.{name} must lie in [0, 1]")
         if self.views.local_size % self.shape.patch_size:
             raise ValueError(
-                f"SelfSupervisedSettings.views.local_size must be a multiple of the patch size "
+                "SelfSupervisedSettings.views.local_size must be a multiple of the patch size "
                 f"{self.shape.patch_size}"
             )
 

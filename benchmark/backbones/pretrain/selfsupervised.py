@@ -20,6 +20,7 @@ from benchmark.backbones.pretrain.augment import to_float
 from benchmark.backbones.pretrain.curve import curve_split, measure_features
 from benchmark.backbones.pretrain.distillation import (
     ProjectionHead,
+    balanced_probabilities,
     follow,
     patch_loss,
     spread,
@@ -266,11 +267,11 @@ class SelfSupervisedTraining:
             with torch.no_grad():
                 teacher, teacher_patches = self.teacher.scores_with_patches(whole, masked, hide=False)
             student, student_patches = self.student.scores_with_patches(whole, masked, hide=True)
-            target = teacher_probabilities(teacher_patches, self.patch_centre, temperature)
+            target = self._target(teacher_patches, self.patch_centre, temperature)
             patches = patch_loss(target, student_patches, settings.student_temperature, masked)
         if len(parts):
             student = torch.cat([student, self.student.scores(parts)])
-        target = teacher_probabilities(teacher, self.class_centre, temperature)
+        target = self._target(teacher, self.class_centre, temperature)
         seen[chunk] = _Seen(
             teacher.sum(dim=0), teacher_patches.sum(dim=0), len(teacher_patches), target.sum(dim=0)
         )
@@ -280,3 +281,9 @@ class SelfSupervisedTraining:
             settings.student_temperature,
         )
         return share * (views + settings.patch_weight * patches)
+
+    def _target(self, scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
+        """Gives the teacher's probabilities [N, K] by the chosen guard against collapse."""
+        if self.settings.balance == "sinkhorn":
+            return balanced_probabilities(scores, temperature)
+        return teacher_probabilities(scores, centre, temperature)
