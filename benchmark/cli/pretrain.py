@@ -10,6 +10,7 @@ from benchmark.cli.options import add_command, positive
 from benchmark.progress import in_words, say, warn
 
 if TYPE_CHECKING:
+    from benchmark.backbones.pretrain.recipes import SelfSupervisedSettings
     from benchmark.backbones.pretrain.record import EpochReport, PretrainRecord
     from benchmark.cli.options import Command, Commands
 
@@ -81,7 +82,7 @@ def ibot(args: argparse.Namespace) -> int:
     return _selfsupervised(args, ibot_settings())
 
 
-def _selfsupervised(args: argparse.Namespace, recipe: Any) -> int:
+def _selfsupervised(args: argparse.Namespace, recipe: SelfSupervisedSettings) -> int:
     from dataclasses import replace
 
     from benchmark.backbones.pretrain.selfsupervised import pretrain_selfsupervised
@@ -91,7 +92,7 @@ def _selfsupervised(args: argparse.Namespace, recipe: Any) -> int:
     return _finish(record, args.out)
 
 
-def _changes(args: argparse.Namespace) -> dict[str, int]:
+def _changes(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line changes."""
     given = {name: getattr(args, name) for name in ("epochs", "batch_size", "seed")}
     return {name: value for name, value in given.items() if value is not None}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.data.base import Dataset, DatasetInfo, Place, Remote
-from benchmark.data.listing import Entry, Listing, OnFault, fail, is_safe, read_text
+from benchmark.data.base import Place, Remote
+from benchmark.data.listing import Entry, Listing, OnFault, fail, is_safe, listed, read_text
 from benchmark.data.location import check_split, find_folder, report_missing
 
 DOMAIN = "photo"
@@ -113,20 +113,12 @@ def _class_names(file: Path, rows: dict[int, _Row], on_fault: OnFault) -> list[s
     return [rows[n].text if n in rows else f"class {n}" for n in range(1, len(rows) + 1)]
 
 
-def _load(place: Place) -> Dataset:
-    folder, found = listing(place)
-    return found.to_dataset("cub200", folder)
-
-
-INFO = DatasetInfo(
-    name="cub200",
+INFO = listed(
+    "cub200",
+    listing,
     summary="200 kinds of birds, about 30 training photographs each (CUB-200-2011)",
     classes=200,
     default_tasks=10,
-    class_names=lambda place: list(listing(place)[1].class_names),
-    manifest_hash=lambda place: listing(place)[1].manifest_hash(),
-    load=_load,
-    survey=listing,
     images=(5_994, 5_794),
     files=(_ARCHIVE,),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data.base import DataError, Dataset, DatasetInfo, Place, Remote
+from benchmark.data.base import DataError, Place, Remote
 from benchmark.data.listing import (
     ClassNames,
     Entry,
@@ -12,6 +12,7 @@ from benchmark.data.listing import (
     Listing,
     OnFault,
     fail,
+    listed,
     read_list,
     where,
 )
@@ -106,22 +107,6 @@ def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     return folder, Listing.of(names.in_order(folder), *sides.values())
 
 
-def class_names(place: Place) -> list[str]:
-    """The class names in the order of their labels."""
-    return list(listing(place)[1].class_names)
-
-
-def manifest_hash(place: Place) -> str:
-    """SHA-256 of the lists."""
-    return listing(place)[1].manifest_hash()
-
-
-def load(place: Place) -> Dataset:
-    """The data set; `DataError` names what is missing."""
-    folder, found = listing(place)
-    return found.to_dataset("domainnet", folder)
-
-
 def _coda(folder: Path, on_fault: OnFault) -> Listing:
     files = [_find(folder, f"domainnet_{side}.yaml") for side in ("train", "test")]
     names, sides = ClassNames(CLASSES, on_fault), []
@@ -163,15 +148,12 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((file for file in places if file.is_file()), None)
 
 
-INFO = DatasetInfo(
-    name="domainnet",
+INFO = listed(
+    "domainnet",
+    listing,
     summary="345 classes in six domains, cleaned version with the official lists; 586,590 images",
     classes=CLASSES,
     default_tasks=5,
-    class_names=class_names,
-    manifest_hash=manifest_hash,
-    load=load,
-    survey=listing,
     images=(409_842, 176_748),
     splits=_SPLITS,
     domains=DOMAINS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.data.base import DataError, Dataset, DatasetInfo, Place
-from benchmark.data.listing import Listing, OnFault, fail
+from benchmark.data.base import DataError, DatasetInfo, Place
+from benchmark.data.listing import Listing, OnFault, fail, listed
 from benchmark.data.location import check_split
 from benchmark.data.tree import entries, scan_classes, split_listing, subfolders
 
@@ -89,19 +89,12 @@ def _info(
         check_split(name, place, ("default",))
         return find(place), read_tree(find(place), on_fault)
 
-    def load(place: Place) -> Dataset:
-        top, found = listing(place)
-        return found.to_dataset(name, top)
-
-    return DatasetInfo(
-        name=name,
+    return listed(
+        name,
+        listing,
         summary=summary,
         classes=classes,
         default_tasks=default_tasks,
-        class_names=lambda place: list(listing(place)[1].class_names),
-        manifest_hash=lambda place: listing(place)[1].manifest_hash(),
-        load=load,
-        survey=listing,
         notes=(
             "train/ and test/ (or val/, validation/) are the split where both are there; "
             "otherwise the images of each class are ranked by the SHA-256 of their names and the "

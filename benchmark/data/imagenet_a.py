@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data.base import Dataset, DatasetInfo, Place, Remote
+from benchmark.data.base import Place, Remote
 from benchmark.data.imagenet_tree import find_tree, scan
-from benchmark.data.listing import Listing, OnFault, fail
+from benchmark.data.listing import Listing, OnFault, fail, listed
 from benchmark.data.location import check_split
 from benchmark.data.tree import split_listing
 
@@ -26,33 +26,13 @@ def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     return top, split_listing(scan(top, on_fault), lambda _class, _file: "photo")
 
 
-def class_names(place: Place) -> list[str]:
-    """WordNet ids in alphabetical order, which is that of the labels."""
-    return list(listing(place)[1].class_names)
-
-
-def manifest_hash(place: Place) -> str:
-    """SHA-256 of the lists."""
-    return listing(place)[1].manifest_hash()
-
-
-def load(place: Place) -> Dataset:
-    """The data set; `DataError` names what is missing."""
-    top, found = listing(place)
-    return found.to_dataset("imagenet_a", top)
-
-
-INFO = DatasetInfo(
-    name="imagenet_a",
+INFO = listed(
+    "imagenet_a",
+    listing,
     summary="200 ImageNet classes, photographs that models get wrong; 7,500 images",
     classes=200,
     default_tasks=10,
-    class_names=class_names,
-    manifest_hash=manifest_hash,
-    load=load,
     total=7_500,
-    survey=listing,
-    domains=(),
     files=(ARCHIVE,),
     notes=(
         "No official split: the images of each class are ranked by the SHA-256 of their names and "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmark.data.base import Dataset, DatasetInfo, Place, Remote
+from benchmark.data.base import Place, Remote
 from benchmark.data.imagenet_tree import find_tree, scan
-from benchmark.data.listing import ClassNames, Entry, Listing, OnFault, fail
+from benchmark.data.listing import ClassNames, Entry, Listing, OnFault, fail, listed
 from benchmark.data.location import check_split, report_missing
 from benchmark.data.tree import split_listing
 from benchmark.data.yaml_list import read_yaml_list
@@ -61,22 +61,6 @@ def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     )
 
 
-def class_names(place: Place) -> list[str]:
-    """WordNet ids in the order of the labels."""
-    return list(listing(place)[1].class_names)
-
-
-def manifest_hash(place: Place) -> str:
-    """SHA-256 of the lists, ours or CODA-Prompt's."""
-    return listing(place)[1].manifest_hash()
-
-
-def load(place: Place) -> Dataset:
-    """The data set; `DataError` names what is missing."""
-    top, found = listing(place)
-    return found.to_dataset("imagenet_r", top)
-
-
 def _coda(place: Place, on_fault: OnFault) -> tuple[Path, Listing]:
     folder, top = find_tree(place, _NAMES, ARCHIVE, CODA_LISTS)
     files = [_first(folder, top, remote) for remote in CODA_LISTS]
@@ -119,16 +103,13 @@ def _rendition(class_name: str, file: str, on_fault: OnFault) -> str:
     return match[1] if match else "unknown"
 
 
-INFO = DatasetInfo(
-    name="imagenet_r",
+INFO = listed(
+    "imagenet_r",
+    listing,
     summary="200 ImageNet classes as art, cartoons, sketches, toys, ...; 30,000 images",
     classes=200,
     default_tasks=10,
-    class_names=class_names,
-    manifest_hash=manifest_hash,
-    load=load,
     total=30_000,
-    survey=listing,
     splits=_SPLITS,
     domains=RENDITIONS,
     files=(ARCHIVE,),

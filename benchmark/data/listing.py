@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.data.base import DataError, Dataset, FileImages, Split
+from benchmark.data.base import DataError, Dataset, DatasetInfo, FileImages, Place, Split
 from benchmark.data.splitting import composed, to_bytes
 from benchmark.storage import write_atomically
 
@@ -224,3 +224,26 @@ def where(file: Path, number: int) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def listed(
+    name: str, listing: Callable[[Place, OnFault], tuple[Path, Listing]], **known: Any
+) -> DatasetInfo:
+    """The entry of a data set of image files; all it says of a place is in what `listing` reads.
+
+    listing: gives the folder of the images and their lists, and tells faults as they come;
+    known: the other fields of `DatasetInfo`.
+    """
+
+    def load(place: Place) -> Dataset:
+        folder, found = listing(place, fail)
+        return found.to_dataset(name, folder)
+
+    return DatasetInfo(
+        name=name,
+        class_names=lambda place: list(listing(place, fail)[1].class_names),
+        manifest_hash=lambda place: listing(place, fail)[1].manifest_hash(),
+        load=load,
+        survey=listing,
+        **known,
+    )

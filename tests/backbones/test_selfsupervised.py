@@ -15,12 +15,14 @@ from torch import Tensor
 
 from benchmark.backbones.catalogue import VitShape
 from benchmark.backbones.loader import load_backbone
+from benchmark.backbones.pretrain import recipes
 from benchmark.backbones.pretrain.augment import AugmentSettings, augment
 from benchmark.backbones.pretrain.checkpoint import CheckpointError
 from benchmark.backbones.pretrain.curve import curve_split
 from benchmark.backbones.pretrain.distillation import (
     HeadSettings,
     ProjectionHead,
+    balanced_probabilities,
     follow,
     patch_loss,
     spread,
@@ -49,6 +51,9 @@ from benchmark.backbones.pretrain.views import (
     draw_masks,
     draw_views,
 )
+from benchmark.cli import main
+from benchmark.cli import pretrain as cli_pretrain
+from benchmark.data import icons
 
 DINO = SelfSupervisedSettings(
     name="small",
@@ -59,10 +64,11 @@ DINO = SelfSupervisedSettings(
     views=ViewSettings(local_views=2, local_size=8),
     head=HeadSettings(hidden=16, bottleneck=8, prototypes=24),
     temperature_warmup=1.0,
+    balance="centre",
     measure_every=2,
     optimiser=OptimiserSettings(warmup_epochs=1.0, decay_epochs=1.0),
 )
-IBOT = replace(DINO, masks=MaskSettings())
+IBOT = replace(DINO, masks=MaskSettings(), balance="sinkhorn")
 
 
 class Cut(RuntimeError):
@@ -86,9 +92,7 @@ def softmax(row: np.ndarray) -> np.ndarray:
 
 def test_view_loss_is_the_mean_cross_entropy_over_pairs_of_different_views() -> None:
     random = np.random.default_rng(0)
-    teacher, student, centre = (
-        random.normal(size=shape) for shape in ((2, 3, 5), (4, 3, 5), (5,))
-    )
+    teacher, student, centre = (random.normal(size=shape) for shape in ((2, 3, 5), (4, 3, 5), (5,)))
     expected, pairs = 0.0, 0
     for t in range(2):
         for v in range(4):
@@ -111,7 +115,9 @@ def test_patch_loss_is_the_mean_over_the_masked_patches_of_each_view() -> None:
     expected = 0.0
     for view in range(3):
         losses = [
-            -float((softmax(teacher[view, i] / 0.05) * np.log(softmax(student[view, i] / 0.1))).sum())
+            -float(
+                (softmax(teacher[view, i] / 0.05) * np.log(softmax(student[view, i] / 0.1))).sum()
+            )
             for i in range(4)
             if masked[view, i]
         ]
@@ -129,6 +135,20 @@ def test_centre_and_temperature_work_against_the_two_collapses() -> None:
     centred = teacher_probabilities(scores, scores.mean(dim=0), 0.01)
     assert centred.argmax(dim=1).tolist() == [1, 2]
     assert centred.max() > teacher_probabilities(scores, scores.mean(dim=0), 0.1).max()
+
+
+def test_balanced_probabilities_use_every_prototype() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = 0.1 * torch.randn(60, 6, generator=generator)
+    scores[:, 0] += 0.5  # alone, one prototype would take all
+    found = balanced_probabilities(scores, 0.1, rounds=50)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(60))
+    torch.testing.assert_close(found.sum(dim=0), torch.full((6,), 10.0), rtol=1e-3, atol=0)
+    # Scaling rows and columns leaves the cross ratios as they were.
+    logs, plain = found.log(), scores / 0.1
+    expected = plain[0, 1] - plain[0, 2] - plain[1, 1] + plain[1, 2]
+    torch.testing.assert_close(logs[0, 1] - logs[0, 2] - logs[1, 1] + logs[1, 2], expected)
+    assert balanced_probabilities(torch.zeros(0, 6), 0.1).shape == (0, 6)
 
 
 def test_teacher_follows_the_student() -> None:
@@ -381,3 +401,35 @@ def test_senseless_settings_are_refused(changes: dict[str, object], message: str
 def test_too_few_images_are_refused() -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="do not fill one batch"):
         SelfSupervisedTraining(DINO, images(5), pool)
+
+
+def test_command_line_explains_both_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("dino", "ibot"):
+        with pytest.raises(SystemExit) as stop:
+            main(["pretrain", kind, "--help"])
+        assert stop.value.code == 0
+        text = capsys.readouterr().out
+        assert f"clbench pretrain {kind} --upstream" in text
+        assert "without labels" in text
+
+
+def test_command_line_writes_weights_and_card(
+    upstream_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(recipes, "ibot_settings", lambda: replace(IBOT, name="toy"))
+    monkeypatch.setattr(cli_pretrain, "COLLAPSED", 2.0)
+    pair = (images(40).numpy(), np.arange(40) % 4)
+    monkeypatch.setattr(icons, "load_split", lambda part: pair)
+    out = tmp_path / "out"
+    options = ["--upstream", str(upstream_dir), "--out", str(out), "--epochs", "1"]
+    assert main(["pretrain", "ibot", *options, "--threads", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "epoch 1/1: loss" in shown.out
+    assert "linear probe" in shown.out
+    assert "has collapsed" in shown.err
+    card = (out / "toy.md").read_text(encoding="utf-8")
+    assert "Linear probe on `icons`" in card
+    assert "Sinkhorn" in card

@@ -67,7 +67,7 @@ def test_what_is_known_without_the_data() -> None:
 
 
 def test_the_domains_are_pooled(source: Path) -> None:
-    dataset = domainnet.load(Place(source))
+    dataset = domainnet.INFO.load(Place(source))
     names = miniatures.domainnet_classes(CLASSES)
     assert dataset.class_names == tuple(names) and names != sorted(names)
     assert INFO.class_names(Place(source)) == names
@@ -97,7 +97,7 @@ def test_two_machines_have_the_same_listing_and_hash(
     shuffle_directories(monkeypatch)
     assert domainnet.listing(theirs) == (folder, expected)
     assert INFO.manifest_hash(theirs) == INFO.manifest_hash(Place(source))
-    assert len(domainnet.load(theirs).train.images) == 12 * CLASSES
+    assert len(domainnet.INFO.load(theirs).train.images) == 12 * CLASSES
 
 
 def test_the_order_of_the_lines_does_not_matter(root: Path) -> None:

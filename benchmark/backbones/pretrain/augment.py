@@ -73,7 +73,7 @@ def _uniform(ink: Tensor, low: float, high: float, generator: torch.Generator) -
 def _affine(
     ink: Tensor, settings: AugmentSettings, generator: torch.Generator, size: int | None
 ) -> Tensor:
-    """Gives [B, 3, H, W] or [B, 3, size, size] scaled, stretched, rotated, shifted and flipped by one map per image."""
+    """Gives [B, 3, H, W] or [B, 3, size, size]: scaled, rotated, ... by one map per image."""
     log_low, log_high = math.log(settings.scale[0]), math.log(settings.scale[1])
     zoom = _uniform(ink, log_low, log_high, generator).exp()
     half_stretch = 0.5 * _uniform(ink, -settings.stretch, settings.stretch, generator)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +17,7 @@ class HeadSettings:
 
     hidden: int = 256
     bottleneck: int = 64
-    prototypes: int = 1024
+    prototypes: int = 512
 
 
 class ProjectionHead(nn.Module):
@@ -83,9 +82,7 @@ def view_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     return -(every - same) / (images * len(teacher) * (views - 1))
 
 
-def patch_loss(
-    teacher: Tensor, student: Tensor, temperature: float, masked: Tensor
-) -> Tensor:
+def patch_loss(teacher: Tensor, student: Tensor, temperature: float, masked: Tensor) -> Tensor:
     """Gives the mean over views of (1 / |m|) sum_{i in m} H(P_t(u_i), P_s(u^_i)), m masked.
 
     Teacher probabilities and student scores [M, K] of the masked patches alone, in the order of
@@ -125,8 +122,3 @@ def used_prototypes(mean_probabilities: Tensor) -> float:
     """Gives exp of the entropy of a mean distribution [K]: from 1 (collapsed) to K (all used)."""
     entropy = -(mean_probabilities * mean_probabilities.clamp(min=1e-12).log()).sum()
     return math.exp(float(entropy))
-
-
-def parameters_of(*modules: nn.Module) -> list[Tensor]:
-    """Gives the parameters of modules, one after the other."""
-    return [cast(Tensor, p) for module in modules for p in module.parameters()]

@@ -17,8 +17,8 @@ class SelfSupervisedSettings:
 
     name: str = "tiny_dino"
     shape: VitShape = field(default_factory=VitShape)
-    epochs: int = 30
-    batch_size: int = 64
+    epochs: int = 20
+    batch_size: int = 32
     chunk_size: int = 32  # images one thread works on at a time
     seed: int = 0
     initial_positions: float = 0.3  # deviation of the positions and the class token at the start
@@ -28,14 +28,16 @@ class SelfSupervisedSettings:
     patch_weight: float = 1.0  # of the masked patches' loss beside the class tokens'
     head: HeadSettings = field(default_factory=HeadSettings)
     student_temperature: float = 0.1
-    teacher_temperature: tuple[float, float] = (0.04, 0.06)  # at the start, after the warm-up
+    teacher_temperature: tuple[float, float] = (0.04, 0.05)  # at the start, after the warm-up
     temperature_warmup: float = 4.0  # epochs
     balance: Literal["centre", "sinkhorn"] = "sinkhorn"  # what keeps the teacher from collapse
     centre_momentum: float = 0.9
     teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
     frozen_epochs: int = 1  # first epochs, in which the prototypes stay
     optimiser: OptimiserSettings = field(
-        default_factory=lambda: OptimiserSettings(learning_rate=1e-3, betas=(0.9, 0.99))
+        default_factory=lambda: OptimiserSettings(
+            learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=6.0
+        )
     )
     measure_every: int = 2
 
@@ -64,5 +66,7 @@ def dino_settings() -> SelfSupervisedSettings:
 
 
 def ibot_settings() -> SelfSupervisedSettings:
-    """Gives the recipe of `tiny_ibot`: that of `tiny_dino` and masked patches."""
-    return SelfSupervisedSettings(name="tiny_ibot", masks=MaskSettings())
+    """Gives the recipe of `tiny_ibot`: masked patches, and fewer crops for the same time."""
+    return SelfSupervisedSettings(
+        name="tiny_ibot", views=ViewSettings(local_views=2), masks=MaskSettings()
+    )

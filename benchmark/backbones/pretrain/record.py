@@ -148,12 +148,15 @@ def _distillation_recipe(settings: Mapping[str, Any]) -> str:
     """Gives what a self-supervised recipe has beyond the optimiser."""
     views, head, masks = settings["views"], settings["head"], settings["masks"]
     low, high = settings["teacher_temperature"]
+    balance = f"centre momentum {settings['centre_momentum']:g}"
+    if settings["balance"] == "sinkhorn":
+        balance = "balanced by Sinkhorn-Knopp in place of a centre"
     text = (
         f"2 whole views and {views['local_views']} of {views['local_size']} px an image; "
         f"{head['prototypes']} prototypes; temperatures {settings['student_temperature']:g} "
         f"(student) and {low:g} to {high:g} over {settings['temperature_warmup']:g} epochs "
         f"(teacher); teacher momentum {settings['teacher_momentum']:g}, along a cosine to 1 while "
-        f"the rate decays; centre momentum {settings['centre_momentum']:g}"
+        f"the rate decays; {balance}"
     )
     if masks is None:
         return text

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from benchmark.backbones.pretrain.augment import to_float
 from benchmark.backbones.pretrain.curve import curve_split, measure_features
 from benchmark.backbones.pretrain.distillation import (
-    ProjectionHead,
     balanced_probabilities,
     follow,
     patch_loss,
@@ -30,15 +28,9 @@ from benchmark.backbones.pretrain.distillation import (
     used_prototypes,
     view_loss,
 )
-from benchmark.backbones.pretrain.forward import (
-    all_token_features,
-    class_token_features,
-    draw_kept,
-    embed,
-    new_backbone,
-    spread_initial_weights,
-)
+from benchmark.backbones.pretrain.forward import class_token_features, draw_kept
 from benchmark.backbones.pretrain.loop import Plan, run_epochs
+from benchmark.backbones.pretrain.network import Network
 from benchmark.backbones.pretrain.optimiser import (
     build_optimiser,
     decay_progress,
@@ -103,34 +95,6 @@ def pretrain_selfsupervised(
     training.standardise.fold_into(cast(nn.Conv2d, teacher.patch_embed.proj))
     cost = Cost(seconds, threads)
     return finish(teacher, settings.objective, asdict(settings), upstream, curve, cost, out_dir)
-
-
-class Network(nn.Module):
-    """A backbone, its head for class tokens and patches alike, and what stands for a mask."""
-
-    def __init__(self, settings: SelfSupervisedSettings) -> None:
-        super().__init__()
-        self.backbone: VisionTransformer = new_backbone(settings.shape)
-        spread_initial_weights(self.backbone, settings.initial_positions)
-        self.head = ProjectionHead(settings.shape.embed_dim, settings.head)
-        self.mask_token = None
-        if settings.masks is not None:
-            self.mask_token = nn.Parameter(torch.zeros(settings.shape.embed_dim))
-
-    def scores(self, views: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Gives the class tokens' scores [B, K] of views [B, 3, H, W] or of their patches kept."""
-        return cast(Tensor, self.head(class_token_features(self.backbone, views, kept)))
-
-    def scores_with_patches(self, views: Tensor, masked: Tensor, hide: bool) -> tuple[Tensor, Tensor]:
-        """Gives scores [B, K] of class tokens and [M, K] of the patches masked, bool [B, N].
-
-        `hide` replaces the masked patches by the mask token; otherwise they are only singled out.
-        """
-        hidden = masked if hide else None
-        tokens = all_token_features(self.backbone, embed(self.backbone, views, hidden, self.mask_token))
-        chosen = torch.cat([tokens[:, 0], tokens[:, 1:][masked]])
-        scores: Tensor = self.head(chosen)
-        return scores[: len(views)], scores[len(views) :]
 
 
 @dataclass
@@ -225,9 +189,7 @@ class SelfSupervisedTraining:
         ]
         chunks = torch.split(batch, settings.chunk_size)
         seen: list[_Seen | None] = [None] * len(chunks)
-        losses = [
-            partial(self._loss, step, index, part, seen) for index, part in enumerate(chunks)
-        ]
+        losses = [partial(self._loss, step, index, part, seen) for index, part in enumerate(chunks)]
         loss = accumulate(self.pool, losses, parameters)
         every = (settings.epochs * steps, steps)
         rate = learning_rate(settings.optimiser, step, *every)
@@ -265,7 +227,9 @@ class SelfSupervisedTraining:
         else:
             masked = draw_masks(len(whole), side, settings.masks, draws)
             with torch.no_grad():
-                teacher, teacher_patches = self.teacher.scores_with_patches(whole, masked, hide=False)
+                teacher, teacher_patches = self.teacher.scores_with_patches(
+                    whole, masked, hide=False
+                )
             student, student_patches = self.student.scores_with_patches(whole, masked, hide=True)
             target = self._target(teacher_patches, self.patch_centre, temperature)
             patches = patch_loss(target, student_patches, settings.student_temperature, masked)

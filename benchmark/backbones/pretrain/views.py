@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,18 +13,13 @@ from benchmark.backbones.pretrain.augment import AugmentSettings, augment
 GLOBAL_VIEWS = 2
 
 
-def _global_augment() -> AugmentSettings:
-    return AugmentSettings(
-        scale=(0.85, 1.5), stretch=0.15, rotation=0.25, shift=0.2, grey=0.3, recolour=0.3,
-        stroke=0.5, outline=0.2, blur=0.1,
-    )  # fmt: skip
-
-
-def _local_augment() -> AugmentSettings:
-    return AugmentSettings(
-        scale=(1.3, 2.2), stretch=0.15, rotation=0.25, shift=0.4, grey=0.3, recolour=0.3,
-        stroke=0.5, outline=0.2, blur=0.1,
-    )  # fmt: skip
+# Beyond position and size, icons of one thing differ in the weight of their strokes, in being
+# filled or drawn as outlines, and little in colour.
+_STYLE = AugmentSettings(
+    stretch=0.12, rotation=0.15, grey=0.2, recolour=0.2, stroke=0.4, outline=0.15
+)
+_WHOLE = replace(_STYLE, scale=(0.85, 1.35), shift=0.15)
+_PART = replace(_STYLE, scale=(1.2, 1.9), shift=0.35)
 
 
 @dataclass(frozen=True)
@@ -33,8 +28,8 @@ class ViewSettings:
 
     local_views: int = 4
     local_size: int = 16
-    whole: AugmentSettings = field(default_factory=_global_augment)
-    part: AugmentSettings = field(default_factory=_local_augment)
+    whole: AugmentSettings = _WHOLE
+    part: AugmentSettings = _PART
 
 
 @dataclass(frozen=True)
@@ -60,9 +55,7 @@ def draw_views(
     return whole, augment(repeated, settings.part, generator, settings.local_size)
 
 
-def draw_masks(
-    views: int, side: int, settings: MaskSettings, generator: torch.Generator
-) -> Tensor:
+def draw_masks(views: int, side: int, settings: MaskSettings, generator: torch.Generator) -> Tensor:
     """Gives the masked patches, bool [views, side * side], in connected lumps of random shapes.
 
     Every masked view has at least one masked and one visible patch.

@@ -312,7 +312,7 @@ def test_the_command_completes_a_data_set(
     assert lines[2].startswith("unpacked clipart.zip: ")
     assert lines[-1] == "domainnet: complete"
     assert len(lines) == 1 + 18 + 6 + 1, "each file is told once"
-    dataset = domainnet.load(Place(root))
+    dataset = domainnet.INFO.load(Place(root))
     assert (len(dataset.train.labels), len(dataset.test.labels)) == (18, 18)
     assert dataset.train.images.read(0).ndim == 3
     assert main([*command, "--check-only"]) == 0

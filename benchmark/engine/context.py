@@ -1,0 +1,77 @@
+"""What the runs of one process share, and how a run's images reach its backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from benchmark.backbones.loader import Backbone, load_backbone
+from benchmark.config import RunSpec
+from benchmark.data import dataset_info
+from benchmark.data.base import Dataset, Images, Place, default_root
+from benchmark.data.decoded import with_decoded
+from benchmark.data.loading import Loader, Preparation, make_loader
+from benchmark.data.stream import Stream
+from benchmark.data.transforms import CropFlip, InputRange, Resize
+
+
+@dataclass
+class Context:
+    """What the runs of one process share: device, loaded data sets and frozen backbones."""
+
+    device: torch.device
+    suite: str = ""
+    data_root: Path = field(default_factory=default_root)
+    workers: int = 0  # threads that decode image files; 0: one a core
+    _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+    _backbones: dict[tuple[str, str], Backbone] = field(default_factory=dict)
+
+    def dataset(self, name: str, split: str) -> Dataset:
+        """The data set, loaded once."""
+        if (name, split) not in self._datasets:
+            info, place = dataset_info(name), Place(self.data_root, split)
+            self._datasets[name, split] = with_decoded(info.load(place), info, place)
+        return self._datasets[name, split]
+
+    def stream(self, spec: RunSpec) -> Stream:
+        """The data set of a run, cut into its tasks."""
+        return Stream(
+            self.dataset(spec.dataset, spec.split),
+            spec.order,
+            spec.tasks,
+            spec.validation,
+            scenario=spec.scenario,
+            domains=dataset_info(spec.dataset).domains,
+        )
+
+    def loader(self, images: Images, preparation: Preparation, *, keep: bool = False) -> Loader:
+        """What brings images to the device; `keep`: they are asked for again and again."""
+        return make_loader(images, preparation, self.device, workers=self.workers, keep=keep)
+
+    def backbone(self, name: str, file: str = "") -> Backbone:
+        """The frozen backbone on the device, loaded once and never handed to a method."""
+        if (name, file) not in self._backbones:
+            loaded = load_backbone(name, file=Path(file) if file else None)
+            loaded.model.to(self.device).eval().requires_grad_(False)
+            self._backbones[name, file] = loaded
+        return self._backbones[name, file]
+
+
+def preparation(dataset: Dataset, backbone: Backbone) -> Preparation:
+    """How the data set's images are brought to the backbone's size."""
+    return Preparation(
+        backbone.spec.input_size or 224,
+        CropFlip(scale=dataset.crop_scale),
+        Resize(centre=dataset.evaluation == "centre"),
+    )
+
+
+def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
+    """[0, 1] as the paper's official code feeds it, or the backbone's own mean and std."""
+    if spec.input_range == "unit":
+        return InputRange()
+    if backbone.spec.mean is None or backbone.spec.std is None:
+        raise ValueError(f"{spec.backbone}: input_range native needs a known mean and std")
+    return InputRange(backbone.spec.mean, backbone.spec.std)
