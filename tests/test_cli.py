@@ -166,7 +166,8 @@ def test_a_system_error_is_one_message(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     "command",
     ["run", "plan", "report", "list", "data build", "data show", "data verify",
-     "pretrain supervised", "replay", "new", "check", "speed", "doctor"],
+     "data prepare", "data decode",
+     "pretrain supervised", "pretrain dino", "pretrain ibot", "replay", "new", "check", "speed", "doctor"],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]

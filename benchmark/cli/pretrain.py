@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.options import add_command, positive
 from benchmark.progress import in_words, say, warn
@@ -12,7 +13,10 @@ from benchmark.progress import in_words, say, warn
 if TYPE_CHECKING:
     from benchmark.backbones.pretrain.recipes import SelfSupervisedSettings
     from benchmark.backbones.pretrain.record import EpochReport, PretrainRecord
+    from benchmark.backbones.pretrain.supervised import SupervisedSettings
     from benchmark.cli.options import Command, Commands
+
+    Settings = TypeVar("Settings", SupervisedSettings, SelfSupervisedSettings)
 
 COLLAPSED = 0.05  # spread of unit features below which a self-supervised training has failed
 
@@ -52,6 +56,12 @@ def _add_kind(kinds: Commands, name: str, summary: str, command: Command) -> Non
         help="a cut run may be given another number before its learning rate decays: to end it "
         "early or to prolong it",
     )
+    parser.add_argument(
+        "--decay-epochs",
+        type=positive,
+        metavar="N",
+        help="last epochs, in which the learning rate falls to zero; may be changed likewise",
+    )
     parser.add_argument("--batch-size", type=positive, metavar="N")
     parser.add_argument("--seed", type=int, metavar="N")
     parser.add_argument(
@@ -63,7 +73,7 @@ def supervised(args: argparse.Namespace) -> int:
     """Pre-train with labels and say where the weights are."""
     from benchmark.backbones.pretrain.supervised import SupervisedSettings, pretrain_supervised
 
-    settings = SupervisedSettings(**_changes(args))
+    settings = _changed(SupervisedSettings(), args)
     record = pretrain_supervised(settings, args.upstream, args.out, _show, args.threads)
     return _finish(record, args.out)
 
@@ -83,19 +93,21 @@ def ibot(args: argparse.Namespace) -> int:
 
 
 def _selfsupervised(args: argparse.Namespace, recipe: SelfSupervisedSettings) -> int:
-    from dataclasses import replace
-
     from benchmark.backbones.pretrain.selfsupervised import pretrain_selfsupervised
 
-    settings = replace(recipe, **_changes(args))
+    settings = _changed(recipe, args)
     record = pretrain_selfsupervised(settings, args.upstream, args.out, _show, args.threads)
     return _finish(record, args.out)
 
 
-def _changes(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that the command line changes."""
+def _changed(settings: Settings, args: argparse.Namespace) -> Settings:
+    """The settings with what the command line changes."""
     given = {name: getattr(args, name) for name in ("epochs", "batch_size", "seed")}
-    return {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if args.decay_epochs is not None:
+        decay = float(args.decay_epochs)
+        changes["optimiser"] = replace(settings.optimiser, decay_epochs=decay)
+    return replace(settings, **changes)
 
 
 def _finish(record: PretrainRecord, out: Path) -> int:

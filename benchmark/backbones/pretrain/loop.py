@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,8 +55,8 @@ def run_epochs(
 ) -> tuple[list[CurvePoint], float]:
     """Trains to the end of the plan; gives the curve and the seconds, earlier processes' included.
 
-    Cut short, it continues at the last finished epoch. The number of epochs may be changed by a
-    continued run as long as no finished epoch depends on it.
+    Cut short, it continues at the last finished epoch. The number of epochs and the length of the
+    decay may be changed by a continued run as long as no finished epoch depends on them.
     """
     first, seconds = 0, 0.0
     curve: list[CurvePoint] = []
@@ -93,13 +94,24 @@ def run_epochs(
     return curve, seconds
 
 
+def identity_of(settings: Mapping[str, Any], digest: str) -> str:
+    """Gives what a continued run must share with the earlier one: all but the plan, and the data.
+
+    `settings` are those of any objective; its plan is `epochs` and the optimiser's `decay_epochs`.
+    """
+    kept = {key: value for key, value in settings.items() if key != "epochs"}
+    kept["optimiser"] = {k: v for k, v in settings["optimiser"].items() if k != "decay_epochs"}
+    return json.dumps([kept, digest], sort_keys=True)
+
+
 def _check_plan(plan: Plan, done: int, epochs: int, open_epochs: int, path: Path) -> None:
     """Refuses to continue for another number of epochs than the finished ones were made for."""
-    if plan.epochs == epochs:
+    if (plan.epochs, plan.open_epochs) == (epochs, open_epochs):
         return
     if done > min(plan.open_epochs, open_epochs):
         raise CheckpointError(
-            f"{path}: belongs to other settings: {done} of {epochs} epochs are done, and their "
-            f"learning rates are not those of a training of {plan.epochs}; ask for {epochs} "
-            "epochs, remove the file or choose another output folder"
+            f"{path}: belongs to other settings: {done} of {epochs} epochs are done, the decay of "
+            f"the learning rate begins after {open_epochs}, and for {plan.epochs} epochs it would "
+            f"have begun after {plan.open_epochs}; ask for {epochs} epochs and the same decay, "
+            "remove the file or choose another output folder"
         )

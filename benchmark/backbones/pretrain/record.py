@@ -222,7 +222,8 @@ def _card(record: PretrainRecord) -> str:
             "No image is contained in the weights file."
         ),
         "",
-        f"Made again by `clbench pretrain {record.objective}`.",
+        f"Made again by `clbench pretrain {record.objective} --epochs {record.settings['epochs']} "
+        f"--decay-epochs {optimiser['decay_epochs']:g} --seed {record.settings['seed']}`.",
         "",
     ]
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from benchmark.backbones.pretrain.distillation import (
     view_loss,
 )
 from benchmark.backbones.pretrain.forward import class_token_features, draw_kept
-from benchmark.backbones.pretrain.loop import Plan, run_epochs
+from benchmark.backbones.pretrain.loop import Plan, identity_of, run_epochs
 from benchmark.backbones.pretrain.network import Network
 from benchmark.backbones.pretrain.optimiser import (
     build_optimiser,
@@ -83,12 +82,11 @@ def pretrain_selfsupervised(
             open_epochs=open_epochs(settings.optimiser, settings.epochs, training.epoch_steps),
             measure_every=settings.measure_every,
         )
-        identity = {key: value for key, value in asdict(settings).items() if key != "epochs"}
         curve, seconds = run_epochs(
             training,
             plan,
             out_dir / f"{settings.name}.checkpoint",
-            json.dumps([identity, upstream.digest], sort_keys=True),
+            identity_of(asdict(settings), upstream.digest),
             measure,
             on_epoch,
         )
@@ -105,7 +103,6 @@ class _Seen:
     patch_scores: Tensor
     patches: int
     probabilities: Tensor
-    features: Tensor | None = None
 
 
 class SelfSupervisedTraining:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from benchmark.backbones.catalogue import VitShape
 from benchmark.backbones.pretrain.augment import AugmentSettings, augment, to_float
 from benchmark.backbones.pretrain.forward import class_token_features, draw_kept, new_backbone
-from benchmark.backbones.pretrain.loop import Plan, run_epochs
+from benchmark.backbones.pretrain.loop import Plan, identity_of, run_epochs
 from benchmark.backbones.pretrain.optimiser import (
     OptimiserSettings,
     build_optimiser,
@@ -87,7 +86,6 @@ def pretrain_supervised(
     backbone, head = _initialise(settings, len(upstream.classes))
     optimiser = build_optimiser([backbone, head], settings.optimiser)
 
-    identity = {key: value for key, value in asdict(settings).items() if key != "epochs"}
     threads = threads or os.cpu_count() or 1
     standardise = Standardise.of(images)
     with workers(threads) as pool:
@@ -102,7 +100,7 @@ def pretrain_supervised(
             training,
             plan,
             out_dir / f"{settings.name}.checkpoint",
-            json.dumps([identity, upstream.digest], sort_keys=True),
+            identity_of(asdict(settings), upstream.digest),
             lambda: {VALIDATION_ACCURACY: _validate(backbone, head, standardise, upstream)},
             on_epoch,
         )
