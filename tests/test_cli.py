@@ -167,7 +167,8 @@ def test_a_system_error_is_one_message(tmp_path: Path, capsys: pytest.CaptureFix
     "command",
     ["run", "plan", "report", "list", "data build", "data show", "data verify",
      "data prepare", "data decode",
-     "pretrain supervised", "pretrain dino", "pretrain ibot", "replay", "new", "check", "speed", "doctor"],
+     "pretrain supervised", "pretrain dino", "pretrain ibot",
+     "replay", "new", "check", "speed", "doctor"],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
