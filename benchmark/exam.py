@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.config import Recipe
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream, make_domain_tasks, make_tasks
+from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
@@ -52,7 +52,6 @@ def exam(name: str, only: str | None = None) -> Iterator[Verdict]:
         ("frozen means frozen", candidate.frozen),
         ("parameter count equals its formula", candidate.count),
         ("tasks of unequal size, one class, one task, batch of one", candidate.edges),
-        ("same classes in another domain", candidate.domains),
     ]
     for question, ask in questions:
         if only not in (None, question):
@@ -115,11 +114,15 @@ class Candidate:
         """A fresh method after tasks of these numbers of new classes."""
         joint = self.kind.stream == "joint"
         tasks = make_tasks([sum(sizes)] if joint else sizes)
-        return self._train(tasks, batch_size, observer)
+        return self.train_tasks(tasks, batch_size, observer)
 
-    def _train(
-        self, tasks: list[Task], batch_size: int, observer: Observer | None = None
+    def train_tasks(
+        self,
+        tasks: list[Task],
+        batch_size: int = RECIPE.batch_size,
+        observer: Observer | None = None,
     ) -> Method:
+        """A fresh method after these tasks."""
         torch.manual_seed(2)
         method = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
         for task in tasks:
@@ -156,10 +159,11 @@ class Candidate:
     def reloads(self) -> str:
         """`grow` rebuilds all shapes from the tasks; the state loads strictly."""
         joint = self.kind.stream == "joint"
-        self._reload(self.train([2, 2]), make_tasks([4] if joint else [2, 2]))
+        self.reload(self.train([2, 2]), make_tasks([4] if joint else [2, 2]))
         return ""
 
-    def _reload(self, method: Method, tasks: list[Task]) -> None:
+    def reload(self, method: Method, tasks: list[Task]) -> None:
+        """A fresh method that grows through `tasks` and loads the state says the same."""
         torch.manual_seed(9)
         fresh = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
         for task in tasks:
@@ -203,18 +207,6 @@ class Candidate:
             logits = self.predict(self.train(sizes, batch_size), self.images[:3])
             _expect(bool(torch.isfinite(logits).all()), f"not finite with tasks of {sizes} classes")
         return ""
-
-    def domains(self) -> str:
-        """Tasks that share their classes give logits of those classes, and reload."""
-        if self.kind.meets_classes_once:
-            return "declared: left out of domain-incremental streams"
-        tasks = make_domain_tasks(1 if self.kind.stream == "joint" else 3, 4)
-        method = self._train(tasks, RECIPE.batch_size)
-        logits = self.predict(method, self.images[:5])
-        _expect(logits.shape == (5, 4), f"logits of shape {tuple(logits.shape)} for 4 classes")
-        _expect(bool(torch.isfinite(logits).all()), "logits are not finite")
-        self._reload(method, tasks)
-        return "3 domains"
 
     def _data(self, task: Task, batch_size: int) -> ImageStream:
         labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(PER_CLASS)
