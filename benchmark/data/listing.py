@@ -15,7 +15,6 @@ import numpy as np
 
 from benchmark.data.base import DataError, Dataset, DatasetInfo, FileImages, Place, Split
 from benchmark.data.splitting import composed, to_bytes
-from benchmark.storage import write_atomically
 
 NAMED = 3  # missing files that an error names
 
@@ -194,12 +193,6 @@ def read_list(file: Path, on_fault: OnFault = fail) -> list[Line]:
             continue
         lines.append(Line(path, int(label), number))
     return lines
-
-
-def write_list(file: Path, entries: Iterable[Entry]) -> None:
-    """Write `<path> <label>` lines, which `read_list` reads."""
-    text = "".join(f"{entry.path} {entry.label}\n" for entry in entries)
-    write_atomically(file, text.encode("utf-8", "surrogateescape"), durable=False)
 
 
 def read_text(file: Path) -> str:

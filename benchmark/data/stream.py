@@ -116,7 +116,7 @@ class ImageStream(TaskStream):
         self._batch_size, self._seed = batch_size, seed
         self._augment, self._range = augment, input_range or InputRange()
         self._frozen, self._drop_last = frozen, drop_last
-        self._passes = 0
+        self._passes = 1  # pass 1 of a task is `sample`, those for statistics count from 2
         self._open = True
 
     def __len__(self) -> int:
@@ -130,6 +130,11 @@ class ImageStream(TaskStream):
         """A pass for statistics; an augmented one is shuffled and drawn anew at every call."""
         self._passes += 1
         return self._pass("pass", self._passes, shuffle=augment, drop_last=False)
+
+    def sample(self, count: int) -> Batch:
+        """The first images as they are; nothing is drawn."""
+        index = torch.arange(min(count, len(self._labels)))
+        return self._batch(index, next(self._loader.load([Request(index)])))
 
     def close(self) -> None:
         """End the task: its images are gone from here on."""
@@ -155,9 +160,13 @@ class ImageStream(TaskStream):
         loaded = self._loader.load(requests())
         for index in batches:
             self._check_open()
-            images = self._range(next(loaded))
-            frozen = self._frozen(images) if self._frozen else None
-            yield Batch(images, self._labels[index.to(self._labels.device)], frozen)
+            yield self._batch(index, next(loaded))
+
+    def _batch(self, index: Tensor, loaded: Tensor) -> Batch:
+        """The images at `index`, once they are loaded, in the backbone's range."""
+        images = self._range(loaded)
+        frozen = self._frozen(images) if self._frozen else None
+        return Batch(images, self._labels[index.to(self._labels.device)], frozen)
 
     def _check_open(self) -> None:
         if not self._open:

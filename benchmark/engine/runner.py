@@ -121,12 +121,10 @@ class _Run(Observer):
         class_tasks, image_tasks = self._tasks_of(counts)
         cost.reset_peak_memory(device)
         progress = self._resume()
-        sample: Batch | None = None
         for task in self.tasks:
-            data = self._task_stream(task, frozen)
-            sample = next(iter(_first(data, 2)))
             if task.index < progress["tasks"]:
                 continue
+            data = self._task_stream(task, frozen)
             self.emit(TaskStarted(self.key, task.index))
             # Every task starts from streams of its own, so a resumed run draws the same numbers.
             torch.manual_seed(derive(spec.seed, "initialisation", task.index))
@@ -140,7 +138,7 @@ class _Run(Observer):
             checkpoint.save(self.folder, method, self.initial, progress)
             accuracy = progress["accuracy"][stage]
             self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
-        assert sample is not None
+        sample = self._task_stream(self.tasks[-1], frozen).sample(2)
         predictions = {name: value.numpy() for name, value in progress.pop("predictions").items()}
         predictions |= {
             "labels": labels.short().numpy(),
@@ -243,14 +241,6 @@ class _Run(Observer):
             "flops_per_image": cost.flops_per_image(method, sample, self.tasks[-1], query),
             "peak_memory_mb": round(peak, 1),
         }
-
-
-def _first(data: ImageStream, count: int) -> Iterator[Batch]:
-    """The first images of a task, for counting operations; draws from no stream of the run."""
-    for batch in data.batches(augment=False):
-        frozen = None if batch.frozen is None else batch.frozen[:count]
-        yield Batch(batch.images[:count], batch.labels[:count], frozen)
-        return
 
 
 @contextmanager

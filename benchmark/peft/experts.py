@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from benchmark.peft.merging import moving_average_
 from benchmark.peft.ports import Port, plug
 
 
-class TwoExperts(Method):
+class TwoExperts(Method, ABC):
     """What all forms of LAE share: two experts, epochs for the new head alone, the vote."""
 
     trains_backbone = False
@@ -45,14 +46,14 @@ class TwoExperts(Method):
         """Indices of the adapted blocks."""
         return list(range(_count(self.config, len(self.backbone.blocks))))
 
+    @abstractmethod
     def build(self, blocks: list[int]) -> list[tuple[Port, nn.Module]]:
         """New modules for these blocks, each with the place it is plugged in."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def block_size(cls, config: Any, width: int) -> int:
         """Parameters of the modules of one block."""
-        raise NotImplementedError
 
     def grow(self, task: Task) -> None:
         super().grow(task)

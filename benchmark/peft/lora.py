@@ -136,9 +136,9 @@ class AdaptedQKV(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """qkv(x) [..., 3 * d_out], plus the branch in use."""
         out: Tensor = self.linear(x)
-        if self.branch is None or (self._merged and not torch.is_grad_enabled()):
-            return out
-        return self.branch(x, out)  # type: ignore[no-any-return]
+        if self.branch is not None and not (self._merged and not torch.is_grad_enabled()):
+            out = self.branch(x, out)
+        return out
 
 
 def adapt(backbone: VisionTransformer, blocks: int | None = None) -> list[AdaptedQKV]:

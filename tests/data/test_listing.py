@@ -11,7 +11,7 @@ import pytest
 from trees import picture
 
 from benchmark.data.base import DataError
-from benchmark.data.listing import ClassNames, Entry, Line, Listing, read_list, write_list
+from benchmark.data.listing import ClassNames, Entry, Line, Listing, read_list
 
 TRAIN = [Entry("a/1.jpg", 0, "x"), Entry("a/2.jpg", 0, "y"), Entry("b/1.jpg", 1, "x")]
 TEST = [Entry("a/3.jpg", 0, "x"), Entry("b/2.jpg", 1, "x")]
@@ -63,13 +63,13 @@ def test_the_hash_is_that_of_the_composed_names() -> None:
     assert len(hashes) == 1
 
 
-def test_a_list_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+def test_names_with_spaces_and_letters_of_any_alphabet_are_read(tmp_path: Path) -> None:
     names = ["a/1.jpg", "b c/d  e.jpg", "é/\u00fc.png"]
-    write_list(tmp_path / "list.txt", [Entry(name, i, "") for i, name in enumerate(names)])
+    text = "".join(f"{name} {i}\n" for i, name in enumerate(names))
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
     assert read_list(tmp_path / "list.txt") == [
         Line(name, i, i + 1) for i, name in enumerate(names)
     ]
-    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]
 
 
 def test_lists_of_other_systems_are_read(tmp_path: Path) -> None:

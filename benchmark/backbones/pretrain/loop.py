@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from torch import Tensor
 
 from benchmark.backbones.pretrain.checkpoint import (
     CheckpointError,
@@ -19,19 +22,35 @@ from benchmark.backbones.pretrain.record import CurvePoint, EpochReport
 Measure = Callable[[], dict[str, float]]
 
 
-class Training(Protocol):
-    """An objective under way."""
+class Training(ABC):
+    """An objective under way, on images uint8 [N, H, W, 3] in whole batches."""
+
+    images: Tensor
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Gives the number of images of one step."""
+
+    @property
+    def epoch_steps(self) -> int:
+        """Gives the number of whole batches in the images."""
+        return len(self.images) // self.batch_size
 
     @property
     def epoch_images(self) -> int:
         """Gives the number of images of one epoch."""
+        return self.epoch_steps * self.batch_size
 
+    @abstractmethod
     def epoch(self, epoch: int) -> dict[str, float]:
         """Trains for one pass over the images and gives its loss and other figures."""
 
+    @abstractmethod
     def state(self) -> dict[str, Any]:
         """Gives everything that the next epoch depends on."""
 
+    @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up what `state` gave."""
 

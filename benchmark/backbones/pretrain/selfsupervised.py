@@ -28,7 +28,7 @@ from benchmark.backbones.pretrain.distillation import (
     view_loss,
 )
 from benchmark.backbones.pretrain.forward import class_token_features, draw_kept
-from benchmark.backbones.pretrain.loop import Plan, identity_of, run_epochs
+from benchmark.backbones.pretrain.loop import Plan, Training, identity_of, run_epochs
 from benchmark.backbones.pretrain.network import Network
 from benchmark.backbones.pretrain.optimiser import (
     build_optimiser,
@@ -105,7 +105,7 @@ class _Seen:
     probabilities: Tensor
 
 
-class SelfSupervisedTraining:
+class SelfSupervisedTraining(Training):
     """A student and its teacher on images uint8 [N, H, W, 3]; there are no labels here."""
 
     def __init__(
@@ -125,14 +125,9 @@ class SelfSupervisedTraining:
         self.patch_centre = torch.zeros(prototypes)
 
     @property
-    def epoch_steps(self) -> int:
-        """Gives the number of whole batches in the images."""
-        return len(self.images) // self.settings.batch_size
-
-    @property
-    def epoch_images(self) -> int:
-        """Gives the number of images of one epoch."""
-        return self.epoch_steps * self.settings.batch_size
+    def batch_size(self) -> int:
+        """Gives the number of images of one step."""
+        return self.settings.batch_size
 
     def state(self) -> dict[str, Any]:
         """Gives everything that the next epoch depends on."""

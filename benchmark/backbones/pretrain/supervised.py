@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmark.backbones.catalogue import VitShape
 from benchmark.backbones.pretrain.augment import AugmentSettings, augment, to_float
 from benchmark.backbones.pretrain.forward import class_token_features, draw_kept, new_backbone
-from benchmark.backbones.pretrain.loop import Plan, identity_of, run_epochs
+from benchmark.backbones.pretrain.loop import Plan, Training, identity_of, run_epochs
 from benchmark.backbones.pretrain.optimiser import (
     OptimiserSettings,
     build_optimiser,
@@ -119,7 +119,7 @@ def _initialise(settings: SupervisedSettings, classes: int) -> tuple[VisionTrans
 
 
 @dataclass(frozen=True)
-class _Training:
+class _Training(Training):
     """What stays the same during a pre-training."""
 
     settings: SupervisedSettings
@@ -132,14 +132,9 @@ class _Training:
     pool: ThreadPoolExecutor
 
     @property
-    def epoch_steps(self) -> int:
-        """Gives the number of whole batches in the images."""
-        return len(self.images) // self.settings.batch_size
-
-    @property
-    def epoch_images(self) -> int:
-        """Gives the number of images of one epoch."""
-        return self.epoch_steps * self.settings.batch_size
+    def batch_size(self) -> int:
+        """Gives the number of images of one step."""
+        return self.settings.batch_size
 
     def state(self) -> dict[str, Any]:
         """Gives everything that the next epoch depends on."""
