@@ -12,10 +12,17 @@ from benchmark.report.model import Cell, Column
 
 UNDEFINED = "-"
 PLUS_MINUS = "±"
+UNVERIFIED = "?"  # after a published number that no first-hand source states
 
 
 def cell_text(cell: Cell, column: Column, plus_minus: str = PLUS_MINUS) -> str:
-    """What stands in a cell: a number, `mean ± std`, `n of N`, `failed`, or `-` for undefined."""
+    """What stands in a cell: a number, `mean ± std`, `n of N`, `failed`, or `-` for undefined.
+
+    A published number that no first-hand source states ends with `?`; where nothing was published
+    the cell is blank.
+    """
+    if column.source != "ours":
+        return _published_text(cell, column, plus_minus)
     if column.kind == "runs":
         n = len(cell.values)
         if not cell.total:
@@ -26,10 +33,29 @@ def cell_text(cell: Cell, column: Column, plus_minus: str = PLUS_MINUS) -> str:
     summary = cell.summary
     if math.isnan(summary.mean):
         return UNDEFINED
-    mean = number(summary.mean / column.scale, column.decimals)
-    if column.kind == "value" or math.isnan(summary.std):
-        return mean
-    return f"{mean} {plus_minus} {number(summary.std / column.scale, column.decimals)}"
+    std = None if column.kind == "value" or math.isnan(summary.std) else summary.std
+    return _with_spread(summary.mean, std, column, plus_minus)
+
+
+def _published_text(cell: Cell, column: Column, plus_minus: str) -> str:
+    published = cell.published
+    if published is None:
+        return ""
+    doubt = "" if published.verified else UNVERIFIED
+    if column.source == "reported":
+        std = None if column.kind == "value" else published.std
+        return _with_spread(published.mean, std, column, plus_minus) + doubt
+    if not cell.values:
+        return ""
+    difference = (cell.summary.mean - published.mean) / column.scale
+    return ("+" if difference > 0 else "") + number(difference, column.decimals) + doubt
+
+
+def _with_spread(mean: float, std: float | None, column: Column, plus_minus: str) -> str:
+    text = number(mean / column.scale, column.decimals)
+    if std is None:
+        return text
+    return f"{text} {plus_minus} {number(std / column.scale, column.decimals)}"
 
 
 def number(value: float, decimals: int) -> str:

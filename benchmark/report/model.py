@@ -8,20 +8,24 @@ from typing import Literal
 
 from benchmark.metrics import Summary, summarize
 
+Source = Literal["ours", "reported", "delta"]
+
 
 @dataclass(frozen=True)
 class Column:
     """One column and how its numbers are shown: value / scale with `decimals`.
 
     kind: "spread" shows mean and standard deviation, "value" the mean, "runs" how many runs are
-    behind the row. group: a heading over neighbouring columns. drop: where there is no room,
-    columns go in falling order of this number; 0 stays.
+    behind the row. source: numbers of our runs, published ones, or ours less the published.
+    group: a heading over neighbouring columns. drop: where there is no room, columns go in falling
+    order of this number; 0 stays.
     """
 
     key: str
     title: str
     unit: str = ""
     kind: Literal["spread", "value", "runs"] = "spread"
+    source: Source = "ours"
     scale: float = 1.0
     decimals: int = 2
     group: str = ""
@@ -34,17 +38,38 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A number somebody else reported, in the metric's own unit, and how far it can be trusted.
+
+    std, n: None where not stated; source: where it stands; verified: a first-hand source states it;
+    differs: in what its setting differs from the table's, empty if in nothing known.
+    """
+
+    mean: float
+    std: float | None
+    n: int | None
+    source: str
+    confidence: str
+    verified: bool
+    differs: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
     """One number and the finished runs it rests on.
 
     values: one per run, in the metric's own unit; runs: their keys; total: how many runs there
-    should be; failure: the word to show when no run finished and at least one broke off.
+    should be; failure: the word to show when no run finished and at least one broke off; best:
+    belongs to the set of rows that no row of the column is significantly better than; published:
+    what others reported for the same.
     """
 
     values: tuple[float, ...] = ()
     runs: tuple[str, ...] = ()
     total: int = 0
     failure: str = ""
+    best: bool = False
+    published: Published | None = None
 
     @cached_property
     def summary(self) -> Summary:
