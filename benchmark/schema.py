@@ -13,6 +13,8 @@ images of the tasks up to i, the first n_i rows of `labels`:
     top_classes/i    int16 [n_i, k]     the k = min(5, classes seen) best classes, best first
     top_scores/i     float16 [n_i, k]   their logits
     known/i          int16 [n_i]        best class within the image's own task
+
+Where only the last stage was to be kept, the others are not there and k is 1.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 SCHEMA_VERSION = 1
 STATUSES = ("done", "failed", "cancelled")
+Keep = Literal["all", "last"]  # predictions: every stage, or the last stage's best class alone
 
 
 class SpecBlock(TypedDict):
@@ -47,14 +50,33 @@ class SpecBlock(TypedDict):
     protocol: int  # version of the runner's rules
 
 
-class Flops(TypedDict):
+class _LaterFlops(TypedDict, total=False):
+    """What older results do not hold."""
+
+    query: float  # of `train` and of `predict`: the pass that reads the frozen backbone's features
+
+
+class Flops(_LaterFlops):
     """Operations per image; null where they could not be counted."""
 
-    train: float | None
+    train: float | None  # of a step: forward and backward, what is done once a step shared out
     predict: float | None
 
 
-class Outcome(TypedDict):
+class Stored(TypedDict):
+    """Numbers in every part of the method at the end, by the part's name in its module."""
+
+    parameters: dict[str, int]  # backbone, heads and, by name, what the method adds
+    statistics: dict[str, int]  # the parts of `stored_statistics`
+
+
+class _LaterOutcome(TypedDict, total=False):
+    """What older results do not hold."""
+
+    stored: Stored
+
+
+class Outcome(_LaterOutcome):
     """What happened. A run that is not done may have `status` and `error` only."""
 
     status: str  # done | failed | cancelled
@@ -77,7 +99,16 @@ class Outcome(TypedDict):
     marks: list[str]  # what a reader of the number has to know; shown in every table
 
 
-class Environment(TypedDict):
+class _LaterEnvironment(TypedDict, total=False):
+    """What older results do not hold."""
+
+    # The first 12 digits of the SHA-256 of every file that decides the run's numbers: the method's
+    # own and the runner's.
+    sources: dict[str, str]
+    inputs: dict[str, str]  # image size, augmentation, resizing and pixel range in words
+
+
+class Environment(_LaterEnvironment):
     """Where and with what. A run that is not done may lack any of these."""
 
     suite: str  # name it was run under
@@ -174,7 +205,7 @@ def _faults(value: Any, kind: Any, path: str) -> Iterator[str]:
         for name, hint in _hints(kind).items():
             if name in value:
                 yield from _faults(value[name], hint, f"{path}.{name}")
-            else:
+            elif name in kind.__required_keys__:
                 yield f"{path}.{name} is missing"
     elif get_origin(kind) is UnionType:
         if all(any(True for _ in _faults(value, option, path)) for option in inner):

@@ -21,8 +21,10 @@ _ENGINE = {
     *_CONFIG, *_METHOD, "benchmark.engine", "benchmark.seeds", "benchmark.events",
     "benchmark.results", "benchmark.metrics",
 }  # fmt: skip
+_RECORD = {*_NAMES, "benchmark.config", "benchmark.tuning.record", "benchmark.tuning.search"}
 _REPORT = {
     *_NAMES,
+    "benchmark.tuning.record",
     "benchmark.report",
     "benchmark.results",
     "benchmark.metrics",
@@ -51,6 +53,9 @@ MAY_IMPORT = {
     "benchmark.engine": _ENGINE,
     "benchmark.replay": {*_ENGINE, "benchmark.replay"},
     "benchmark.speed": {*_ENGINE, "benchmark.speed"},
+    "benchmark.tuning": {*_ENGINE, "benchmark.tuning"},
+    "benchmark.tuning.record": _RECORD,
+    "benchmark.tuning.search": _RECORD,
     "benchmark.exam": _ENGINE,
     "benchmark.scaffold": _NAMES,
     "benchmark.report": _REPORT,
@@ -59,8 +64,11 @@ MAY_IMPORT = {
     "benchmark.__main__": {"benchmark.cli"},
 }  # fmt: skip
 NEVER_TORCH = {
-    "benchmark.report", "benchmark.results", "benchmark.metrics", "benchmark.registry",
+    "benchmark.report", "benchmark.results", "benchmark.frames", "benchmark.metrics",
+    "benchmark.registry",
     "benchmark.storage", "benchmark.events", "benchmark.config", "benchmark.progress",
+    "benchmark.costs",
+    "benchmark.tuning.record", "benchmark.tuning.search",
 }  # fmt: skip
 
 
@@ -130,7 +138,8 @@ def test_every_module_says_its_one_job(file: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     ["benchmark", "benchmark.cli", "benchmark.config", "benchmark.results", "benchmark.metrics",
-     "benchmark.report", "benchmark.data", "benchmark.backbones.catalogue"],
+     "benchmark.report", "benchmark.data", "benchmark.backbones.catalogue",
+     "benchmark.tuning.record", "benchmark.tuning.search"],
 )  # fmt: skip
 def test_importing_it_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'timm'}} & set(sys.modules)))"

@@ -132,6 +132,63 @@ def test_a_single_case_needs_no_list(tmp_path: Path) -> None:
     assert "when: must be a list, not 5" in faults(write(tmp_path, "mine", content))[0]
 
 
+# -- further grids --------------------------------------------------------------------------------
+
+
+def places(path: str, **given: Any) -> list[tuple[str, int]]:
+    """Backbone and number of tasks of every `ncm` run with seed 0."""
+    specs = expand(load_suite(path), Overrides(**given))
+    return [(s.backbone, len(s.tasks)) for s in specs if s.method == "ncm" and s.seed == 0]
+
+
+def with_grids(tmp_path: Path, also: Any) -> str:
+    backbones = ["tiny_sup", "vit_b16_dino"]
+    content = {**base(), "backbone": backbones, "tasks": 10, "also": also}
+    return write(tmp_path, "grids", content)
+
+
+def test_also_adds_products_and_nothing_runs_twice(tmp_path: Path) -> None:
+    path = with_grids(tmp_path, [{"backbone": "tiny_sup", "tasks": [5, 10, 20]}])
+    ten = [("tiny_sup", 10), ("vit_b16_dino", 10)]
+    assert places(path) == [*ten, ("tiny_sup", 5), ("tiny_sup", 20)]
+    specs = expand(load_suite(path))
+    assert len(specs) == 4 * 3 * 2
+    for spec in specs:
+        assert asked_again(spec, path) == [spec]
+
+
+def test_the_command_line_replaces_the_lists_of_every_grid(tmp_path: Path) -> None:
+    path = with_grids(tmp_path, [{"backbone": "tiny_sup", "tasks": [5, 20]}])
+    assert places(path, backbone=("tiny_sup",)) == [
+        ("tiny_sup", 10),
+        ("tiny_sup", 5),
+        ("tiny_sup", 20),
+    ]
+    assert places(path, tasks=(4,)) == [("tiny_sup", 4), ("vit_b16_dino", 4)]
+    assert places(path, backbone=("vit_b16_ibot",), tasks=(2,)) == [("vit_b16_ibot", 2)]
+
+
+@pytest.mark.parametrize(
+    ("also", "message"),
+    [
+        ([{}], "also[0]: must say one of dataset, backbone, tasks"),
+        ([{"task": 5}], "also[0].task: unknown key, did you mean 'tasks'"),
+        ([{"tasks": 5}, {"backbone": "tiny"}], "also[1].backbone: unknown backbone"),
+        ([{"seeds": [1]}], "also[0].seeds: unknown key"),
+        ("tasks", "also: must be a"),
+    ],
+)
+def test_faults_of_a_further_grid(tmp_path: Path, also: Any, message: str) -> None:
+    found = faults(with_grids(tmp_path, also))
+    assert [message in text for text in found] == [True], found
+
+
+def test_a_split_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = with_grids(tmp_path, [{"tasks": 7}])
+    with pytest.raises(SuiteError, match="100 classes"):
+        expand(load_suite(path))
+
+
 # -- suites that extend others ---------------------------------------------------------------------
 
 

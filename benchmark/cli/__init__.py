@@ -18,11 +18,12 @@ from benchmark.cli import (
     report,
     run,
     speed,
+    tune,
 )
 from benchmark.progress import warn
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-_COMMANDS = (run, report, listing, method, data, pretrain, replay, speed, doctor)
+_COMMANDS = (run, tune, report, listing, method, data, pretrain, replay, speed, doctor)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -52,8 +52,8 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """What is to be compared."""
+def add_selection(parser: argparse.ArgumentParser, *, seeds: bool = True) -> None:
+    """What is to be compared; `seeds`: they are the user's to choose."""
     group = parser.add_argument_group("what to compare (default: what the suite says)")
     group.add_argument(
         "--suite", metavar="NAME|FILE", help="default: the data set's own suite, or icons"
@@ -63,7 +63,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tasks", type=names, default=(), metavar="5,10", help="counts, or sizes as in 50+25+25"
     )
-    group.add_argument("--seeds", type=numbers, default=(), metavar="0,1,2")
+    if seeds:
+        group.add_argument("--seeds", type=numbers, default=(), metavar="0,1,2")
     group.add_argument(
         "--set",
         action="append",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from benchmark.cli.options import (
     add_command,
@@ -17,6 +17,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.report import show_report
 from benchmark.progress import say, warn
+from benchmark.schema import Keep
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
@@ -68,6 +69,13 @@ def add_commands(commands: Commands) -> None:
         help="where to run: here, as a Slurm array, or only print one command per run",
     )
     runner.add_argument(
+        "--predictions",
+        choices=get_args(Keep),
+        default="all",
+        help="what to store of the predictions: all stages, or the last one's best classes, which "
+        "is some 20 times less",
+    )
+    runner.add_argument(
         "--no-report", action="store_true", help="train only; leave the table to clbench report"
     )
 
@@ -103,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
                 data_root=place_of(args).root,
                 workers=args.workers or 0,
                 plugins=tuple(args.plugin),
+                keep=args.predictions,
             )
             with show_progress(len(todo)) as sink:
                 failed += execute(todo, settings, sink.event).failed
@@ -216,6 +225,8 @@ def _launch(plans: list[tuple[Suite, list[PlannedRun]]], args: argparse.Namespac
         common += ["--data-root", str(args.data_root.resolve())]
     if args.workers is not None:
         common += ["--workers", str(args.workers)]
+    if args.predictions != "all":
+        common += ["--predictions", args.predictions]
     if args.threads is not None:
         common += ["--threads", str(args.threads)]
     for plugin in args.plugin:

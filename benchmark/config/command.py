@@ -1,15 +1,16 @@
-"""The command that asks for exactly one run, and says so completely."""
+"""The command that asks for exactly one run: short beside its suite, or complete by itself."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from benchmark.config.expand import expand
 from benchmark.config.overrides import BACKBONE_FILE, STREAM_KEYS, Overrides
+from benchmark.config.reading import parse
 from benchmark.config.spec import Recipe, RunSpec
 from benchmark.config.suite import Suite
 
@@ -19,16 +20,7 @@ def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
 
     Only what differs from the suite is set.
     """
-    tasks = "+".join(map(str, spec.tasks))
-    if len(spec.tasks) == 1 or len(set(spec.tasks)) == 1:
-        tasks = str(len(spec.tasks))
-    chosen = {
-        "dataset": spec.dataset,
-        "method": spec.method,
-        "backbone": spec.backbone,
-        "tasks": tasks,
-        "seeds": str(spec.seed),
-    }
+    tasks = _task_text(spec.tasks)
     # What `--tasks` may say hangs on the scenario, so it is set before the two are compared.
     scenario = [("scenario", spec.scenario)] if spec.scenario != suite.scenario else []
     (plain,) = expand(
@@ -42,12 +34,23 @@ def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
             sets=tuple(f"{key}={value}" for key, value in scenario),
         ),
     )
-    arguments = ["--suite", suite_argument(suite)]
-    for name, value in chosen.items():
-        arguments += [f"--{name}", value]
-    for key, value in (*scenario, *_differences(plain, spec)):
-        arguments += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return arguments
+    names = {key: getattr(spec, key) for key in _NAMES}
+    changes = (*scenario, *_differences(plain, spec))
+    return _arguments(suite_argument(suite), names, tasks, spec.seed, changes)
+
+
+def complete_arguments(spec: Mapping[str, Any], suite: str) -> list[str]:
+    """Arguments of `clbench run` that ask for one stored run alone, whatever its suite says now.
+
+    spec: the `spec` block of a result; suite: any suite there is, of which nothing but its name
+    counts, as every value is set. Needs no torch.
+    """
+    changes = [(key, spec[key]) for key in STREAM_KEYS]
+    if spec["backbone_file"]:
+        changes.append((BACKBONE_FILE, spec["backbone_file"]))
+    changes += [(f"training.{key}", value) for key, value in spec["recipe"].items()]
+    changes += [(f"settings.{key}", value) for key, value in spec["settings"].items()]
+    return _arguments(suite, spec, _task_text(spec["tasks"]), spec["seed"], changes)
 
 
 def suite_argument(suite: Suite) -> str:
@@ -62,6 +65,45 @@ def suite_argument(suite: Suite) -> str:
 def in_shell(words: list[str]) -> str:
     """A command line that a shell reads as these words."""
     return shlex.join(words)
+
+
+_NAMES = ("dataset", "method", "backbone")
+
+
+def _arguments(
+    suite: str,
+    names: Mapping[str, str],
+    tasks: str,
+    seed: int,
+    changes: Iterable[tuple[str, Any]],
+) -> list[str]:
+    arguments = ["--suite", suite]
+    for name in _NAMES:
+        arguments += [f"--{name}", names[name]]
+    arguments += ["--tasks", tasks, "--seeds", str(seed)]
+    for key, value in changes:
+        arguments += ["--set", f"{key}={value if key == BACKBONE_FILE else _value_text(value)}"]
+    return arguments
+
+
+def _task_text(tasks: Sequence[int]) -> str:
+    """`10` for equal tasks, else the sizes: `50+10+10`."""
+    return str(len(tasks)) if len(set(tasks)) == 1 else "+".join(map(str, tasks))
+
+
+def _value_text(value: Any) -> str:
+    """What `--set` reads as this value; a text is quoted only where it would be taken otherwise."""
+    if isinstance(value, str) and _is_read_as_itself(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_read_as_itself(text: str) -> bool:
+    try:
+        read: Any = parse(text)
+    except ValueError:
+        return False
+    return isinstance(read, str) and read == text
 
 
 def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config.convert import Problems, field_types
+from benchmark.config.grids import Grid
 from benchmark.config.methods import MethodPlan, Situation
 from benchmark.config.names import check_name
 from benchmark.config.overrides import (
@@ -37,34 +38,35 @@ class _ResolvedMethod:
 
 
 def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
-    """Every run that the suite with these overrides asks for, complete and checked.
+    """Every run that the suite with these overrides asks for, complete and checked, each once.
 
-    Raises `SuiteError` with every fault found.
+    Data sets, backbones and task splits given here take the place of those of all the suite's
+    grids. Raises `SuiteError` with every fault found.
     """
     given = overrides or Overrides()
     problems = Problems()
-    datasets = _names("dataset", given.dataset, suite.dataset, problems)
-    backbones = _names("backbone", given.backbone, suite.backbone, problems)
+    grids = _grids(suite, given, problems)
+    datasets = _once(name for grid in grids for name in grid.dataset)
+    backbones = _once(name for grid in grids for name in grid.backbone)
     methods = _names("method", given.method, suite.methods, problems)
     for seed in given.seeds:
         if seed < 0:
             problems.add("--seeds", f"must be at least 0, not {seed}")
     assignments = read_assignments(given.sets, problems)
     stream = _stream(suite, assignments, problems)
-    if stream["scenario"] == "domain":
-        sizes = {name: _domain_tasks(given, name, problems) for name in datasets}
-    else:
-        sizes = {name: _task_sizes(suite, given, name, problems) for name in datasets}
     for name in datasets:
         _check_split(name, stream["split"], problems)
     check_used(assignments, _keys(methods), problems)
     backbone_file = weights_file(assignments, backbones, problems)
-    places = [
-        Situation(dataset, backbone, len(tasks))
-        for dataset, backbone in itertools.product(datasets, backbones)
-        for tasks in sizes[dataset]
-    ]
-    resolved = {at: _methods(suite, methods, at, assignments, problems) for at in places}
+    domains = stream["scenario"] == "domain"
+    places = _once(
+        (dataset, backbone, tasks)
+        for grid in grids
+        for dataset, backbone in itertools.product(grid.dataset, grid.backbone)
+        for tasks in _task_sizes(suite, given, grid, dataset, domains, problems)
+    )
+    situations = _once(Situation(name, backbone, len(tasks)) for name, backbone, tasks in places)
+    resolved = {at: _methods(suite, methods, at, assignments, problems) for at in situations}
     problems.check()
 
     seeds = _once(given.seeds or suite.seeds)
@@ -80,8 +82,8 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
             seed=seed,
             **(stream | {"order": stream["order"].format(seed=seed)}),
         )
-        for dataset, backbone in itertools.product(datasets, backbones)
-        for tasks, seed in itertools.product(sizes[dataset], seeds)
+        for dataset, backbone, tasks in places
+        for seed in seeds
         for method in resolved[Situation(dataset, backbone, len(tasks))]
     ]
 
@@ -103,13 +105,26 @@ def _names(
     return tuple(known) or tuple(otherwise)  # the rest is checked even if no name was right
 
 
+def _grids(suite: Suite, given: Overrides, problems: Problems) -> tuple[Grid, ...]:
+    """The suite's products, each with what is given in place of its own lists."""
+    own = Grid(suite.dataset, suite.backbone, suite.tasks)
+    asked = Grid(
+        _names("dataset", given.dataset, (), problems),
+        _names("backbone", given.backbone, (), problems),
+        given.tasks,
+    )
+    return _once(asked.over(grid.over(own)) for grid in (own, *suite.also))
+
+
 def _task_sizes(
-    suite: Suite, given: Overrides, dataset: str, problems: Problems
+    suite: Suite, given: Overrides, grid: Grid, dataset: str, domains: bool, problems: Problems
 ) -> tuple[tuple[int, ...], ...]:
+    if domains:
+        return _domain_tasks(given, dataset, problems)
     info = dataset_info(dataset)
     place = "--tasks" if given.tasks else f"{suite.path}: tasks"
     sizes = []
-    for entry in given.tasks or suite.tasks or (info.default_tasks,):
+    for entry in grid.tasks or (info.default_tasks,):
         try:
             sizes.append(parse_tasks(entry, info.classes, dataset))
         except ValueError as error:

@@ -46,8 +46,9 @@ def base_file(path: Path, content: Mapping[str, Any], shipped: Mapping[str, Path
 def merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """What the suite in `path` holds, given its own content and the suite it extends.
 
-    Its own values win, key by key: of the suite, of `training`, and of `training` and `settings`
-    of every method. A value is replaced whole, be it a list or a mapping such as lr_scales.
+    Its own values win, key by key: of the suite, of `training` and `tuning`, and of `training` and
+    `settings` of every method. A value is replaced whole, be it a list, a mapping such as
+    lr_scales, or the `search` of a method.
     """
     inherited = {key: value for key, value in read_mapping(base).items() if key not in _OWN}
     order = str(inherited.get("order", "natural"))
@@ -55,6 +56,7 @@ def merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
         inherited["order"] = str((base.parent / Path(order).expanduser()).resolve())
     content = {**inherited, **{key: own[key] for key in own if key not in ("extends", "only")}}
     content["training"] = _updated(inherited.get("training"), own.get("training"))
+    content["tuning"] = _updated(inherited.get("tuning"), own.get("tuning"))
     content["methods"] = _methods(inherited["methods"], own.get("methods"))
     if "only" in own and isinstance(content["methods"], dict):
         content["methods"] = _chosen(path, own["only"], content["methods"])

@@ -10,6 +10,7 @@ from benchmark.config.convert import Problems, convert_mapping, field_types
 from benchmark.config.names import check_name, check_names
 from benchmark.config.settings import method_settings
 from benchmark.config.spec import Recipe
+from benchmark.config.tuning import Search, read_search
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class MethodPlan:
     training: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     when: tuple[Case, ...] = ()
+    search: Search = field(default_factory=Search)  # for `clbench tune` alone
 
     def at(self, situation: Situation) -> tuple[dict[str, Any], dict[str, Any]]:
         """Training and settings of a run; of several cases that hold, the last one wins."""
@@ -61,7 +63,7 @@ class MethodPlan:
 
 _CONDITIONS = ("dataset", "backbone", "tasks")
 _BLOCKS = {"training": Mapping[str, Any], "settings": Mapping[str, Any]}
-_KEYS = {**_BLOCKS, "when": tuple[Mapping[str, Any], ...]}
+_KEYS = {**_BLOCKS, "when": tuple[Mapping[str, Any], ...], "search": Mapping[str, Any]}
 
 
 def read_method(
@@ -89,7 +91,15 @@ def read_method(
         _read_case(plan, case, training, f"{place}.when[{index}]", problems)
         for index, case in enumerate(blocks.get("when", ()))
     )
-    return MethodPlan(name, changed, settings, cases)
+    search = read_search(
+        name,
+        blocks.get("search", {}),
+        settings,
+        {**training, **changed},
+        f"{place}.search",
+        problems,
+    )
+    return MethodPlan(name, changed, settings, cases, search)
 
 
 def read_training(

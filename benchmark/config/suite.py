@@ -9,10 +9,12 @@ from typing import Any
 
 from benchmark.config.convert import Problems, SuiteError, convert_mapping, field_types
 from benchmark.config.extends import base_file, merge
+from benchmark.config.grids import Grid, read_grids
 from benchmark.config.methods import MethodPlan, read_method, read_training
 from benchmark.config.names import check_names
 from benchmark.config.reading import read_mapping
 from benchmark.config.spec import InputRange, Precision, Scenario
+from benchmark.config.tuning import TuningSettings, read_tuning
 from benchmark.registry import UnknownNameError
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
@@ -21,7 +23,7 @@ DEFAULT_SUITE = "icons"
 
 @dataclass(frozen=True)
 class Suite:
-    """A checked suite file; the product of its lists is what it asks for."""
+    """A checked suite file; the product of its lists is what it asks for, and each of `also`."""
 
     path: Path
     name: str
@@ -37,7 +39,9 @@ class Suite:
     validation: float = 0.0
     split: str = "default"
     scenario: Scenario = "class"
+    also: tuple[Grid, ...] = ()  # further products, with the lists above where they have none
     training: Mapping[str, Any] = field(default_factory=dict)
+    tuning: TuningSettings = field(default_factory=TuningSettings)  # for `clbench tune` alone
 
 
 _LISTS = ("dataset", "backbone", "tasks", "seeds")
@@ -72,7 +76,8 @@ def load_suite(name_or_path: str) -> Suite:
 
     `extends: NAME` takes another suite's values where it has none of its own, `only` chooses among
     its methods (`benchmark.config.extends`); `when` gives a method other values in some places
-    (`benchmark.config.methods`).
+    (`benchmark.config.methods`); `tuning` and a method's `search` are for `clbench tune` alone
+    (`benchmark.config.tuning`).
 
     Imports the modules of the suite's methods to check their settings, and so torch.
     """
@@ -89,7 +94,9 @@ def load_suite(name_or_path: str) -> Suite:
         if key in content and not isinstance(content[key], list):
             content[key] = [content[key]]
     types = field_types(Suite)
-    types = {key: types[key] for key in types if key != "path"} | {"methods": Mapping[str, Any]}
+    types = {key: types[key] for key in types if key != "path"}
+    types |= dict.fromkeys(("methods", "tuning"), Mapping[str, Any])
+    types["also"] = tuple[Mapping[str, Any], ...]
     values = convert_mapping(content, types, "", problems)
     for key in _REQUIRED:
         if not content.get(key):
@@ -97,7 +104,9 @@ def load_suite(name_or_path: str) -> Suite:
 
     for kind in ("dataset", "backbone"):
         check_names(kind, values.get(kind, ()), kind, problems)
+    values["also"] = read_grids(values.get("also", ()), problems)
     values["training"] = read_training(values.get("training", {}), {}, "training", problems)
+    values["tuning"] = read_tuning(values.get("tuning", {}), problems)
     values["methods"] = {
         name: read_method(name, entry, values["training"], problems)
         for name, entry in values.get("methods", {}).items()

@@ -15,6 +15,7 @@ from benchmark.data.decoded import with_decoded
 from benchmark.data.loading import Loader, Preparation, make_loader
 from benchmark.data.stream import Stream
 from benchmark.data.transforms import CropFlip, InputRange, Resize
+from benchmark.schema import Keep
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Context:
     suite: str = ""
     data_root: Path = field(default_factory=default_root)
     workers: int = 0  # threads that decode image files; 0: one a core
+    keep: Keep = "all"  # which predictions are stored
     _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
     _backbones: dict[tuple[str, str], Backbone] = field(default_factory=dict)
 
@@ -75,3 +77,13 @@ def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
     if backbone.spec.mean is None or backbone.spec.std is None:
         raise ValueError(f"{spec.backbone}: input_range native needs a known mean and std")
     return InputRange(backbone.spec.mean, backbone.spec.std)
+
+
+def inputs_in_words(prepared: Preparation, pixels: InputRange) -> dict[str, str]:
+    """What a run does to its images, for comparing runs: equal words mean equal inputs."""
+    return {
+        "image size": str(prepared.size),
+        "augmentation": str(prepared.augment),
+        "resizing": str(prepared.resize),
+        "pixel range": str(pixels),
+    }

@@ -4,34 +4,90 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.method import Batch, Method, Task
+from benchmark.method import _numel as numel
+from benchmark.schema import Stored
+
+SAMPLE = 4  # images whose operations are counted
 
 
-def flops_per_image(method: Method, batch: Batch, task: Task, query: float) -> dict[str, float]:
+def flops_per_image(
+    method: Method, batch: Batch, task: Task, query: float, batch_size: int
+) -> dict[str, float]:
     """Operations of a training step and of a prediction, per image (a multiply-add counts two).
 
-    query: operations of the frozen forward pass, added where the method reads frozen features.
+    query: operations of the frozen forward pass, a part of both where the method reads frozen
+    features, as a user pays for it; that the runner keeps the features of test images is its own
+    affair. What a training step does whatever its number of images, such as a penalty on weights,
+    is shared out among the `batch_size` images of a step.
+
+    Not counted, since no step has it: passes of `begin_task` and `end_task`, alignment of heads,
+    optimiser and averages. Kernels that torch has no formula for (norms, activations, softmax)
+    count nothing, matrix products and convolutions all.
     """
     extra = query if method.frozen_features else 0.0
-    arguments = (batch.images,) if batch.frozen is None else (batch.images, batch.frozen)
+    whole, half = _first(batch, len(batch.labels)), _first(batch, len(batch.labels) // 2)
+    images = () if whole.frozen is None else (whole.frozen,)
+    count = len(whole.labels)
     # The plain attention formula: fused kernels are not counted on every device.
     with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as predicting, torch.no_grad():
-            method.predict(*arguments)
-        count = len(batch.labels)
+            method.predict(whole.images, *images)
         flops = {"train": 0.0, "predict": predicting.get_total_flops() / count + extra}
         if method.parameter_groups():
-            with FlopCounterMode(display=False) as training:
-                method.loss(batch, task).backward()
-            method.zero_grad(set_to_none=True)
-            flops["train"] = training.get_total_flops() / count + extra
-    return flops
+            step = _step_flops(method, whole, task)
+            each = step / count
+            if len(half.labels):
+                each = (step - _step_flops(method, half, task)) / (count - len(half.labels))
+            fixed = step - count * each
+            flops["train"] = each + fixed / batch_size + extra
+    return flops | {"query": extra}
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    frozen = None if batch.frozen is None else batch.frozen[:count]
+    return Batch(batch.images[:count], batch.labels[:count], frozen)
+
+
+def _step_flops(method: Method, batch: Batch, task: Task) -> float:
+    """Operations of a forward and backward pass of all images of a batch."""
+    with FlopCounterMode(display=False) as training:
+        method.loss(batch, task).backward()
+    method.zero_grad(set_to_none=True)
+    return float(training.get_total_flops())
+
+
+def stored(method: Method) -> Stored:
+    """What a method holds, part by part: parameters by its modules' names, statistics by theirs.
+
+    Parameters beside backbone and heads are as many as there are in memory; `expanded_parameters`
+    may count as a paper does. Statistics are buffers and extra state, as `Method.statistics` counts
+    them, buffers of the pre-trained backbone left out.
+    """
+    parameters = Counter({"backbone": 0, "heads": 0})
+    for name, parameter in method.named_parameters():
+        parameters[name.partition(".")[0]] += parameter.numel()
+    pretrained = {id(buffer) for buffer in method.backbone.buffers()}
+    statistics: Counter[str] = Counter()
+    for name, buffer in method.named_buffers():
+        if id(buffer) not in pretrained:
+            statistics[name] += buffer.numel()
+    for name, module in method.named_modules():
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            # One for every block: `protected.0`, `protected.1` are one part.
+            statistics[name.partition(".")[0]] += numel(module.get_extra_state())
+    return {
+        "parameters": dict(parameters),
+        "statistics": {name: count for name, count in statistics.items() if count},
+    }
 
 
 def forward_flops(model: torch.nn.Module, images: torch.Tensor) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,3 +141,14 @@ def evaluate(
         top_scores=scores.half().numpy(),
         known=known.short().numpy(),
     )
+
+
+def final_choices(predictions: Mapping[str, np.ndarray], stage: int) -> dict[str, np.ndarray]:
+    """Of stored predictions (`benchmark.schema`) the best class at the last, 0-based, stage alone.
+
+    A small part of all, and enough for every metric of `benchmark.metrics`.
+    """
+    kept = {name: array for name, array in predictions.items() if "/" not in name}
+    for name in ("top_classes", "top_scores"):
+        kept[f"{name}/{stage}"] = predictions[f"{name}/{stage}"][:, :1]
+    return {**kept, f"known/{stage}": predictions[f"known/{stage}"]}

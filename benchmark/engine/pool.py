@@ -16,6 +16,7 @@ from benchmark.engine.plan import PlannedRun
 from benchmark.events import Event, Message, RunDone
 from benchmark.registry import add_plugin, get_method
 from benchmark.results import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+from benchmark.schema import Keep
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class ExecutionSettings:
     data_root: Path = field(default_factory=default_root)
     workers: int = 0  # threads that decode image files, of each process; 0: its share of the cores
     plugins: tuple[Path, ...] = ()
+    keep: Keep = "all"  # which predictions are stored
 
 
 @dataclass
@@ -101,7 +103,7 @@ class _Worker:
         torch.set_num_threads(settings.threads or beside)
         self.store = ResultStore(settings.results)
         workers = settings.workers or max(1, (os.cpu_count() or 1) // settings.jobs)
-        self.context = Context(device, settings.suite, settings.data_root, workers)
+        self.context = Context(device, settings.suite, settings.data_root, workers, settings.keep)
 
     def run(self, planned: PlannedRun, emit: Callable[[Event], None]) -> str:
         from benchmark.engine.runner import run_one

@@ -19,6 +19,22 @@ ROOT = METHODS_FOLDER.parent
 # Files of these places decide a method's numbers; the runner's own are covered by
 # `config.PROTOCOL_VERSION`.
 _FOLLOWED = ("methods", "benchmark.peft", "benchmark.method")
+# What else decides the numbers of a run, whatever its method.
+RUNNER_FILES = (
+    "benchmark/backbones/build.py",
+    "benchmark/backbones/loader.py",
+    "benchmark/data/loading.py",
+    "benchmark/data/stream.py",
+    "benchmark/data/transforms.py",
+    "benchmark/engine/checkpoint.py",
+    "benchmark/engine/context.py",
+    "benchmark/engine/evaluation.py",
+    "benchmark/engine/runner.py",
+    "benchmark/engine/schedule.py",
+    "benchmark/engine/trainer.py",
+    "benchmark/seeds.py",
+)
+_DIGITS = 12  # of a file's SHA-256, to tell its versions apart
 
 
 def method_hash(source: MethodSource) -> str:
@@ -27,6 +43,19 @@ def method_hash(source: MethodSource) -> str:
     for path in sorted(_closure(source.path), key=lambda p: (p != source.path, p.name)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def source_hashes(source: MethodSource) -> dict[str, str]:
+    """The first digits of the SHA-256 of every file that decides a run's numbers, by its name.
+
+    Two runs of other revisions whose files agree here were made by the same code.
+    """
+    files = {*_closure(source.path), *(ROOT / name for name in RUNNER_FILES)}
+    named = {f.relative_to(ROOT).as_posix() if f.is_relative_to(ROOT) else f.name: f for f in files}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
+        for name, file in sorted(named.items())
+    }
 
 
 def _closure(path: Path) -> set[Path]:

@@ -21,13 +21,13 @@ from benchmark.data.base import Images
 from benchmark.data.loading import Loader
 from benchmark.data.stream import ImageStream
 from benchmark.engine import checkpoint, cost, provenance
-from benchmark.engine.context import Context, input_range, preparation
-from benchmark.engine.evaluation import COMPANY_MARK, TestSet, evaluate
+from benchmark.engine.context import Context, input_range, inputs_in_words, preparation
+from benchmark.engine.evaluation import COMPANY_MARK, TestSet, evaluate, final_choices
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
 from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
 from benchmark.method import Batch, Task
-from benchmark.registry import get_method
+from benchmark.registry import get_method, method_source
 from benchmark.results import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 from benchmark.seeds import derive
 
@@ -48,8 +48,11 @@ def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emi
             return "elsewhere"
         started = time.perf_counter()
         begun = datetime.now(timezone.utc)
+        inputs: dict[str, str] = {}
         try:
-            outcome, predictions = _Run(planned, context, folder, emit).carry_out()
+            run = _Run(planned, context, folder, emit)
+            inputs = inputs_in_words(run.preparation, run.range)
+            outcome, predictions = run.carry_out()
         except (StorageError, ConnectionError):  # the second: whoever asked for the run is gone
             raise
         except OSError as error:
@@ -66,6 +69,7 @@ def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emi
                 "outcome": outcome,
                 "environment": {
                     **_environment(planned, context),
+                    "inputs": inputs,
                     "started": begun.isoformat(timespec="seconds"),
                     "seconds": round(seconds, 3),
                 },
@@ -138,13 +142,15 @@ class _Run(Observer):
             checkpoint.save(self.folder, method, self.initial, progress)
             accuracy = progress["accuracy"][stage]
             self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
-        sample = self._task_stream(self.tasks[-1], frozen).sample(2)
+        sample = self._task_stream(self.tasks[-1], frozen).sample(cost.SAMPLE)
         predictions = {name: value.numpy() for name, value in progress.pop("predictions").items()}
         predictions |= {
             "labels": labels.short().numpy(),
             "task_of_class": class_tasks,
             "task_of_image": image_tasks,
         }
+        if self.context.keep == "last":
+            predictions = final_choices(predictions, len(spec.tasks) - 1)
         progress.pop("tasks")
         return {
             "status": "done",
@@ -236,9 +242,12 @@ class _Run(Observer):
         return {
             "expanded_parameters": method.expanded_parameters(),
             "stored_statistics": method.statistics(),
+            "stored": cost.stored(method),
             "classifier_parameters": sum(p.numel() for p in method.heads.parameters()),
             "backbone_parameters": sum(p.numel() for p in self.frozen_model.parameters()),
-            "flops_per_image": cost.flops_per_image(method, sample, self.tasks[-1], query),
+            "flops_per_image": cost.flops_per_image(
+                method, sample, self.tasks[-1], query, self.spec.recipe.batch_size
+            ),
             "peak_memory_mb": round(peak, 1),
         }
 
@@ -274,6 +283,7 @@ def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
         "method_source_hash": planned.method_hash,
         "data_manifest_hash": planned.data_hash,
         "weight_hash": planned.weight_hash,
+        "sources": provenance.source_hashes(method_source(planned.spec.method)),
         "packages": provenance.packages(),
         "device": device.type,
         "hardware": hardware,

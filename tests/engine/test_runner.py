@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.engine.runner import run_one
 from benchmark.events import Event, TaskDone
+from benchmark.metrics import prediction_metrics
 from benchmark.results import ResultStore, StorageError
+from benchmark.schema import Keep
 
 WritePlugin = Callable[[str, str], Path]
 
@@ -74,6 +77,27 @@ def test_predictions_agree_with_the_matrix(spec: RunSpec, tmp_path: Path) -> Non
         top = kept[f"top_classes/{stage}"][:, 0]
         right = top == kept["labels"][: len(top)]
         assert [100 * part.mean() for part in np.split(right, len(row))] == pytest.approx(row)
+
+
+def test_the_last_stage_alone_is_kept_and_gives_the_same_metrics(
+    spec: RunSpec, tmp_path: Path
+) -> None:
+    found = {}
+    for keep in get_args(Keep):
+        store = ResultStore(tmp_path / keep)
+        planned = plan_runs([spec], store)[0]
+        execute([planned], ExecutionSettings(store.root, jobs=1, keep=keep), lambda event: None)
+        found[keep] = store.predictions(planned.key)
+    last = found["last"]
+    assert {name for name in last if "/" in name} == {
+        "top_classes/3",
+        "top_scores/3",
+        "known/3",
+    }
+    assert last["top_classes/3"].shape == (48, 1)
+    assert prediction_metrics(last) == prediction_metrics(found["all"])
+    results = [json.loads(f.read_text())["outcome"] for f in tmp_path.rglob("result.json")]
+    assert results[0]["accuracy"] == results[1]["accuracy"]
 
 
 def test_same_run_twice_gives_the_same_bits(spec: RunSpec, tmp_path: Path) -> None:

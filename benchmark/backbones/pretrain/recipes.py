@@ -34,11 +34,7 @@ class SelfSupervisedSettings:
     centre_momentum: float = 0.9
     teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
     frozen_epochs: int = 1  # first epochs, in which the prototypes stay
-    optimiser: OptimiserSettings = field(
-        default_factory=lambda: OptimiserSettings(
-            learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=6.0
-        )
-    )
+    optimiser: OptimiserSettings = field(default_factory=lambda: _decay(6.0))
     measure_every: int = 2
 
     def __post_init__(self) -> None:
@@ -61,12 +57,26 @@ class SelfSupervisedSettings:
 
 
 def dino_settings() -> SelfSupervisedSettings:
-    """Gives the recipe of `tiny_dino`."""
-    return SelfSupervisedSettings()
+    """Gives the recipe of `tiny_dino`.
+
+    As many prototypes as class tokens in a batch: with more, every target is spread over several.
+    """
+    return SelfSupervisedSettings(epochs=12, head=HeadSettings(prototypes=64), optimiser=_decay(4))
 
 
 def ibot_settings() -> SelfSupervisedSettings:
     """Gives the recipe of `tiny_ibot`: masked patches, and fewer crops for the same time."""
     return SelfSupervisedSettings(
-        name="tiny_ibot", views=ViewSettings(local_views=2), masks=MaskSettings()
+        name="tiny_ibot",
+        epochs=14,
+        views=ViewSettings(local_views=2),
+        masks=MaskSettings(),
+        optimiser=_decay(5),
+    )
+
+
+def _decay(epochs: float) -> OptimiserSettings:
+    """The optimiser of self-supervised training with the length of its last part."""
+    return OptimiserSettings(
+        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=epochs
     )

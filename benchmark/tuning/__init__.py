@@ -1,0 +1,1 @@
+"""Choosing learning rates and settings on held-out training images: `clbench tune`."""
