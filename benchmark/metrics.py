@@ -122,9 +122,7 @@ def forgetting(accuracy: Accuracy) -> float:
 
     nan with a single task and when a stage was not evaluated.
     """
-    rows = _complete(accuracy)
-    *earlier, last = rows or [[]]
-    return _mean([max(row[j] for row in earlier[j:]) - last[j] for j in range(len(earlier))])
+    return _mean(forgetting_by_task(accuracy))
 
 
 def backward_transfer(accuracy: Accuracy) -> float:
@@ -150,6 +148,15 @@ def matrix_metrics(accuracy: Accuracy, test_counts: Sequence[int]) -> dict[str, 
         "backward_transfer": backward_transfer(accuracy),
         "new_task": new_task_accuracy(accuracy),
     }
+
+
+def forgetting_by_task(accuracy: Accuracy) -> list[float]:
+    """max_{j<=i<T} a[i][j] - a[T][j] for every task j < T; all nan when a stage is missing."""
+    rows = _complete(accuracy)
+    if not rows:
+        return [NAN] * (len(accuracy) - 1)
+    *earlier, last = rows
+    return [max(row[j] for row in earlier[j:]) - last[j] for j in range(len(earlier))]
 
 
 # -- from stored predictions --------------------------------------------------------------------
@@ -199,6 +206,28 @@ def error_split(predictions: Predictions, stage: int | None = None) -> ErrorSpli
         wrong_task=fmean(_per_task(elsewhere, predictions, stage)),
         wrong_class=fmean(_per_task(within, predictions, stage)),
     )
+
+
+def task_confusion(predictions: Predictions, stage: int | None = None) -> NDArray[np.float64]:
+    """Percent of each task's images whose best class is one of each task.
+
+    Rows: the images' own tasks; columns: tasks of the best class; float64 [i + 1, i + 1] for stage
+    i. A task without images has a row of nan. stage: 0-based, the last evaluated one by default.
+    Raises ValueError when the predictions are not those of all images of the stage's tasks.
+    """
+    stage = _last(predictions, stage)
+    guess = predictions[f"top_classes/{stage}"][:, 0]
+    own = _images_of_stage(predictions, stage, len(guess))
+    size = stage + 1
+    into = predictions["task_of_class"][guess]
+    if into.max(initial=0) > stage:
+        raise ValueError(
+            f"stage {stage}: predictions of classes not seen before stage {into.max()}"
+        )
+    counts = np.bincount(own * size + into, minlength=size * size).reshape(size, size)
+    with np.errstate(invalid="ignore"):
+        shares: NDArray[np.float64] = 100 * counts / counts.sum(axis=1, keepdims=True)
+    return shares
 
 
 def prediction_metrics(predictions: Predictions) -> dict[str, float]:
@@ -277,11 +306,16 @@ def _right(predictions: Predictions, stage: int) -> NDArray[np.bool_]:
 
 def _per_task(marks: NDArray[np.bool_], predictions: Predictions, stage: int) -> list[float]:
     """Percent of marked images in each of the tasks 0 .. stage; marks: bool [n_i]."""
-    task_of_image = _task_of_image(predictions)
-    expected = int((task_of_image <= stage).sum())
-    if len(marks) != expected:
-        raise ValueError(f"stage {stage}: predictions of {len(marks)} images, expected {expected}")
-    of_image = task_of_image[:expected]
+    of_image = _images_of_stage(predictions, stage, len(marks))
     counts = np.bincount(of_image, minlength=stage + 1)
     marked = np.bincount(of_image, weights=marks, minlength=stage + 1)
     return [float(share) for share in 100 * marked / counts]
+
+
+def _images_of_stage(predictions: Predictions, stage: int, count: int) -> NDArray[np.int64]:
+    """Tasks of the `count` images that were predicted at the stage; int64 [n_i]."""
+    task_of_image = _task_of_image(predictions)
+    expected = int((task_of_image <= stage).sum())
+    if count != expected:
+        raise ValueError(f"stage {stage}: predictions of {count} images, expected {expected}")
+    return task_of_image[:expected].astype(np.int64)

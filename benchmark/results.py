@@ -1,4 +1,4 @@
-"""Results on disk: keys, an atomic store, and all of them as one table.
+"""Results on disk: keys, an atomic store, and the numbers of a run.
 
 The form of the files is in `benchmark.schema`.
 """
@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark import metrics
+from benchmark.costs import cost_numbers
 from benchmark.schema import (
     SCHEMA_VERSION,
     Environment,
@@ -33,8 +33,6 @@ from benchmark.schema import (
 from benchmark.storage import StorageError, discard, failure, publish, stage
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from benchmark.config import RunSpec
 
 __all__ = [
@@ -47,7 +45,6 @@ __all__ = [
     "SchemaError",
     "SpecBlock",
     "StorageError",
-    "load_results",
     "run_key",
     "run_numbers",
     "spec_dict",
@@ -225,88 +222,16 @@ class ResultStore:
 
 
 def run_numbers(result: Result) -> dict[str, float]:
-    """Metrics and costs of a finished run by name: the columns of `load_results` and the tables.
+    """Metrics and costs of a finished run by name, as in the tables and in `load_results`.
 
-    Percent, seconds and counts; `expanded_share` is in percent of the backbone's parameters.
+    Percent of `benchmark.metrics` and what `benchmark.costs` counts.
     """
     outcome = result["outcome"]
-    flops = outcome["flops_per_image"]
-    backbone = outcome["backbone_parameters"]
-    speeds = outcome["train_images_per_second"]
     return {
         **metrics.matrix_metrics(outcome["accuracy"], outcome["test_counts"]),
-        "expanded_parameters": outcome["expanded_parameters"],
-        "expanded_share": (
-            100 * outcome["expanded_parameters"] / backbone if backbone else metrics.NAN
-        ),
-        "trainable_parameters": max(outcome["trainable_parameters"], default=0),
-        "stored_statistics": outcome["stored_statistics"],
-        "classifier_parameters": outcome["classifier_parameters"],
-        "backbone_parameters": backbone,
-        "train_seconds": sum(outcome["train_seconds"]),
-        "eval_seconds": sum(outcome["eval_seconds"]),
-        "train_images_per_second": sum(speeds) / len(speeds) if speeds else metrics.NAN,
-        "train_flops_per_image": _number(flops["train"]),
-        "predict_flops_per_image": _number(flops["predict"]),
-        "peak_memory_mb": outcome["peak_memory_mb"],
-    }
-
-
-def load_results(root: str | Path = "results", *, predictions: bool = True) -> pd.DataFrame:
-    """All results under `root` as a tidy DataFrame, one row per run.
-
-    Columns: the specification (settings, recipe and classes_per_task as JSON text), status, error,
-    marks, the metrics of `benchmark.metrics` in percent, costs, and where the run comes from. Runs
-    that are not done have nan for every number. predictions: also read the stored predictions for
-    the metrics that need them. Files that cannot be used are warned of and listed in
-    `frame.attrs["problems"]`.
-    """
-    import pandas as pd
-
-    store = ResultStore(root)
-    rows = []
-    for result in store.results():
-        row = _columns(result)
-        if result["outcome"]["status"] == "done":
-            row |= run_numbers(result)
-            if predictions:
-                try:
-                    row |= metrics.prediction_metrics(store.predictions(result["key"]))
-                except ResultError as damage:
-                    store.problems.append(damage)
-        rows.append(row)
-    for problem in store.problems:
-        warnings.warn(f"left out: {problem}", stacklevel=2)
-    frame: pd.DataFrame = pd.DataFrame(rows)
-    frame.attrs["problems"] = [str(problem) for problem in store.problems]
-    return frame
-
-
-def _columns(result: Result) -> dict[str, Any]:
-    spec, outcome, environment = result["spec"], result["outcome"], result["environment"]
-    nested = ("tasks", "settings", "recipe")
-    return {
-        "key": result["key"],
-        "status": outcome["status"],
-        **{name: value for name, value in spec.items() if name not in nested},
-        "tasks": len(spec["tasks"]),
-        "classes_per_task": json.dumps(spec["tasks"]),
-        "settings": json.dumps(spec["settings"], sort_keys=True),
-        "recipe": json.dumps(spec["recipe"], sort_keys=True),
-        "error": outcome.get("error"),
-        "marks": "; ".join(outcome.get("marks", [])),
-        **{
-            name: environment.get(name)
-            for name in Environment.__annotations__
-            if name != "packages"
-        },
-        "packages": json.dumps(environment.get("packages", {}), sort_keys=True),
+        **cost_numbers(outcome),
     }
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _number(value: float | None) -> float:
-    return metrics.NAN if value is None else value

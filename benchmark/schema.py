@@ -197,6 +197,8 @@ _hints = cache(get_type_hints)
 
 def _faults(value: Any, kind: Any, path: str) -> Iterator[str]:
     """Where `value` is not of the type `kind`: TypedDict, list, dict, union or plain type."""
+    if type(value) is kind:  # nearly always, and there are thousands of numbers in a folder
+        return
     inner = get_args(kind)
     if is_typeddict(kind):
         if not isinstance(value, dict):
@@ -215,7 +217,11 @@ def _faults(value: Any, kind: Any, path: str) -> Iterator[str]:
             yield f"{path} is {value!r}, not a list"
             return
         for i, item in enumerate(value):
-            yield from _faults(item, inner[0], f"{path}[{i}]")
+            if type(item) is not inner[0]:
+                yield from _faults(item, inner[0], f"{path}[{i}]")
+    elif get_origin(kind) is dict and isinstance(value, dict):
+        for name, item in value.items():
+            yield from _faults(item, inner[1], f"{path}.{name}")
     elif kind is not Any and not _is(value, get_origin(kind) or kind):
         yield f"{path} is {value!r}, not {kind}"
 

@@ -31,7 +31,7 @@ _REPORT = {
     "benchmark.config",
 }
 MAY_IMPORT = {
-    "benchmark": {"benchmark.method", "benchmark.registry", "benchmark.results"},
+    "benchmark": {"benchmark.method", "benchmark.registry", "benchmark.frames"},
     "benchmark.registry": {"benchmark.method"},
     "benchmark.storage": set(),
     "benchmark.events": set(),
@@ -39,7 +39,11 @@ MAY_IMPORT = {
     "benchmark.metrics": set(),
     "benchmark.schema": set(),
     "benchmark.method": {*_NAMES, "benchmark.config"},
-    "benchmark.results": {*_NAMES, "benchmark.config", "benchmark.metrics", "benchmark.schema"},
+    "benchmark.costs": {"benchmark.schema"},
+    "benchmark.results": {
+        *_NAMES, "benchmark.config", "benchmark.metrics", "benchmark.costs", "benchmark.schema",
+    },
+    "benchmark.frames": {*_NAMES, "benchmark.metrics", "benchmark.results"},
     "benchmark.config": _CONFIG,
     "benchmark.data": {
         *_NAMES, "benchmark.data", "benchmark.method", "benchmark.seeds", "benchmark.config",

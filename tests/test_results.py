@@ -18,12 +18,12 @@ from synthetic_results import make_broken, make_result, make_spec, write_campaig
 
 from benchmark import metrics
 from benchmark.config import Recipe
+from benchmark.frames import load_results
 from benchmark.results import (
     ResultError,
     ResultStore,
     SchemaError,
     StorageError,
-    load_results,
     run_key,
     spec_dict,
 )

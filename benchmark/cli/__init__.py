@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 from benchmark import __version__
 from benchmark.cli import (
+    compare,
     data,
     doctor,
+    explain,
     listing,
     method,
     pretrain,
@@ -23,7 +25,9 @@ from benchmark.cli import (
 from benchmark.progress import warn
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-_COMMANDS = (run, tune, report, listing, method, data, pretrain, replay, speed, doctor)
+_COMMANDS = (
+    run, tune, report, explain, compare, listing, method, data, pretrain, replay, speed, doctor,
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from benchmark.progress import say, warn
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.config import RunSpec
+    from benchmark.report.paper import Numbers
 
 
 def add_commands(commands: Commands) -> None:
@@ -28,23 +29,67 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="default: the folder report in the results folder"
     )
+    parser.add_argument(
+        "--paper",
+        choices=("reported", "ours", "both", "delta"),
+        help="the InfLoRA paper's tables: published numbers, ours, both, or ours less the "
+        "published; default: both, for tables that we have runs for",
+    )
+    parser.add_argument(
+        "--relative-to",
+        default="",
+        metavar="METHOD",
+        help="whom the figure of relative accuracy compares with; default: inflora",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="no report, and exit code 1, where rows of a table differ in what must be equal",
+    )
 
 
 def report(args: argparse.Namespace) -> int:
     """Build everything, print the tables and name the files."""
     if not args.results.is_dir():
         raise FileNotFoundError(f"{args.results}: no such results folder; give one with --results")
-    show_report(args.results, args.out or args.results / "report")
+    from benchmark.report.fairness import UnfairError
+
+    try:
+        show_report(
+            args.results,
+            args.out or args.results / "report",
+            paper=args.paper,
+            strict=args.strict,
+            relative_to=args.relative_to,
+        )
+    except UnfairError as error:
+        warn(f"clbench: no report: {len(error.faults)} unequal conditions among rows of a table:")
+        for fault in error.faults:
+            warn(f"  {fault}")
+        return 1
     return 0
 
 
-def show_report(results: Path, out: Path, expected: Mapping[str, RunSpec] | None = None) -> None:
-    """Write and print the tables; with `expected` only those that these runs belong to."""
+def show_report(
+    results: Path,
+    out: Path,
+    expected: Mapping[str, RunSpec] | None = None,
+    *,
+    paper: Numbers | None = None,
+    strict: bool = False,
+    relative_to: str = "",
+) -> None:
+    """Write everything and print the tables; with `expected` only those that these runs belong to.
+
+    Raises `UnfairError` when `strict` and rows of a table are not comparable.
+    """
     from benchmark.report.build import build_report
     from benchmark.report.terminal import for_stream
 
-    made = build_report(results, out, expected=expected)
-    for table in made.tables:
+    made = build_report(
+        results, out, expected=expected, paper=paper, strict=strict, relative_to=relative_to
+    )
+    for table in made.printed:
         say()
         say(for_stream(table).rstrip())
     say()
@@ -53,9 +98,8 @@ def show_report(results: Path, out: Path, expected: Mapping[str, RunSpec] | None
     say(made.message)
     for folder in sorted({file.parent for file in made.files}):
         files = [file for file in made.files if file.parent == folder]
-        if folder.name == "figures":
-            for file in files:
-                say(f"figure: {file}")
-        else:
-            endings = ", ".join(sorted({file.suffix.removeprefix(".") for file in files}))
-            say(f"{len(files)} files of tables ({endings}): {folder}")
+        if len(files) == 1:
+            say(f"page with everything: {files[0]}")
+            continue
+        endings = ", ".join(sorted({file.suffix.removeprefix(".") for file in files}))
+        say(f"{len(files)} files of {folder.name} ({endings}): {folder}")

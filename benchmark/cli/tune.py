@@ -14,8 +14,6 @@ from benchmark.cli.options import (
     place_of,
     positive,
 )
-from benchmark.cli.run import read_request
-from benchmark.cli.tune_views import budget_line, shown, suite_lines, table
 from benchmark.progress import say, show_progress, warn
 
 if TYPE_CHECKING:
@@ -76,6 +74,7 @@ def add_commands(commands: Commands) -> None:
 
 def tune(args: argparse.Namespace) -> int:
     """Carry out the trials, print the choice and write the record; 1 when a trial failed."""
+    from benchmark.cli.tune_views import budget_line, shown, suite_lines, table
     from benchmark.storage import StorageError, discard, stage
     from benchmark.tuning.record import write_record
 
@@ -114,6 +113,7 @@ def tune(args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace) -> Tuning:
     """The tuning that the options ask for, its data in place."""
     from benchmark.cli.data import complete
+    from benchmark.cli.run import read_request
     from benchmark.engine.pool import ExecutionSettings
     from benchmark.tuning.candidates import TuningError
     from benchmark.tuning.trials import Tuning

@@ -1,4 +1,4 @@
-"""Reading YAML safely: plain values only, no key twice, `1e-3` is a number."""
+"""YAML, read safely and written to match: plain values, no key twice, `1e-3` is a number."""
 
 from __future__ import annotations
 
@@ -28,12 +28,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that the loader would take for something else."""
+
+
 # YAML 1.1 takes `1e-3` for a text; people mean a number.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+"),
-    list("-+0123456789"),
-)
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
 
 
 def parse(text: str) -> Any:
@@ -42,6 +47,18 @@ def parse(text: str) -> Any:
         return yaml.load(text, _Loader)  # a SafeLoader: builds plain values only
     except yaml.YAMLError as error:
         raise ValueError(f"not valid YAML: {_one_line(error)}") from error
+
+
+def dump(content: dict[str, Any]) -> str:
+    """YAML text from which `parse` gives the same plain values; short collections on one line."""
+    return yaml.dump(
+        content,
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=None,
+        width=10_000,
+        allow_unicode=True,
+    )
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

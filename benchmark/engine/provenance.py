@@ -32,6 +32,7 @@ RUNNER_FILES = (
     "benchmark/engine/runner.py",
     "benchmark/engine/schedule.py",
     "benchmark/engine/trainer.py",
+    "benchmark/method.py",
     "benchmark/seeds.py",
 )
 _DIGITS = 12  # of a file's SHA-256, to tell its versions apart

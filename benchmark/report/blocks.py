@@ -10,20 +10,23 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.metrics import Summary, summarize
+from benchmark.report.fairness import differences
 from benchmark.report.formatting import file_name, setting_text, task_text
 from benchmark.report.remarks import remarks
-from benchmark.report.selection import cell, current, newest_inputs
+from benchmark.report.selection import cell, current
+from benchmark.report.tuned import shipped_records
 from benchmark.results import Result, canonical, run_numbers, spec_dict
 
 if TYPE_CHECKING:
     from benchmark.config import RunSpec
+    from benchmark.tuning.record import TuningRecord
 
 # Rows of reference, in the order of the tables; every other method is compared with them.
 LOWER_BOUNDS = ("sequential", "seq_lora", "linear_probe", "ncm")
@@ -78,7 +81,8 @@ class Line:
 
     spec: the specification of one of its runs, for all that they share; variant: 0-based among the
     lines of the same method; done: finished runs; broken: failed or cancelled ones; total: how many
-    runs there should be; remarks: what a reader has to know.
+    runs there should be; remarks: what a reader has to know; unfair: those of the remarks that keep
+    the row from being compared with the others.
     """
 
     spec: Mapping[str, Any]
@@ -88,6 +92,7 @@ class Line:
     broken: tuple[Result, ...]
     total: int
     remarks: tuple[str, ...] = ()
+    unfair: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -133,12 +138,17 @@ class Block:
 
 
 def make_blocks(
-    results: Iterable[Result], expected: Mapping[str, RunSpec] | None = None
+    results: Iterable[Result],
+    expected: Mapping[str, RunSpec] | None = None,
+    *,
+    tunings: Sequence[TuningRecord] | None = None,
 ) -> list[Block]:
     """Blocks of all results; with `expected` (specifications by key) only those these belong to.
 
     Expected runs that are not there yet count in the lines' totals and make lines of their own.
+    tunings: records of `clbench tune` to judge the rows' settings by; None: the shipped ones.
     """
+    records = shipped_records() if tunings is None else tunings
     wanted = {key: spec_dict(spec) for key, spec in (expected or {}).items()}
     found: dict[BlockKey, list[Result]] = defaultdict(list)
     for result in results:
@@ -156,7 +166,7 @@ def make_blocks(
         if key.protocol != latest:
             words.append(key.parts()[-1])
         name = _unique(_slug(key, latest), names)
-        blocks.append(Block(key, ", ".join(words), name, _lines(found[key], asked[key])))
+        blocks.append(Block(key, ", ".join(words), name, _lines(found[key], asked[key], records)))
     return blocks
 
 
@@ -172,12 +182,26 @@ class _Variant:
         self.kept: list[Result] = []
 
     @property
+    def done(self) -> list[Result]:
+        """Finished runs that count."""
+        return [r for r in self.kept if r["outcome"]["status"] == "done"]
+
+    @property
+    def broken(self) -> list[Result]:
+        """Runs that failed or were cancelled."""
+        return [r for r in self.kept if r["outcome"]["status"] != "done"]
+
+    @property
     def cells(self) -> set[tuple[str, int]]:
         """Class orders and seeds, of results and of runs still expected."""
         return {cell(r["spec"]) for r in self.kept} | {cell(spec) for spec in self.want.values()}
 
 
-def _lines(results: list[Result], asked: Mapping[str, Mapping[str, Any]]) -> tuple[Line, ...]:
+def _lines(
+    results: list[Result],
+    asked: Mapping[str, Mapping[str, Any]],
+    records: Sequence[TuningRecord],
+) -> tuple[Line, ...]:
     variants: dict[str, _Variant] = {}
     for result in results:
         spec: Mapping[str, Any] = result["spec"]
@@ -187,31 +211,24 @@ def _lines(results: list[Result], asked: Mapping[str, Mapping[str, Any]]) -> tup
     for variant in variants.values():
         variant.kept = current(variant.found, variant.want)
     labels = variant_labels({name: variant.spec for name, variant in variants.items()})
-    newest = newest_inputs(results)
-    all_cells = set().union(*(variant.cells for variant in variants.values()))
+    ordered = sorted(variants.items(), key=lambda item: labels[item[0]])
+    differing = differences([v.done for _, v in ordered], [v.broken for _, v in ordered], records)
     lines = []
     counters: dict[str, int] = defaultdict(int)
-    for name in sorted(variants, key=lambda name: labels[name]):
-        variant = variants[name]
+    for (name, variant), differs in zip(ordered, differing, strict=True):
         method = variant.spec["method"]
-        done = [r for r in variant.kept if r["outcome"]["status"] == "done"]
-        broken = [r for r in variant.kept if r["outcome"]["status"] != "done"]
+        left_out = len(variant.found) - len(variant.kept)
+        found = remarks(variant.done, variant.broken, differing=differs, left_out=left_out)
         lines.append(
             Line(
                 variant.spec,
                 labels[name],
                 counters[method],
-                tuple(map(Run, done)),
-                tuple(broken),
+                tuple(map(Run, variant.done)),
+                tuple(variant.broken),
                 len(variant.cells),
-                remarks(
-                    done,
-                    broken,
-                    newest=newest,
-                    cells=variant.cells,
-                    all_cells=all_cells,
-                    left_out=len(variant.found) - len(variant.kept),
-                ),
+                tuple(remark.text for remark in found),
+                tuple(remark.text for remark in found if remark.unfair),
             )
         )
         counters[method] += 1

@@ -1,53 +1,86 @@
-"""`clbench report`: reads the results, makes every table and figure, writes the files."""
+"""`clbench report`: reads the results, makes every table, figure and the page, writes the files."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.report import csv_table, latex, markdown
 from benchmark.report.blocks import Block, make_blocks
+from benchmark.report.costs import cost_table
+from benchmark.report.drawing import RANKS, Drawn, draw_figures
+from benchmark.report.fairness import UnfairError, unfair
+from benchmark.report.figures.numbers import check_relative_to
 from benchmark.report.model import Table
+from benchmark.report.paper import Numbers, has_runs, paper_tables
+from benchmark.report.rank_spread import rank_table
+from benchmark.report.ranks import ranking
+from benchmark.report.reported import load_reported
 from benchmark.report.tables import block_table, overviews
-from benchmark.results import ResultStore
+from benchmark.results import Result, ResultStore
 from benchmark.storage import write_atomically
 
 if TYPE_CHECKING:
     from benchmark.config import RunSpec
 
 WRITERS = {"md": markdown.render, "csv": csv_table.render, "tex": latex.render}
+PAGE = "report.html"
+# Figures that the page shows as pictures; the others it draws itself.
+_PICTURES = {"confusion": "Tasks confused after the last one", RANKS: "Average ranks"}
 
 
 @dataclass(frozen=True)
 class Report:
-    """tables: one per block, then overviews; problems: result files that could not be used."""
+    """What there is to show.
+
+    tables: all of them; printed: those for the terminal; problems: files that could not be used;
+    results: by key.
+    """
 
     blocks: tuple[Block, ...]
     tables: tuple[Table, ...]
     problems: tuple[str, ...]
     message: str  # how much there was, in one sentence
+    printed: tuple[Table, ...] = ()
+    results: Mapping[str, Result] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
 
 
 def collect_report(
-    results_root: str | Path, *, expected: Mapping[str, RunSpec] | None = None
+    results_root: str | Path,
+    *,
+    expected: Mapping[str, RunSpec] | None = None,
+    paper: Numbers | None = None,
 ) -> Report:
     """Tables of whatever is finished under `results_root`; writes nothing.
 
     expected: specifications by run key. Only the blocks these belong to are shown, with all their
-    rows, and each row says how many of its expected runs are finished.
+    rows, and each row says how many of its expected runs are finished. paper: which numbers the
+    InfLoRA paper's tables show; by default published and ours, in those we have runs for.
     """
     store = ResultStore(results_root)
     results = store.results()
     blocks = make_blocks(results, expected)
-    tables = (*map(block_table, blocks), *overviews(blocks))
-    problems = tuple(f"left out: {problem}" for problem in store.problems)
+    reported = load_reported(results_root)
+    theirs = paper_tables(blocks, reported, paper or "both")
+    theirs = [table for table in theirs if paper or has_runs(table)]
+    compared = [*map(block_table, blocks), *overviews(blocks)]
+    ranked = ranking(blocks)
+    ranks = [rank_table(ranked)] if ranked else []
+    problems = [f"left out: {problem}" for problem in (*store.problems, *reported.problems)]
+    return Report(
+        tuple(blocks),
+        (*compared, *theirs, *ranks, *map(cost_table, blocks)),
+        tuple(problems),
+        _message(store, results),
+        (*compared, *theirs),
+        {result["key"]: result for result in results},
+    )
+
+
+def _message(store: ResultStore, results: Sequence[Result]) -> str:
     counts = {"done": 0, "failed": 0, "cancelled": 0}
     for result in results:
         counts[result["outcome"]["status"]] += 1
@@ -59,64 +92,52 @@ def collect_report(
         message = f"runs in {store.runs}: {', '.join(words)}"
     if unfinished:
         message += f"; {unfinished} begun and not finished"
-    return Report(tuple(blocks), tables, problems, message)
+    return message
 
 
 def build_report(
-    results_root: str | Path, out: str | Path, *, expected: Mapping[str, RunSpec] | None = None
+    results_root: str | Path,
+    out: str | Path,
+    *,
+    expected: Mapping[str, RunSpec] | None = None,
+    paper: Numbers | None = None,
+    strict: bool = False,
+    relative_to: str = "",
 ) -> Report:
-    """Write `tables/*.md|csv|tex` and `figures/*.png|pdf` below `out` from whatever is finished.
+    """Write tables, figures and the page below `out` from whatever is finished.
 
-    Raises StorageError when `out` cannot be written. `expected` as for `collect_report`.
+    `tables/*.md|csv|tex`, `figures/*.png|pdf`, `report.html`. Raises StorageError when `out` cannot
+    be written and, when `strict`, `UnfairError` where rows that stand together are not comparable:
+    nothing is written then. relative_to: method or row that relative accuracies compare with (see
+    `figures.Options`); UnknownNameError, before anything is written, when no block has it.
+    `expected` and `paper` as for `collect_report`.
     """
-    report = collect_report(results_root, expected=expected)
+    report = collect_report(results_root, expected=expected, paper=paper)
+    check_relative_to(relative_to, report.blocks)
+    if strict and (faults := unfair(report.blocks)):
+        raise UnfairError(faults)
     files: dict[Path, bytes] = {}
     for table in report.tables:
         for ending, render in WRITERS.items():
             files[Path("tables") / f"{table.name}.{ending}"] = render(table).encode()
-    files |= _figures([block for block in report.blocks if block.finished])
+    drawn = draw_figures(report.blocks, relative_to, ResultStore(results_root).predictions)
+    for (block, kind), forms in drawn.items():
+        for form, content in forms.items():
+            files[Path("figures") / f"{'-'.join(filter(None, (block, kind)))}.{form}"] = content
+    if report.tables:
+        files[Path(PAGE)] = _page(report, drawn, relative_to).encode()
     paths = {Path(out) / name: content for name, content in files.items()}
     for path, content in paths.items():
         write_atomically(path, content, durable=False)
-    return Report(report.blocks, report.tables, report.problems, report.message, tuple(paths))
+    return replace(report, files=tuple(paths))
 
 
-def _figures(blocks: Sequence[Block]) -> dict[Path, bytes]:
-    """All figures of the blocks by file name."""
-    if not blocks:
-        return {}
-    from benchmark.report.figures import FIGURES, FORMATS
+def _page(report: Report, drawn: Drawn, relative_to: str) -> str:
+    from benchmark.report.page import Picture, render_page
 
-    jobs = [(block, kind, form) for block in blocks for kind in FIGURES for form in FORMATS]
-    names = [Path("figures") / f"{block.name}-{kind}.{form}" for block, kind, form in jobs]
-    contents = _in_processes(jobs) if _may_fork() else [_draw(job) for job in jobs]
-    return dict(zip(names, contents, strict=True))
-
-
-def _draw(job: tuple[Block, str, str]) -> bytes:
-    from benchmark.report.figures import FIGURES
-
-    block, kind, form = job
-    return FIGURES[kind](block, form)
-
-
-def _in_processes(jobs: Sequence[tuple[Block, str, str]]) -> list[bytes]:
-    """Draw on all cores: forks of this process, so that matplotlib is imported once."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    import matplotlib.backends.backend_agg
-    import matplotlib.backends.backend_pdf  # noqa: F401 - what the forks need
-
-    workers = min(os.cpu_count() or 1, len(jobs))
-    with warnings.catch_warnings():
-        # Python warns of native threads, such as a numerical library's: nothing here calls it.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
-            return list(pool.map(_draw, jobs))
-
-
-def _may_fork() -> bool:
-    """Forking is safe on Linux with one thread and no library, such as torch, that has its own."""
-    alone = threading.active_count() == 1 and "torch" not in sys.modules
-    return sys.platform == "linux" and alone and (os.cpu_count() or 1) > 1
+    pictures = [
+        Picture(_PICTURES[kind], forms["png"], block)
+        for (block, kind), forms in drawn.items()
+        if kind in _PICTURES
+    ]
+    return render_page(report, report.results, pictures, relative_to=relative_to)

@@ -37,6 +37,11 @@ def cell_text(cell: Cell, column: Column, plus_minus: str = PLUS_MINUS) -> str:
     return _with_spread(summary.mean, std, column, plus_minus)
 
 
+def bold(cell: Cell, column: Column) -> bool:
+    """Whether the number is shown as one of the best of its column."""
+    return cell.best and column.source == "ours" and column.kind != "runs"
+
+
 def _published_text(cell: Cell, column: Column, plus_minus: str) -> str:
     published = cell.published
     if published is None:
@@ -45,7 +50,7 @@ def _published_text(cell: Cell, column: Column, plus_minus: str) -> str:
     if column.source == "reported":
         std = None if column.kind == "value" else published.std
         return _with_spread(published.mean, std, column, plus_minus) + doubt
-    if not cell.values:
+    if math.isnan(cell.summary.mean):
         return ""
     difference = (cell.summary.mean - published.mean) / column.scale
     return ("+" if difference > 0 else "") + number(difference, column.decimals) + doubt

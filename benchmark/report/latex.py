@@ -2,14 +2,16 @@ r"""A table as LaTeX with booktabs: compiles by itself, and can be \input into a
 
 from __future__ import annotations
 
-import re
+import textwrap
 
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Row, Table
+from benchmark.report.formatting import bold, cell_text
+from benchmark.report.latex_text import escape
+from benchmark.report.model import Cell, Column, Row, Table
 
 # Inside a paper \documentclass can no longer be called, and the file gives the table alone;
 # compiled by itself it brings a small document of its own.
-_HEAD = r"""% Compiles by itself, or \input it into a document that has \usepackage{booktabs}.
+_HEAD = r"""% Compiles by itself, or \input it into a document that has \usepackage{booktabs}, and
+% \usepackage{graphicx} where the table would be wider than the page.
 \makeatletter
 \ifx\documentclass\@notprerr
   \makeatother
@@ -17,24 +19,21 @@ _HEAD = r"""% Compiles by itself, or \input it into a document that has \usepack
 \else
   \makeatother
   \documentclass{article}
-  \usepackage{booktabs}
-  \usepackage[landscape,margin=15mm]{geometry}
+  \usepackage{booktabs,graphicx}
+  \usepackage[paperwidth=297mm,paperheight=HEIGHTmm,margin=15mm]{geometry}
   \pagestyle{empty}
   \def\clbenchend{\end{document}}
   \begin{document}
 \fi
 """
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-}
-_SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
+_COLUMN = 13  # characters: about the width of a column, for headings over several
+# The largest type in which the table fits the line; where none does, it is scaled.
+_FITTED = r"""\setlength{\tabcolsep}{4pt}\setbox0\hbox{\clbenchtable}%
+\ifdim\wd0>\linewidth\footnotesize\setbox0\hbox{\clbenchtable}\fi
+\ifdim\wd0>\linewidth\scriptsize\setlength{\tabcolsep}{2pt}\setbox0\hbox{\clbenchtable}\fi
+\ifdim\wd0>\linewidth\ifdefined\resizebox
+  \setbox0\hbox{\resizebox{\linewidth}{!}{\box0}}\fi\fi
+\leavevmode\box0"""
 
 
 def render(table: Table) -> str:
@@ -49,35 +48,42 @@ def render(table: Table) -> str:
         if row.section != section:
             body.append(r"\midrule")
             section = row.section
-        texts = [cell_text(c, k) for c, k in zip(row.cells, table.columns, strict=True)]
-        body.append(_cells(_label(row), [escape(text) for text in texts]))
+        body.append(_cells(_label(row), list(map(_cell, row.cells, table.columns))))
     lines = [
         r"\begin{table*}[t]",
         r"\centering",
         r"\small",
-        r"\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{escape(table.title)}. {escape(table.caption)}}}",
         rf"\label{{tab:{table.name}}}",
         r"\smallskip",
+        r"\def\clbenchtable{%",
         rf"\begin{{tabular}}{{@{{}}l{'r' * len(table.columns)}@{{}}}}",
         r"\toprule",
         *_group_heads(table),
         *body,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}%",
+        _FITTED,
         *_notes(table),
         r"\end{table*}",
     ]
-    return _HEAD + "\n".join(lines) + "\n\\clbenchend\n"
+    head = _HEAD.replace("HEIGHT", str(_paper_height(table)))
+    return head + "\n".join(lines) + "\n\\clbenchend\n"
 
 
-def escape(text: str) -> str:
-    """Plain text with everything LaTeX would take as a command made harmless."""
-    return _SPECIAL.sub(lambda match: _ESCAPES[match[0]], " ".join(text.split()))
+def _paper_height(table: Table) -> int:
+    """Millimetres of a page of its own that takes the table with all its notes; A4's or more."""
+    lines = len(table.rows) + sum(1 + len(text) // 150 for text in (table.caption, *table.notes))
+    return max(210, 70 + 5 * lines)
 
 
 def _cells(label: str, texts: list[str]) -> str:
     return " & ".join([label, *texts]) + r" \\"
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    text = escape(cell_text(cell, column))
+    return rf"\textbf{{{text}}}" if bold(cell, column) else text
 
 
 def _label(row: Row) -> str:
@@ -90,7 +96,10 @@ def _group_heads(table: Table) -> list[str]:
         return []
     heads, rules, position = [], [], 2
     for group, span in table.groups:
-        heads.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(group)}}}")
+        texts = [escape(text) for text in textwrap.wrap(group, _COLUMN * span)] or [""]
+        stack = r"\shortstack{" + r" \\ ".join(texts) + "}"
+        head = stack if len(texts) > 1 else texts[0]
+        heads.append(rf"\multicolumn{{{span}}}{{c}}{{{head}}}")
         rules.append(rf"\cmidrule(lr){{{position}-{position + span - 1}}}")
         position += span
     return [_cells("", heads), "".join(rules)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Row, Table
+from benchmark.report.formatting import bold, cell_text
+from benchmark.report.model import Cell, Column, Row, Table
 
 _SPECIAL = re.compile(r"([\\`*\[\]<>|])")
 _OPEN_UNDERSCORE = re.compile(r"(?<!\w)_|_(?!\w)")  # inside a word it means nothing
@@ -16,8 +16,9 @@ def render(table: Table) -> str:
     heads = ["Method"]
     heads += [f"{c.group}: {c.heading}" if c.group else c.heading for c in table.columns]
     cells = [[_escape(head) for head in heads]]
-    cells += [[_label(row), *map(cell_text, row.cells, table.columns)] for row in table.rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells += [[_label(row), *map(_cell, row.cells, table.columns)] for row in table.rows]
+    # A rule of a colon alone is no rule.
+    widths = [max(2, *map(len, column)) for column in zip(*cells, strict=True)]
     lines = [_line(row, widths) for row in cells]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     lines.insert(1, _line(rule, widths))
@@ -26,6 +27,11 @@ def render(table: Table) -> str:
     if notes:
         parts.append("Notes:\n\n" + "\n".join(notes))
     return "\n\n".join(parts) + "\n"
+
+
+def _cell(cell: Cell, column: Column) -> str:
+    text = cell_text(cell, column)
+    return f"**{text}**" if bold(cell, column) else text
 
 
 def _label(row: Row) -> str:

@@ -59,9 +59,9 @@ class Cell:
     """One number and the finished runs it rests on.
 
     values: one per run, in the metric's own unit; runs: their keys; total: how many runs there
-    should be; failure: the word to show when no run finished and at least one broke off; best:
-    belongs to the set of rows that no row of the column is significantly better than; published:
-    what others reported for the same.
+    should be; failure: the word to show when no run finished and at least one broke off; broken:
+    keys of the runs that broke off; best: belongs to the set of rows that no row of the column is
+    significantly better than; published: what others reported for the same.
     """
 
     values: tuple[float, ...] = ()
@@ -70,6 +70,7 @@ class Cell:
     failure: str = ""
     best: bool = False
     published: Published | None = None
+    broken: tuple[str, ...] = ()
 
     @cached_property
     def summary(self) -> Summary:

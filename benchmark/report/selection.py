@@ -21,7 +21,7 @@ def current(found: list[Result], want: Mapping[str, Mapping[str, Any]]) -> list[
     asked_cells = {cell(spec) for spec in want.values()}
     # The same run under another key: its code, data or weights have changed since.
     fresh = [r for r in found if r["key"] in want or cell(r["spec"]) not in asked_cells]
-    known = sorted((r for r in fresh if _code(r) is not None), key=_age, reverse=True)
+    known = sorted((r for r in fresh if _code(r) is not None), key=age, reverse=True)
     known.sort(key=lambda r: r["key"] not in want)  # stable: expected first, then the newest
     code = _code(known[0]) if known else None
     data: dict[str, Any] = {}
@@ -45,22 +45,6 @@ def _code(result: Result) -> tuple[str, str] | None:
     return environment["method_source_hash"], environment["weight_hash"]
 
 
-def _age(result: Result) -> str:
+def age(result: Result) -> str:
+    """When the run began, for finding the newest; empty where it is not known."""
     return result["environment"].get("started", "")
-
-
-def newest_inputs(results: list[Result]) -> dict[str, str]:
-    """Weights and, per class order, data of the block's newest finished runs."""
-    newest: dict[str, str] = {}
-    for result in sorted((r for r in results if r["outcome"]["status"] == "done"), key=_age):
-        newest |= inputs(result)
-    return newest
-
-
-def inputs(result: Result) -> dict[str, str]:
-    """Hashes of what a finished run was given, by what they are of."""
-    environment = result["environment"]
-    return {
-        "backbone weights": environment["weight_hash"],
-        f"data ({result['spec']['order']} order)": environment["data_manifest_hash"],
-    }

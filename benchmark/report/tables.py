@@ -16,7 +16,9 @@ from benchmark.report.blocks import (
     variant_text,
 )
 from benchmark.report.formatting import file_name, listing
+from benchmark.report.marks import with_best
 from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.notes import Notes, joined_remarks
 
 _FINAL = Column("final", "Final", "%")
 _AVERAGE = Column("average", "Average", "%")
@@ -48,20 +50,21 @@ _COSTS = (
 
 def block_table(block: Block) -> Table:
     """All columns of one block."""
-    columns = (*_COLUMNS, _time_column(block.lines))
+    columns = (*_COLUMNS, time_column(block.lines, "train_seconds", "Training", drop=3))
     caption = f"{_ACCURACY} {_COSTS} {_ORDER}"
-    notes = _Notes()
+    notes = Notes()
     rows = tuple(
         Row(
             line.label,
             line.method,
             line.section,
-            tuple(_cell(line, column) for column in columns),
+            tuple(line_cell(line, column) for column in columns),
             notes.numbers(line.remarks),
         )
         for line in block.lines
     )
-    return Table(block.name, block.title, caption, columns, rows, notes.texts)
+    table = Table(block.name, block.title, caption, columns, rows, notes.texts)
+    return with_best(table, [block])
 
 
 def overviews(blocks: Iterable[Block]) -> list[Table]:
@@ -75,17 +78,19 @@ def _overview(dataset: str, blocks: Sequence[Block]) -> Table:
     titles = _group_titles(blocks)
     shown = (_FINAL, replace(_AVERAGE, drop=3), _RUNS)
     columns = tuple(replace(column, group=title) for title in titles for column in shown)
-    notes = _Notes()
+    notes = Notes()
     rows = []
-    for label, lines in _joined(blocks):
+    for label, lines in joined_lines(blocks):
         some = next(line for line in lines if line is not None)
         cells = [
-            Cell() if line is None else _cell(line, column) for line in lines for column in shown
+            Cell() if line is None else line_cell(line, column)
+            for line in lines
+            for column in shown
         ]
         remarks = _joined_remarks(titles, lines)
         row = Row(label, some.method, some.section, tuple(cells), notes.numbers(remarks))
         rows.append(row)
-    return Table(
+    table = Table(
         file_name(f"overview-{dataset}"),
         f"{dataset}: overview",
         f"{_ACCURACY} {_ORDER} Final accuracy is averaged over the columns for this.",
@@ -93,9 +98,10 @@ def _overview(dataset: str, blocks: Sequence[Block]) -> Table:
         tuple(rows),
         notes.texts,
     )
+    return with_best(table, blocks)
 
 
-def _joined(blocks: Sequence[Block]) -> list[tuple[str, list[Line | None]]]:
+def joined_lines(blocks: Sequence[Block]) -> list[tuple[str, list[Line | None]]]:
     """Rows across blocks: label and the line of each block, in the order of the table.
 
     A method with one line in each block makes one row, whatever its settings there; else every set
@@ -127,14 +133,10 @@ def _joined(blocks: Sequence[Block]) -> list[tuple[str, list[Line | None]]]:
 
 def _joined_remarks(titles: Sequence[str], lines: Sequence[Line | None]) -> list[str]:
     """The remarks of a row's lines; what is not true of all of them says where it is."""
-    there = [(title, line) for title, line in zip(titles, lines, strict=True) if line is not None]
-    everywhere = len(there) == len(lines)
-    first = there[0][1].remarks if everywhere else ()
-    common = [remark for remark in first if all(remark in line.remarks for _, line in there)]
-    own = [f"{t}: {r}" for t, line in there for r in line.remarks if r not in common]
-    if len({variant_text(line.spec) for _, line in there}) > 1:
-        common.append("settings or training differ between the columns")
-    return common + own
+    found = joined_remarks(titles, [None if line is None else line.remarks for line in lines])
+    if len({variant_text(line.spec) for line in lines if line is not None}) > 1:
+        found.append("settings or training differ between the columns")
+    return found
 
 
 def _group_titles(blocks: Sequence[Block]) -> list[str]:
@@ -144,7 +146,8 @@ def _group_titles(blocks: Sequence[Block]) -> list[str]:
     return [", ".join(part[i] or "test images" for i in differing) for part in parts]
 
 
-def _cell(line: Line, column: Column) -> Cell:
+def line_cell(line: Line, column: Column) -> Cell:
+    """One number of every finished run of a line, or how it broke off."""
     name = "final" if column.kind == "runs" else column.key
     statuses = [result["outcome"]["status"] for result in line.broken]
     return Cell(
@@ -152,29 +155,14 @@ def _cell(line: Line, column: Column) -> Cell:
         runs=tuple(run.result["key"] for run in line.done),
         total=line.total,
         failure="" if line.done or not statuses else max(statuses),  # failed before cancelled
+        broken=tuple(result["key"] for result in line.broken),
     )
 
 
-def _time_column(lines: Sequence[Line]) -> Column:
-    """Training time of a run in the unit that suits the longest."""
-    longest = max((t for line in lines for t in line.values("train_seconds")), default=0.0)
+def time_column(lines: Sequence[Line], key: str, title: str, drop: int = 0) -> Column:
+    """Seconds of a run in the unit that suits the longest."""
+    longest = max((t for line in lines for t in line.values(key)), default=0.0)
     unit, scale = next(
         ((u, s) for u, s in reversed(_TIME_UNITS) if longest >= 2 * s), _TIME_UNITS[0]
     )
-    return Column("train_seconds", "Training", unit, "value", scale=scale, decimals=1, drop=3)
-
-
-class _Notes:
-    """The notes of a table, each said once and numbered in the order of the rows."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-
-    def numbers(self, remarks: Iterable[str]) -> tuple[int, ...]:
-        """Numbers of these remarks, which become notes."""
-        self._texts += [r for r in dict.fromkeys(remarks) if r not in self._texts]
-        return tuple(sorted(self._texts.index(remark) + 1 for remark in dict.fromkeys(remarks)))
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return tuple(self._texts)
+    return Column(key, title, unit, "value", scale=scale, decimals=1, drop=drop)

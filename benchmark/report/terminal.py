@@ -9,10 +9,11 @@ import sys
 from dataclasses import replace
 from typing import TextIO
 
-from benchmark.report.formatting import PLUS_MINUS, cell_text
-from benchmark.report.model import Column, Row, Table
+from benchmark.report.formatting import PLUS_MINUS, bold, cell_text
+from benchmark.report.model import Cell, Column, Row, Table
 
 _GAP = "  "
+_BEST = "no row of the column is significantly better"
 _FOLDED = 24  # longer names of rows may be folded to save room for numbers
 
 
@@ -26,9 +27,16 @@ def for_stream(table: Table, stream: TextIO | None = None) -> str:
 
 
 def plain(table: Table, *, ascii_only: bool = False) -> str:
-    """Aligned text without a limit on its width."""
+    """Aligned text without a limit on its width; `*` after the best rows' numbers."""
     heads = ["Method", *(column.heading for column in table.columns)]
-    rows = [[_label(row), *_cells(row, table, ascii_only)] for row in table.rows]
+    starred = [any(bold(cell, column) for cell in cells) for column, cells in _by_column(table)]
+    rows = []
+    for row in table.rows:
+        cells = _cells(row, table, ascii_only)
+        marks = ["*" if bold(*pair) else " " for pair in zip(row.cells, table.columns, strict=True)]
+        rows.append(
+            [_label(row), *(c + m * s for c, m, s in zip(cells, marks, starred, strict=True))]
+        )
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = [table.title, ""]
     if any(column.group for column in table.columns):
@@ -40,7 +48,7 @@ def plain(table: Table, *, ascii_only: bool = False) -> str:
             lines.append("")
             section = row.section
         lines.append(_line(cells, widths))
-    lines += ["", *_notes(table)]
+    lines += ["", *([f"* {_BEST}"] if any(starred) else []), *_notes(table)]
     return _encodable("\n".join(lines).rstrip() + "\n", ascii_only)
 
 
@@ -62,10 +70,14 @@ def drawn(table: Table, width: int, *, ascii_only: bool = False) -> str:
         drawing.add_column(Text("\n".join(_head_lines(column))), justify="right")
     for i, row in enumerate(table.rows):
         last = i + 1 == len(table.rows) or table.rows[i + 1].section != row.section
-        cells = (Text(text, no_wrap=True) for text in _cells(row, table, ascii_only))
+        weights = ["bold" * bold(*pair) for pair in zip(row.cells, table.columns, strict=True)]
+        texts = zip(_cells(row, table, ascii_only), weights, strict=True)
+        cells = (Text(text, no_wrap=True, style=weight) for text, weight in texts)
         style = "" if row.section == 1 else "dim"  # rows of reference step back
         drawing.add_row(Text(_label(row)), *cells, style=style, end_section=last)
     notes = _notes(table)
+    if any(bold(cell, column) for column, cells in _by_column(table) for cell in cells):
+        notes.insert(0, f"Bold: {_BEST}.")
     if dropped:
         notes.append(f"No room here for: {', '.join(dropped)}.")
     out = io.StringIO()
@@ -102,6 +114,12 @@ def _fit(table: Table, width: int) -> tuple[Table, list[str]]:
     dropped = [h for h in dict.fromkeys(c.heading for c in table.columns) if h not in shown]
     rows = tuple(replace(row, cells=tuple(row.cells[i] for i in columns)) for row in table.rows)
     return replace(table, columns=tuple(table.columns[i] for i in columns), rows=rows), dropped
+
+
+def _by_column(table: Table) -> list[tuple[Column, list[Cell]]]:
+    return [
+        (column, [row.cells[i] for row in table.rows]) for i, column in enumerate(table.columns)
+    ]
 
 
 def _head_lines(column: Column) -> list[str]:

@@ -7,10 +7,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from benchmark.config.convert import Problems, SuiteError, convert_mapping, field_types
-from benchmark.config.reading import read_mapping
+from benchmark.config.reading import dump, read_mapping
 from benchmark.config.tuning import TuningSettings
 from benchmark.storage import write_atomically
 
@@ -97,10 +95,7 @@ class TuningRecord:
 def write_record(path: Path, record: TuningRecord) -> None:
     """Write the record as YAML, a line a trial; `StorageError` when it cannot be written."""
     content = {"record": VERSION, **_plain(asdict(record))}
-    text = yaml.safe_dump(
-        content, sort_keys=False, default_flow_style=None, width=10_000, allow_unicode=True
-    )
-    write_atomically(path, (_HEAD + text).encode())
+    write_atomically(path, (_HEAD + dump(content)).encode())
 
 
 def read_record(path: Path) -> TuningRecord:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmark.config import RunSpec
-from benchmark.engine import checkpoint
+from benchmark.engine import checkpoint, provenance
 from benchmark.engine.context import Context
 from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
@@ -66,6 +66,17 @@ def test_result_has_every_block(spec: RunSpec, tmp_path: Path) -> None:
     assert outcome["expanded_parameters"] == 0
     assert outcome["classifier_parameters"] == 8 * 65
     assert result["environment"]["weight_hash"] == planned.weight_hash
+    assert result["environment"]["sources"].keys() >= {
+        "methods/sequential.py",
+        *provenance.RUNNER_FILES,
+    }
+    assert result["environment"]["inputs"].keys() == {
+        "image size",
+        "augmentation",
+        "resizing",
+        "pixel range",
+    }
+    assert "scale=(0.5, 1.0)" in result["environment"]["inputs"]["augmentation"]
     assert not (store.folder(planned.key) / checkpoint.NAME).exists()
     assert plan_runs([spec], store)[0].status == "done"
 

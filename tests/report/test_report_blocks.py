@@ -123,7 +123,7 @@ def test_rows_over_fewer_seeds_say_so() -> None:
     runs = [finished(make_spec(seed=seed)) for seed in range(2)]
     block = one_block(*runs, finished(make_spec("l2p", seed=1)))
     assert line_of(block, "inflora").remarks == ()
-    assert line_of(block, "l2p").remarks == ("seed 1 only; the table has seeds 0, 1",)
+    assert line_of(block, "l2p").remarks == ("seed 1, not seeds 0, 1 as the rest",)
 
 
 def test_runs_of_older_code_never_mix_with_newer_ones() -> None:

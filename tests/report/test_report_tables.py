@@ -6,12 +6,9 @@ import csv
 import io
 import math
 import re
-import shutil
 import statistics
-import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
@@ -82,7 +79,7 @@ def numbers(text: str) -> list[str]:
 def test_model_and_csv_hold_the_exact_numbers(
     campaign: ResultStore, report: Report, label: str
 ) -> None:
-    [table] = report.tables
+    [table] = report.printed
     row = table.row(label)
     line = parsed_csv(csv_table.render(table))[label]
     expected = recomputed(campaign, label)
@@ -101,7 +98,7 @@ def test_model_and_csv_hold_the_exact_numbers(
 def test_written_tables_hold_the_rounded_numbers(
     campaign: ResultStore, report: Report, label: str, form: str
 ) -> None:
-    [table] = report.tables
+    [table] = report.printed
     text = {
         "plain": lambda: terminal.plain(table),
         "ascii": lambda: terminal.plain(table, ascii_only=True),
@@ -116,7 +113,7 @@ def test_written_tables_hold_the_rounded_numbers(
 
 
 def test_costs_counts_and_notes(report: Report) -> None:
-    [table] = report.tables
+    [table] = report.printed
     text = {
         column.key: cell_text(cell, column)
         for column, cell in zip(table.columns, table.row("l2p").cells, strict=True)
@@ -238,7 +235,7 @@ def test_overview_keeps_variants_apart() -> None:
 
 
 def test_single_block_has_no_overview(report: Report) -> None:
-    assert len(report.tables) == 1
+    assert len(report.printed) == 1
 
 
 # -- forms --------------------------------------------------------------------------------------
@@ -265,26 +262,6 @@ def test_latex_is_escaped() -> None:
     assert r"\_under\_\textsuperscript{1}" in text
     assert r"\multicolumn{2}{c}{A\&B}" in text
     assert "±" not in text
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a paper"])
-def test_latex_compiles(tmp_path: Path, report: Report, inside: bool) -> None:
-    for table in (NASTY, report.tables[0]):
-        (tmp_path / "table.tex").write_text(latex.render(table), encoding="utf-8")
-        main = tmp_path / "table.tex"
-        if inside:
-            main = tmp_path / "paper.tex"
-            main.write_text(
-                "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}\n"
-                "Before. \\input{table} After.\n\\end{document}\n"
-            )
-        done = subprocess.run(
-            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", main.name],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-2000:]
-        assert "Overfull" not in done.stdout
 
 
 def test_markdown_is_escaped_and_every_line_has_all_cells(report: Report) -> None:

@@ -1,0 +1,184 @@
+"""`clbench explain`: what stands behind one number of the report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from benchmark.cli.options import add_command, add_results
+from benchmark.progress import say, warn
+
+if TYPE_CHECKING:
+    from benchmark.cli.options import Commands
+    from benchmark.report.explain import Checkout, Explanation, RunFact
+    from benchmark.report.model import Published
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `explain`."""
+    parser = add_command(
+        commands,
+        "explain",
+        "the runs, settings, code, data and weights behind one number, and how to redo it",
+        "clbench explain inflora Final\n"
+        "  clbench explain --table overview-icons inflora '10 tasks of 10 classes: Final (%)'",
+        explain,
+    )
+    parser.add_argument("row", metavar="ROW", help="the row's name in a table, or its method")
+    parser.add_argument(
+        "column", metavar="COLUMN", help="title or key of a column; 'GROUP: TITLE' where it has one"
+    )
+    parser.add_argument(
+        "--table", default="", metavar="NAME", help="name or title, where several have the cell"
+    )
+    add_results(parser)
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Print the explanation; 2 when no single cell is meant."""
+    from benchmark.report.build import collect_report
+    from benchmark.report.explain import AmbiguousCellError, explain_cell, find_cell
+
+    if not args.results.is_dir():
+        raise FileNotFoundError(f"{args.results}: no such results folder; give one with --results")
+    report = collect_report(args.results)
+    for problem in report.problems:
+        warn(problem)
+    if not report.tables:
+        warn(f"clbench: error: {report.message}")
+        return 2
+    try:
+        table, row, column = find_cell(report.tables, args.row, args.column, args.table)
+    except AmbiguousCellError as error:
+        warn(f"clbench: error: {error.asked} is in {len(error.candidates)} places; choose one:")
+        for candidate in error.candidates:
+            warn(f"  clbench explain --results {args.results} {candidate}")
+        return 2
+    found = explain_cell(table, row, column, report.results, _here(row.method))
+    for line in _lines(found):
+        say(_encodable(line))
+    return 0
+
+
+def _here(method: str) -> Checkout:
+    """The code of this installation, for what has changed since the runs."""
+    from benchmark.engine.provenance import method_hash, revision, source_hashes
+    from benchmark.registry import PluginError, UnknownNameError, method_source
+    from benchmark.report.explain import Checkout
+
+    try:
+        source = method_source(method)
+        return Checkout(*revision(), {method: method_hash(source)}, {method: source_hashes(source)})
+    except (UnknownNameError, PluginError, SyntaxError):  # said where the command is explained
+        return Checkout(*revision())
+
+
+def _lines(found: Explanation) -> Iterator[str]:
+    yield f"{found.row}, {found.column}: {found.text or 'blank'}"
+    yield f"table    {found.table}"
+    yield f"meaning  {found.meaning}"
+    if found.published is not None:
+        yield from _published(found.published)
+    if found.runs:
+        yield ""
+        yield from _runs(found.runs)
+        yield ""
+        yield f"stream    {_pairs(_plain_spec(found.spec))}"
+        yield f"settings  {_pairs(found.settings) or 'none'}"
+        yield f"training  {_pairs(found.recipe)}"
+        yield from _origin(found.runs)
+    if found.notes:
+        yield ""
+        yield "notes"
+        yield from (f"  {note}" for note in found.notes)
+    if found.runs:
+        yield ""
+        yield "to redo (a line a run; bit for bit where code, data, weights, packages and processor"
+        yield "are the same)"
+        for run in found.runs:
+            yield f"  {run.command}"
+
+
+def _published(published: Published) -> Iterator[str]:
+    spread = "" if published.std is None else f" ± {published.std:g}"
+    count = "number of runs not stated" if published.n is None else f"n = {published.n}"
+    yield f"published  {published.mean:g}{spread} ({count})"
+    yield f"source     {published.source}"
+    verified = "stated by a first-hand source" if published.verified else "no first-hand source"
+    yield f"confidence {published.confidence}; {verified}"
+    if published.differs:
+        yield f"differs    {published.differs}"
+
+
+def _runs(runs: Iterable[RunFact]) -> Iterator[str]:
+    """A line a run: key, seed, order, value, status, start and duration."""
+    head = ("run", "seed", "order", "value", "status", "started", "seconds")
+    rows = [
+        (
+            run.key,
+            str(run.seed),
+            run.order,
+            "-" if run.value is None else repr(run.value),
+            run.status + (f": {run.error}" if run.error else ""),
+            run.started or "-",
+            f"{run.seconds:g}" if run.seconds else "-",
+        )
+        for run in runs
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
+    """Code, data, weights and machine, each once with the seeds it is true of."""
+    words = {
+        "code": [
+            f"revision {run.revision or 'none: not a git checkout'}"
+            f"{' with uncommitted changes' if run.dirty else ''}, clbench {run.version or '?'}"
+            for run in runs
+        ],
+        "method": [run.method_source_hash for run in runs],
+        "data": [run.data_manifest_hash for run in runs],
+        "weights": [run.weight_hash for run in runs],
+        "machine": [
+            f"{run.device}, {run.hardware}, {run.threads} thread{'s' * (run.threads != 1)}"
+            if run.device
+            else ""
+            for run in runs
+        ],
+        "packages": [_pairs(run.packages) for run in runs],
+    }
+    for name, texts in words.items():
+        distinct = list(dict.fromkeys(texts))
+        for text in distinct:
+            seeds = [str(run.seed) for run, own in zip(runs, texts, strict=True) if own == text]
+            some = f"  (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})" * (len(distinct) > 1)
+            yield f"{name:<9} {text or 'not recorded'}{some}"
+
+
+def _encodable(line: str) -> str:
+    """The line as standard output can take it."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = line.replace("±", "+-").encode(encoding, "replace").decode(encoding)
+    return line
+
+
+def _plain_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The shared specification, the data set first, without what is empty."""
+    order = ("dataset", "split", "scenario", "tasks", "order", "backbone")
+    names = sorted(spec, key=lambda name: order.index(name) if name in order else len(order))
+    return {name: spec[name] for name in names if spec[name] != ""}
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in values.items()
+    )

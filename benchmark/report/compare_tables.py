@@ -1,0 +1,89 @@
+"""A comparison of two results folders as tables and sentences for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from benchmark.metrics import METRICS
+from benchmark.report.compare import Basis, Change, Comparison
+from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.noise import LEVEL
+from benchmark.report.notes import Notes
+
+_BASES: dict[Basis, str] = {
+    "identical": "the same key, code and machine: the very same numbers were expected",
+    "paired": "noise from the spread of the differences between runs of the same order and seed",
+    "unpaired": "no runs of the same order and seed: noise from the spread of the runs",
+    "images": (
+        "one run a side: noise is the binomial error of the test images alone, twice; how far "
+        "another seed would go is not known"
+    ),
+}
+_NOTHING = "nothing that is recorded differs"
+
+
+def comparison_tables(comparison: Comparison, *, every: bool = False) -> list[Table]:
+    """A table a block with its moved cells; every: with all cells that are not equal, too."""
+    shown = [c for c in comparison.changes if c.moved or (every and not c.equal)]
+    return [_table(block, list(cells)) for block, cells in groupby(shown, lambda c: c.block)]
+
+
+def _table(block: str, changes: Sequence[Change]) -> Table:
+    smallest = min(abs(change.difference) for change in changes)
+    decimals = min(max(2, 1 - math.floor(math.log10(smallest))), 8) if smallest else 2
+    columns = (
+        Column("first", "A", "%", decimals=decimals),
+        Column("second", "B", "%", decimals=decimals),
+        Column("difference", "B - A", "points", "value", decimals=decimals),
+        Column("noise", "Noise", "points", "value", decimals=decimals),
+        Column("runs", "Runs", kind="runs"),
+    )
+    notes = Notes()
+    rows = []
+    for change in changes:
+        remarks = [] if change.moved else ["within noise"]
+        remarks += [_BASES[change.basis], *(change.causes or [_NOTHING])]
+        numbers = (change.first, change.second, (change.difference,), (change.noise,))
+        cells = [Cell(values) for values in numbers]
+        n = min(len(change.first), len(change.second))
+        rows.append(
+            Row(
+                f"{change.label}, {METRICS[change.metric].title.lower()}",
+                change.method,
+                1,
+                (*cells, Cell(change.second[:n], total=n)),
+                notes.numbers(remarks),
+            )
+        )
+    return Table("comparison", block, "", columns, tuple(rows), notes.texts)
+
+
+def summary(comparison: Comparison) -> Iterator[str]:
+    """What was compared and how it came out."""
+    changes = comparison.changes
+    equal = sum(change.equal for change in changes)
+    moved = len(comparison.moved)
+    yield (
+        f"{len(changes)} cells compared (method x metric in each block): {equal} equal bit for "
+        f"bit, {len(changes) - equal - moved} within noise, {moved} moved beyond it"
+    )
+    if any(not c.equal and c.basis != "identical" for c in changes):
+        yield (
+            f"noise: half the width of a t interval, {LEVEL:.0%} for all cells together "
+            "(Bonferroni), each cell's spread drawn towards that of the others"
+        )
+    if comparison.differences:
+        yield "differs between the compared runs:"
+        yield from (f"  {text}" for text in comparison.differences)
+    elif changes:
+        yield f"{_NOTHING} between the compared runs"
+    for title, texts in (
+        ("finished in A, broken in B:", comparison.broke),
+        ("only in A:", comparison.only_first),
+        ("only in B:", comparison.only_second),
+    ):
+        if texts:
+            yield title
+            yield from (f"  {text}" for text in texts)

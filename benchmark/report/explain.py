@@ -1,0 +1,226 @@
+"""One number of the report explained: its runs, how they were made, and how to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.metrics import METRICS
+from benchmark.report.formatting import UNDEFINED, cell_text, listing
+from benchmark.report.lookup import AmbiguousCellError, find_cell, position_of
+from benchmark.report.model import Cell, Column, Published, Row, Table
+from benchmark.report.rank_spread import MEANINGS
+from benchmark.report.redo import Checkout, conditions, redo_command
+from benchmark.results import Result
+
+__all__ = [
+    "AmbiguousCellError",
+    "Checkout",
+    "Explanation",
+    "RunFact",
+    "counts",
+    "explain_cell",
+    "find_cell",
+    "meaning",
+]
+
+# What the numbers are that no formula of `benchmark.metrics` gives.
+_COSTS = {
+    "expanded_parameters": "parameters beside backbone and classifier after the last task",
+    "expanded_share": "the same in percent of the backbone's parameters",
+    "trainable_parameters": "parameters trained in a task, of the task with the most",
+    "stored_statistics": "numbers kept between tasks that are not parameters",
+    "classifier_parameters": "parameters of the classifier after the last task",
+    "backbone_parameters": "parameters of the backbone",
+    "stored_parameters": "parameters of backbone, classifier and what the method adds, at the end",
+    "offline_parameters": "parameters of the offline copy, a part of the expanded ones",
+    "class_means": "numbers kept for class means, a part of the statistics",
+    "class_covariances": "numbers kept for class covariances, a part of the statistics",
+    "subspace_bases": "numbers kept for bases of subspaces, a part of the statistics",
+    "other_statistics": "numbers kept between tasks that are none of the kinds named",
+    "train_seconds": "seconds of training, all tasks together",
+    "eval_seconds": "seconds of evaluation, all stages together",
+    "train_images_per_second": "training images a second, mean over tasks",
+    "train_flops_per_image": "operations for one image in training",
+    "predict_flops_per_image": "operations for one image in prediction",
+    "query_flops_per_image": "operations of the pass that reads the frozen backbone's features",
+    "peak_memory_mb": "largest memory of the run in MB",
+}
+
+
+@dataclass(frozen=True)
+class RunFact:
+    """One run behind a number.
+
+    value: its share of the number in the metric's own unit, None where it has none; command: the
+    whole command line that redoes it; the rest as in `benchmark.schema`. A run that broke off may
+    lack any of it: empty, 0 or None then, and `error` says why.
+    """
+
+    key: str
+    seed: int
+    order: str
+    value: float | None
+    status: str
+    command: str
+    revision: str | None
+    dirty: bool
+    version: str
+    method_source_hash: str
+    data_manifest_hash: str
+    weight_hash: str
+    device: str
+    hardware: str
+    threads: int
+    packages: Mapping[str, str]
+    started: str
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What stands behind one cell.
+
+    table, row, column: titles; text: what the cell shows; meaning: the formula in words; runs: the
+    finished ones in the order of the values, then those that broke off; settings, recipe: what all
+    of these share; published: what others reported; notes: what a reader or a redoer has to know;
+    spec: the rest of the specification the runs share (data set, backbone, tasks and so on).
+    """
+
+    table: str
+    row: str
+    column: str
+    text: str
+    meaning: str
+    runs: tuple[RunFact, ...]
+    settings: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    published: Published | None
+    notes: tuple[str, ...]
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+def explain_cell(
+    table: Table,
+    row: Row,
+    column: Column,
+    results: Mapping[str, Result],
+    here: Checkout | None = None,
+) -> Explanation:
+    """Everything behind the cell in `row` and `column` of `table`.
+
+    results: by run key, those behind the table; one that is missing is said to be. here: the code
+    at hand, where notes are to say what has changed since.
+    """
+    cell = row.cells[position_of(table, column)]
+    shown = () if column.source == "reported" else (*cell.runs, *cell.broken)
+    there = [results[key] for key in shown if key in results]
+    # A rank is not the mean of numbers of its runs.
+    own = column.kind != "runs" and column.key not in MEANINGS
+    values = dict(zip(cell.runs, cell.values, strict=False)) if own else {}
+    specs = [result["spec"] for result in there]
+    return Explanation(
+        table=table.title,
+        row=row.label,
+        column=f"{column.group}: {column.heading}" if column.group else column.heading,
+        text=cell_text(cell, column),
+        meaning=meaning(column),
+        runs=tuple(_fact(result, values.get(result["key"])) for result in there),
+        settings=_shared(spec["settings"] for spec in specs),
+        recipe=_shared(spec["recipe"] for spec in specs),
+        published=cell.published if column.source != "ours" else None,
+        notes=tuple(
+            dict.fromkeys(
+                [
+                    *(table.notes[number - 1] for number in row.notes),
+                    *counts(cell, column),
+                    *(f"run {key} is not among the results" for key in shown if key not in results),
+                    *_conditions(there, here),
+                ]
+            )
+        ),
+        spec=_shared(
+            {k: v for k, v in spec.items() if k not in ("settings", "recipe")} for spec in specs
+        ),
+    )
+
+
+def _fact(result: Result, value: float | None) -> RunFact:
+    spec, outcome, environment = result["spec"], result["outcome"], result["environment"]
+    return RunFact(
+        key=result["key"],
+        seed=spec["seed"],
+        order=spec["order"],
+        value=value,
+        status=outcome["status"],
+        command=redo_command(result),
+        revision=environment.get("revision"),
+        dirty=environment.get("dirty", False),
+        version=environment.get("version", ""),
+        method_source_hash=environment.get("method_source_hash", ""),
+        data_manifest_hash=environment.get("data_manifest_hash", ""),
+        weight_hash=environment.get("weight_hash", ""),
+        device=environment.get("device", ""),
+        hardware=environment.get("hardware", ""),
+        threads=environment.get("threads", 0),
+        packages=environment.get("packages", {}),
+        started=environment.get("started", ""),
+        seconds=environment.get("seconds", 0.0),
+        error=" ".join((outcome["error"] or "").split()),
+    )
+
+
+def meaning(column: Column) -> str:
+    """What a column's numbers are, in words."""
+    if column.kind == "runs":
+        return "finished runs behind the row, and how many there should be"
+    if column.key in MEANINGS:
+        return MEANINGS[column.key]
+    metric = METRICS.get(column.key)
+    words = f"{metric.title}: {metric.formula}" if metric else _COSTS.get(column.key, column.title)
+    if column.source == "reported":
+        return f"{words}; as published by others, not measured here"
+    over = "mean and sample standard deviation" if column.kind == "spread" else "mean"
+    if column.source == "delta":
+        return f"{words}; mean over our runs less the published number"
+    return f"{words}; {over} over the runs"
+
+
+def counts(cell: Cell, column: Column) -> Iterator[str]:
+    """What there is to say about how many runs are behind a cell."""
+    if column.source != "ours" and cell.published is None:
+        yield "nothing was published for this"
+    if column.source == "reported":
+        return
+    if cell.total > len(cell.runs):
+        open_runs = cell.total - len(cell.runs) - len(cell.broken)
+        broken = f", {len(cell.broken)} broke off" if cell.broken else ""
+        waiting = f", {open_runs} not run or not finished" if open_runs > 0 else ""
+        yield f"{len(cell.runs)} of {cell.total} runs are finished{broken}{waiting}"
+    elif not cell.runs:
+        yield "no run of this method belongs here"
+    if cell.runs and column.source == "ours" and cell_text(cell, column) == UNDEFINED:
+        yield "not defined or not recorded for these runs"
+
+
+def _conditions(results: Sequence[Result], here: Checkout | None) -> Iterator[str]:
+    """Conditions of redoing, with the seeds where they do not hold for all runs."""
+    found: dict[str, list[int]] = {}
+    for result in results:
+        for text in conditions(result, here):
+            found.setdefault(text, []).append(result["spec"]["seed"])
+    for text, seeds in found.items():
+        some = len(seeds) < len(results)
+        yield f"seed{'s' * (len(seeds) > 1)} {listing(seeds)}: {text}" if some else text
+
+
+def _shared(blocks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all blocks say alike."""
+    first, *others = list(blocks) or [{}]
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }

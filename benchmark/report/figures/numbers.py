@@ -1,0 +1,163 @@
+"""The numbers behind the figures, without matplotlib: also for pages that draw by themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark import metrics
+from benchmark.metrics import Predictions, Summary, summarize
+from benchmark.registry import UnknownNameError
+from benchmark.report.blocks import Block, Line
+from benchmark.report.selection import cell
+from benchmark.schema import Outcome
+
+DEFAULT_REFERENCE = "inflora"
+Array: TypeAlias = NDArray[np.float64]
+
+
+class NothingToDrawError(ValueError):
+    """There is nothing for a figure to show; says why."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a reader may choose, and where predictions come from.
+
+    relative_to: method, or label of a row, that the relative accuracies compare with; empty:
+    inflora or, where that is missing, the best method. predictions: stored predictions by run key
+    (`ResultStore.predictions`); None: there are none.
+    """
+
+    relative_to: str = ""
+    predictions: Callable[[str], Predictions] | None = None
+
+
+def usable(block: Block) -> Block:
+    """The block with finished lines alone; NothingToDrawError when there are none."""
+    lines = tuple(line for line in block.lines if line.done)
+    if not lines:
+        raise NothingToDrawError("no run is finished")
+    return replace(block, lines=lines)
+
+
+# -- accuracy after each task -------------------------------------------------------------------
+
+
+def stage_summaries(line: Line) -> list[Summary]:
+    """Mean and standard deviation over the runs of the accuracy after each task; nan if unknown."""
+    runs = [metrics.stage_accuracies(run.result["outcome"]["accuracy"]) for run in line.done]
+    return [summarize(values) for values in zip(*runs, strict=True)]
+
+
+# -- accuracy on each task relative to a chosen row ---------------------------------------------
+
+
+def check_relative_to(name: str, blocks: Iterable[Block]) -> None:
+    """Raises UnknownNameError, with the nearest name, when no block has the method or row."""
+    lines = [line for block in blocks for line in block.lines]
+    known = {line.method for line in lines} | {line.label for line in lines}
+    if name and name not in known:
+        raise UnknownNameError("method to compare with", name, known)
+
+
+def reference_line(block: Block, name: str) -> Line:
+    """The row called `name`, or the first of that method; see `Options` for an empty name."""
+    rows = [line for line in block.lines if line.done]
+    wanted = name or DEFAULT_REFERENCE
+    first = sorted(rows, key=lambda line: (line.label != wanted, line.variant))
+    for line in first:
+        if wanted in (line.label, line.method):
+            return line
+    if name:
+        raise NothingToDrawError(f"no finished run of {name} to compare with")
+    return next((line for line in rows if line.section == 1), rows[0])
+
+
+def relative_summaries(line: Line, reference: Line) -> list[Summary]:
+    """a[T][j] less the reference's for every task j, in percentage points.
+
+    Over the pairs of runs of the same seed and class order: others do not have the same tasks.
+    Empty when there is no such pair.
+    """
+    theirs = {cell(run.result["spec"]): _last_row(run.result["outcome"]) for run in reference.done}
+    pairs = [
+        (_last_row(run.result["outcome"]), theirs[cell(run.result["spec"])])
+        for run in line.done
+        if cell(run.result["spec"]) in theirs
+    ]
+    differences = [[a - b for a, b in zip(own, other, strict=True)] for own, other in pairs]
+    return [summarize(values) for values in zip(*differences, strict=True)]
+
+
+def _last_row(outcome: Outcome) -> Sequence[float]:
+    row = outcome["accuracy"][-1]
+    return row or []  # the schema's check refuses a result without a last row
+
+
+# -- what costs how much ------------------------------------------------------------------------
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Positions of the (cost, accuracy) that no other beats in one without losing in the other.
+
+    In order of rising cost; undefined points never belong to it.
+    """
+    defined = [i for i, point in enumerate(points) if not any(map(math.isnan, point))]
+    front: list[int] = []
+    for i in sorted(defined, key=lambda i: (points[i][0], -points[i][1])):
+        better = not front or points[i][1] > points[front[-1]][1]
+        if better or points[i] == points[front[-1]]:
+            front.append(i)
+    return front
+
+
+# -- forgetting and confusion -------------------------------------------------------------------
+
+
+def forgetting_by_task(line: Line) -> list[float]:
+    """Mean over the runs of the forgetting of every task but the last; nan where undefined."""
+    runs = [metrics.forgetting_by_task(run.result["outcome"]["accuracy"]) for run in line.done]
+    return [summarize(values).mean for values in zip(*runs, strict=True)]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Means over the `runs` whose predictions are stored, after the last task.
+
+    shares: percent of the images of each task (rows) put into a class of each task (columns),
+    float64 [T, T]; wrong_task, wrong_class: the error in percent in its two parts.
+    """
+
+    shares: Array
+    wrong_task: float
+    wrong_class: float
+    runs: int
+
+
+def confusion(line: Line, predictions: Callable[[str], Predictions]) -> Confusion | None:
+    """The line's confusion; None when no run has predictions of the last stage that can be used."""
+    found = []
+    last = len(line.spec["tasks"]) - 1
+    for run in line.done:
+        try:
+            arrays = predictions(run.result["key"])
+            shares = metrics.task_confusion(arrays, last)
+            split = metrics.error_split(arrays, last)
+        except (ValueError, LookupError):  # missing, damaged, or of earlier stages alone
+            continue
+        if not math.isnan(split.wrong_task + split.wrong_class):
+            found.append((shares, split))
+    if not found:
+        return None
+    return Confusion(
+        np.mean([shares for shares, _ in found], axis=0),
+        summarize(split.wrong_task for _, split in found).mean,
+        summarize(split.wrong_class for _, split in found).mean,
+        len(found),
+    )

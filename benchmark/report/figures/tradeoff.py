@@ -1,0 +1,179 @@
+"""Final accuracy over a cost, with the Pareto front: expanded parameters, training time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmark.report.blocks import UPPER_BOUNDS, Block, Line
+from benchmark.report.figures.numbers import NothingToDrawError, Options, pareto_front
+from benchmark.report.formatting import number
+from benchmark.report.palette import styles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PLOT, _TALL_PLOT = 2.0, 2.7  # inches
+_MANY = 10  # points from which on the plot is taller
+_TALLEST_LEGEND = 1.6  # inches, in one column of the paper
+_FRONT = "#999999"
+_TIME_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
+_SLOT = "#BBBBBB"
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """name: of the number; unit: what one tick of the axis is; of_bounds: upper bounds have it."""
+
+    name: str
+    axis: str
+    unit: float
+    words: str  # in a sentence
+    of_bounds: bool
+
+
+def accuracy_over_parameters(block: Block, options: Options) -> Figure:
+    """Final accuracy over expanded parameters, bars of one standard deviation."""
+    axis = "Parameters added to the backbone (thousands)"
+    cost = _Cost("expanded_parameters", axis, 1e3, "parameters added", of_bounds=False)
+    return _drawn(block, cost, "")
+
+
+def accuracy_over_time(block: Block, options: Options) -> Figure:
+    """Final accuracy over the training time of all tasks, bars of one standard deviation."""
+    longest = max(line.summary("train_seconds").mean for line in block.lines)
+    unit, seconds = next((u for u in _TIME_UNITS if longest >= 2 * u[1]), _TIME_UNITS[-1])
+    axis = f"Training time of all tasks ({unit})"
+    machines = {
+        (environment.get("device"), environment.get("hardware"), environment.get("threads"))
+        for line in block.lines
+        for environment in (run.result["environment"] for run in line.done)
+    }
+    note = f"; {len(machines)} kinds of machines: times not comparable" if len(machines) > 1 else ""
+    cost = _Cost("train_seconds", axis, seconds, "training time", of_bounds=True)
+    return _drawn(block, cost, note)
+
+
+def _drawn(block: Block, cost: _Cost, note: str) -> Figure:
+    from benchmark.report.figures import canvas, labels
+
+    lines = [line for line in block.lines if not math.isnan(line.summary("final").mean)]
+    if not lines:
+        raise NothingToDrawError("no final accuracy is known")
+    look = styles((line.method, line.variant) for line in block.lines)
+    looks = [look[line.method, line.variant] for line in lines]
+    counts = [len(line.done) for line in lines]
+    title = f"{block.title}; {canvas.runs_text(counts)}"
+    if max(counts) > 1:
+        title += ", bars: ± one standard deviation"
+    if len(_rivals(lines)) > 1:
+        title += f"; grey steps: Pareto front of {cost.words} and accuracy"
+        title += f", without {', '.join(UPPER_BOUNDS)}" * any(line.section == 2 for line in lines)
+    names = canvas.with_n([line.label for line in lines], counts)
+    width = canvas.SINGLE
+    legend = labels.Legend(names, width, joined=False)
+    if legend.height > _TALLEST_LEGEND:
+        width = canvas.DOUBLE
+        legend = labels.Legend(names, width, joined=False)
+    plot = _PLOT if len(lines) <= _MANY else _TALL_PLOT
+    page = canvas.Page(width, plot + canvas.AXIS_BELOW + legend.height, title + note)
+    axes = page.axes(canvas.AXIS_LEFT, page.top, page.width - canvas.AXIS_LEFT - 0.1, plot)
+    axes.grid(axis="y")
+    bars = []
+    # What is not on the scale stands at zero.
+    sizes = [
+        line.summary(cost.name).mean / cost.unit if _on_scale(line, cost) else 0.0 for line in lines
+    ]
+    scale = _Scale(sizes)
+    for line, style, size in zip(lines, looks, sizes, strict=True):
+        final = line.summary("final")
+        std = 0.0 if math.isnan(final.std) else final.std
+        bars.append((scale.place(size), final.mean - std, final.mean + std))
+        if not _on_scale(line, cost):  # a level to compare with
+            axes.axhline(final.mean, color=style.colour, linestyle=":", linewidth=0.8, zorder=1.5)
+        shown = labels.look(style) | {"linestyle": "none"}
+        axes.plot(
+            [scale.place(size)], [final.mean], zorder=3 + line.section / 10, clip_on=False, **shown
+        )
+    x, low, high = zip(*bars, strict=True)
+    axes.vlines(x, low, high, colors=[style.colour for style in looks], linewidth=0.7, zorder=2)
+    canvas.accuracy_scale(axes, [*low, *high])
+    scale.apply(axes)
+    _draw_front(axes, lines, sizes, scale)
+    canvas.name_axes(axes, cost.axis, "Final accuracy (%)")
+    legend.draw(page, page.top + plot + canvas.AXIS_BELOW, looks)
+    return page.figure
+
+
+def _on_scale(line: Line, cost: _Cost) -> bool:
+    return cost.of_bounds or line.method not in UPPER_BOUNDS
+
+
+def _rivals(lines: Sequence[Line]) -> list[int]:
+    """Upper bounds see all data at once: they compete with nothing."""
+    return [i for i, line in enumerate(lines) if line.method not in UPPER_BOUNDS]
+
+
+def _draw_front(axes: Axes, lines: Sequence[Line], sizes: Sequence[float], scale: _Scale) -> None:
+    rivals = _rivals(lines)
+    if len(rivals) < 2:
+        return
+    points = [(sizes[i], lines[i].summary("final").mean) for i in rivals]
+    front = [points[i] for i in pareto_front(points)]
+    x = [*(scale.place(size) for size, _ in front), axes.get_xlim()[1]]
+    y = [*(accuracy for _, accuracy in front), front[-1][1]]
+    axes.plot(x, y, drawstyle="steps-post", color=_FRONT, linewidth=1.4, zorder=1.8)
+
+
+class _Scale:
+    """A logarithmic axis for sizes above zero, with a slot for zero at its left edge."""
+
+    def __init__(self, sizes: Sequence[float]) -> None:
+        self._sizes = [size for size in sizes if size > 0]
+        self._needs_zero = len(self._sizes) < len(sizes)
+        self._zero = 0.0
+        if self._sizes:
+            low, high = min(self._sizes), max(self._sizes)
+            self._zero = low / max(3.0, math.sqrt(math.sqrt(high / low)))
+
+    def place(self, size: float) -> float:
+        """Where a size stands on the axis."""
+        return size if size > 0 else self._zero
+
+    def apply(self, axes: Axes) -> None:
+        """Set scale, limits and ticks."""
+        if not self._sizes:
+            axes.set_xticks([0.0], ["0"])
+            axes.set_xlim(-1, 1)
+            return
+        low, high = min(self._sizes), max(self._sizes)
+        left = self._zero if self._needs_zero else low
+        margin = max(high / left, 2.0) ** 0.06
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xlim(left / margin, high * margin)
+        ticks = _round_values(low, high)
+        names = [_tick_text(tick) for tick in ticks]
+        if self._needs_zero:
+            gap = math.sqrt(self._zero * low)
+            axes.axvline(gap, color=_SLOT, linewidth=0.6, linestyle=(0, (2, 2)))
+            ticks, names = [self._zero, *ticks], ["0", *names]
+        axes.set_xticks(ticks, names)
+
+
+def _round_values(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis: powers of ten, with 2 and 5 between when few."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        values = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [value for value in values if low * 0.95 <= value <= high * 1.05]
+        if len(inside) >= 3:
+            break
+    return inside or [low]
+
+
+def _tick_text(value: float) -> str:
+    return number(value, 0) if value >= 10 else f"{value:.3g}"

@@ -1,0 +1,100 @@
+"""The layout of Tables 1 to 5 of the InfLoRA paper: columns, rows and which runs belong there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmark.report.blocks import BlockKey
+
+PAPER = "inflora"  # as in results/reported
+BOUNDS = ("joint", "sequential")  # the paper has them first
+_COMPARED = ("l2p_pp", "dualprompt", "coda_p", "c_lora", "lae", "inflora_b5", "inflora")
+FORMS = {"l2p_pp": "the paper's L2P is the form with prefixes, l2p_pp here"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A pair of columns: one data set in equal tasks on one backbone."""
+
+    title: str
+    dataset: str
+    classes: int
+    tasks: int
+    backbone: str = "vit_b16_in21k"
+
+    def holds(self, key: BlockKey) -> bool:
+        """Whether a block's runs belong here: class-incremental, equal tasks, on test images."""
+        return (
+            (key.dataset, key.backbone) == (self.dataset, self.backbone)
+            and key.tasks == (self.classes // self.tasks,) * self.tasks
+            and key.scenario == "class"
+            and key.validation == 0
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One table. methods: its rows, ours by name; more: methods of ours to add where they ran;
+    others: also add every method that is in none of the paper's tables.
+    """
+
+    table: str
+    subject: str
+    splits: tuple[Split, ...]
+    methods: tuple[str, ...]
+    more: tuple[str, ...] = ()
+    others: bool = False
+
+    @property
+    def name(self) -> str:
+        """For file names: `paper-table-1`."""
+        return f"paper-{self.table.lower().replace(' ', '-')}"
+
+    @property
+    def title(self) -> str:
+        """`Table 1 (InfLoRA paper): ImageNet-R`."""
+        return f"{self.table} (InfLoRA paper): {self.subject}"
+
+
+_IMAGENET_R = tuple(Split(f"{n} tasks", "imagenet_r", 200, n) for n in (5, 10, 20))
+
+LAYOUTS = (
+    Layout("Table 1", "ImageNet-R", _IMAGENET_R, (*BOUNDS, *_COMPARED), others=True),
+    Layout(
+        "Table 2",
+        "CIFAR100 and DomainNet",
+        (
+            Split("CIFAR100, 10 tasks", "cifar100", 100, 10),
+            Split("DomainNet, 5 tasks", "domainnet", 345, 5),
+        ),
+        (*BOUNDS, *_COMPARED),
+        others=True,
+    ),
+    Layout(
+        "Table 3",
+        "design of the branches on ImageNet-R",
+        _IMAGENET_R,
+        ("inflora_random", "inflora_nt", "inflora_mperp", "inflora"),
+    ),
+    Layout(
+        "Table 4",
+        "ImageNet-R in 10 tasks on self-supervised backbones",
+        (
+            Split("DINO", "imagenet_r", 200, 10, "vit_b16_dino"),
+            Split("iBOT", "imagenet_r", 200, 10, "vit_b16_ibot"),
+        ),
+        _COMPARED,
+        others=True,
+    ),
+    Layout(
+        "Table 5",
+        "classifier alignment in 10 tasks",
+        (
+            Split("CIFAR100", "cifar100", 100, 10),
+            Split("ImageNet-R", "imagenet_r", 200, 10),
+        ),
+        ("slca", "inflora_ca"),
+        more=("inflora",),
+    ),
+)
+METHODS = frozenset(method for layout in LAYOUTS for method in layout.methods)

@@ -1,0 +1,255 @@
+"""Tables 1 to 5 of the InfLoRA paper from published numbers and our runs, in the paper's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from benchmark.report.blocks import Block, Line
+from benchmark.report.formatting import UNVERIFIED, listing
+from benchmark.report.layouts import BOUNDS, FORMS, LAYOUTS, METHODS, PAPER, Layout, Split
+from benchmark.report.marks import with_best
+from benchmark.report.model import Cell, Column, Row, Source, Table
+from benchmark.report.notes import Notes, joined_remarks
+from benchmark.report.published import Entry
+from benchmark.report.reported import Reported
+from benchmark.report.settings import differences, order_words
+from benchmark.report.tables import joined_lines, line_cell
+
+Numbers = Literal["reported", "ours", "both", "delta"]
+
+_SOURCES: dict[Numbers, tuple[Source, ...]] = {
+    "reported": ("reported",),
+    "ours": ("ours",),
+    "both": ("reported", "ours"),
+    "delta": ("delta",),
+}
+_METRICS = {"final": ("Final", "Final"), "average": ("Average", "Avg.")}  # alone, in a pair
+_RUNS = Column("runs", "n", kind="runs", drop=1)
+_SPLITS_OF_SEVERAL = ("imagenet_r", "domainnet")  # have more than one published split
+
+_ACCURACY = (
+    "Accuracy in percent over all classes seen: final after the last task, average over the "
+    "accuracies after each task."
+)
+_CAPTIONS: dict[Numbers, str] = {
+    "reported": "The published numbers.",
+    "ours": "Our runs: mean ± sample standard deviation over n runs.",
+    "both": (
+        "Published beside ours: mean ± sample standard deviation over n runs; what kind of "
+        "deviation the published one is was not stated."
+    ),
+    "delta": "Ours less the published mean, in percentage points; n: our runs.",
+}
+_PUBLISHED = (
+    f"{UNVERIFIED}: no first-hand source at hand states the published number, it was read by a "
+    "machine. Blank: not in this table of the paper, or not known."
+)
+_OTHERS = "Methods that this table of the paper has not are below its own."
+
+
+def paper_tables(blocks: Iterable[Block], reported: Reported, numbers: Numbers) -> list[Table]:
+    """The five tables: published numbers, ours, both side by side, or ours less the published.
+
+    Of our runs those of the data set, tasks and backbone of a column are taken, on test images. All
+    tables are there whatever is finished and whatever is published.
+    """
+    found = list(blocks)
+    return [_table(layout, found, reported, numbers) for layout in LAYOUTS]
+
+
+def has_runs(table: Table) -> bool:
+    """Whether any finished run of ours is behind the table."""
+    return any(cell.runs for row in table.rows for cell in row.cells)
+
+
+# -- one table ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A pair of columns with what there is for it."""
+
+    split: Split
+    block: Block | None
+    left_out: tuple[Block, ...]  # would fit too
+    entries: Mapping[tuple[str, str], Entry]  # by method and metric
+
+    def entry(self, method: str, metric: str) -> Entry | None:
+        """The published number, None where there is none to show."""
+        entry = self.entries.get((method, metric))
+        return entry if entry is not None and entry.usable else None
+
+
+def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers: Numbers) -> Table:
+    parts = [_part(layout, split, blocks, reported) for split in layout.splits]
+    columns = tuple(column for part in parts for column in _columns(part.split, numbers))
+    notes = Notes()
+    rows = []
+    for method, label, lines in _rows(layout, parts, reported, numbers):
+        cells = [
+            _cell(method, line, part, column)
+            for part, line in zip(parts, lines, strict=True)
+            for column in _columns(part.split, numbers)
+        ]
+        own = [
+            _remarks(method, line, part, numbers) for line, part in zip(lines, parts, strict=True)
+        ]
+        remarks = joined_remarks([part.split.title for part in parts], own)
+        if method in FORMS and numbers != "reported":
+            remarks.insert(0, FORMS[method])
+        section = 0 if method in BOUNDS else 1 if method in layout.methods else 2
+        rows.append(Row(label, method, section, tuple(cells), notes.numbers(remarks)))
+    table = Table(
+        f"{layout.name}-{numbers}",
+        layout.title,
+        _caption(layout, parts, reported, numbers),
+        columns,
+        tuple(rows),
+        notes.texts,
+    )
+    used = [part.block for part in parts if part.block is not None]
+    return with_best(table, used) if has_runs(table) else table
+
+
+def _part(layout: Layout, split: Split, blocks: Sequence[Block], reported: Reported) -> _Part:
+    fitting = sorted((block for block in blocks if split.holds(block.key)), key=_preference)
+    entries = reported.find(
+        paper=PAPER,
+        table=layout.table,
+        dataset=split.dataset,
+        tasks=split.tasks,
+        backbone=split.backbone,
+        scenario="class",
+    )
+    return _Part(
+        split,
+        fitting[0] if fitting else None,
+        tuple(block for block in fitting[1:] if block.finished),
+        {(entry.method or "", entry.metric): entry for entry in entries},
+    )
+
+
+def _preference(block: Block) -> tuple[object, ...]:
+    """Of several blocks that fit the first counts: finished, nearest to the paper, newest rules."""
+    key = block.key
+    natural = key.order != "natural", key.order != "shuffled"
+    return (not block.finished, *natural, key.split != "default", -key.protocol, key)
+
+
+def _columns(split: Split, numbers: Numbers) -> list[Column]:
+    columns = []
+    for drop, (metric, (title, short)) in zip((0, 3), _METRICS.items(), strict=True):
+        for source in _SOURCES[numbers]:
+            words = {"reported": "paper", "ours": "ours", "delta": "difference"}[source]
+            columns.append(
+                Column(
+                    metric,
+                    title if numbers in ("reported", "ours") else f"{short}, {words}",
+                    "points" if source == "delta" else "%",
+                    "value" if source == "delta" else "spread",
+                    source,
+                    group=split.title,
+                    drop=drop,
+                )
+            )
+    if numbers != "reported":
+        columns.append(replace(_RUNS, group=split.title))
+    return columns
+
+
+def _rows(
+    layout: Layout, parts: Sequence[_Part], reported: Reported, numbers: Numbers
+) -> list[tuple[str, str, list[Line | None]]]:
+    """Method, label and the line of each part: the paper's rows in its order, then others."""
+    labels = _labels(layout, reported)
+    nothing: list[Line | None] = [None] * len(parts)
+    there = [part.block for part in parts if part.block is not None]
+    found: dict[str, list[tuple[str, list[Line | None]]]] = {}
+    for label, lines in joined_lines(there) if numbers != "reported" else ():
+        by_block = dict(zip((id(block) for block in there), lines, strict=True))
+        spread = [by_block.get(id(part.block)) for part in parts]
+        method = next(line.method for line in lines if line is not None)
+        found.setdefault(method, []).append((label.removeprefix(method), spread))
+    methods = [*layout.methods, *(method for method in layout.more if method in found)]
+    if layout.others:
+        methods += [method for method in found if method not in METHODS]
+    return [
+        (method, labels.get(method, method) + variant, lines)
+        for method in methods
+        for variant, lines in found.get(method, [("", nothing)])
+    ]
+
+
+def _labels(layout: Layout, reported: Reported) -> dict[str, str]:
+    """How the paper calls our methods: in this table, else in the first that has them."""
+    found: dict[str, str] = {}
+    for entry in (*reported.find(paper=PAPER, table=layout.table), *reported.find(paper=PAPER)):
+        if entry.method:
+            found.setdefault(entry.method, entry.label)
+    return found
+
+
+def _cell(method: str, line: Line | None, part: _Part, column: Column) -> Cell:
+    if column.kind == "runs":
+        return Cell() if line is None else line_cell(line, column)
+    entry = part.entry(method, column.key)
+    published = None
+    if entry is not None:
+        differs = differences(entry.setting, line) if line is not None and line.done else []
+        published = entry.published("; ".join(differs))
+    if column.source == "reported" or line is None:
+        return Cell(published=published)
+    return replace(line_cell(line, column), published=published)
+
+
+def _remarks(method: str, line: Line | None, part: _Part, numbers: Numbers) -> list[str] | None:
+    """What has to be known of a row in one pair of columns; None where it has nothing there."""
+    entries = [part.entries.get((method, metric)) for metric in _METRICS]
+    known = [entry for entry in entries if entry is not None] if numbers != "ours" else []
+    if line is None and not known:
+        return None
+    found: list[str] = []
+    shown = [entry for entry in known if entry.usable]
+    if line is not None and line.done:
+        beside = [text for entry in shown for text in differences(entry.setting, line)]
+        found += beside
+        if not any(text.startswith("split: ") for text in beside):
+            found += _split_remark(line)
+        if line.spec["order"] != "natural" and not any("class order: " in t for t in beside):
+            found.append(f"ours in class order {order_words(line.spec['order'])}")
+    if line is not None:
+        found += line.remarks
+    found += [f"published number: {entry.note}" for entry in shown if entry.note]
+    return list(dict.fromkeys([*found, *_blanks(known)]))
+
+
+def _split_remark(line: Line) -> list[str]:
+    several = line.spec["dataset"] in _SPLITS_OF_SEVERAL
+    return [f"ours on split {line.spec['split']}"] if several else []
+
+
+def _blanks(known: Sequence[Entry]) -> list[str]:
+    """Why a published cell is blank where the paper has a number."""
+    found = []
+    if any(entry.recalled for entry in known):
+        found.append("the paper has numbers here that are known from memory alone: left blank")
+    if any(entry.mean is None for entry in known):
+        found.append("the paper has numbers here that no source at hand gives: blank")
+    return found
+
+
+def _caption(layout: Layout, parts: Sequence[_Part], reported: Reported, numbers: Numbers) -> str:
+    words = [_ACCURACY, _CAPTIONS[numbers]]
+    titles = {entry.title for entry in reported.find(paper=PAPER, table=layout.table)}
+    if numbers != "ours" and titles:
+        words += [f"Published: {listing(sorted(titles))}, {layout.table}.", _PUBLISHED]
+    if numbers != "ours" and not titles:
+        words.append("No published numbers were found.")
+    if (layout.others or layout.more) and numbers != "reported":
+        words.append(_OTHERS)
+    left_out = [block.title for part in parts for block in part.left_out]
+    if left_out and numbers != "reported":
+        words.append(f"Further runs that are not in this table: {'; '.join(left_out)}.")
+    return " ".join(words)

@@ -1,0 +1,134 @@
+"""How far other seeds and class orders might move mean ranks: a bootstrap, and its table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.metrics import METRICS
+from benchmark.report.blocks import UPPER_BOUNDS
+from benchmark.report.formatting import listing
+from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.ranks import Numbers, Ranking, describe, ranked
+
+DRAWS = 5000
+
+
+@dataclass(frozen=True)
+class RankSpread:
+    """Of each method the 95 % interval of its mean rank, and the chance to have the lowest.
+
+    resampled: how many of the blocks have two runs or more to draw from.
+    """
+
+    low: Numbers
+    high: Numbers
+    first: Numbers
+    resampled: int
+
+
+def bootstrap(ranking: Ranking, draws: int = DRAWS, seed: int = 0) -> RankSpread:
+    """How far other seeds and class orders might move the mean ranks of these blocks.
+
+    In every draw each block takes as many of its class orders and seeds as it has, with
+    replacement, the same for all methods. The runs are first drawn apart from their mean by
+    sqrt(n / (n - 1)): means of n drawn runs would else spread too little. All nan where no block
+    has two runs.
+    """
+    rng = np.random.default_rng(seed)
+    sign = -1.0 if METRICS[ranking.metric].better == "lower" else 1.0
+    total: Numbers = np.zeros((draws, len(ranking.methods)))
+    resampled = 0
+    for fixed, runs in zip(ranking.ranks, ranking.runs, strict=True):
+        n = len(runs)
+        picked = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float)
+        known = np.isfinite(runs)
+        if known.sum(axis=0).max() < 2:
+            total += fixed
+            continue
+        resampled += 1
+        total += ranked(np.round(sign * _means(runs, known, picked), 9))
+    if not resampled:
+        nothing = np.full(len(ranking.methods), math.nan)
+        return RankSpread(nothing, nothing, nothing, 0)
+    mean = total / len(ranking.runs)
+    leads = mean == mean.min(axis=1, keepdims=True)
+    low, high = np.quantile(mean, (0.025, 0.975), axis=0)
+    first: Numbers = (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0)
+    return RankSpread(low, high, first, resampled)
+
+
+def _means(runs: Numbers, known: NDArray[np.bool_], picked: Numbers) -> Numbers:
+    """Means [draws, methods] over the runs as often as they were picked [draws, runs]."""
+    count = known.sum(axis=0)
+    filled = np.where(known, runs, 0.0)
+    mean = filled.sum(axis=0) / count
+    apart = np.sqrt(count / np.maximum(count - 1, 1))
+    deviations = np.where(known, (filled - mean) * apart, 0.0)
+    drawn = picked @ known
+    shifts = np.divide(picked @ deviations, drawn, out=np.zeros_like(drawn), where=drawn > 0)
+    means: Numbers = mean + shifts
+    return means
+
+
+# -- table --------------------------------------------------------------------------------------
+
+_COLUMNS = (
+    Column("rank", "Mean rank", kind="value"),
+    Column("rank_low", "from", kind="value", group="95 % interval"),
+    Column("rank_high", "to", kind="value", group="95 % interval"),
+    Column("rank_first", "First", "%", kind="value", decimals=1),
+)
+
+
+# What the columns are, in words: their numbers come from all runs of all rows together.
+MEANINGS = {
+    "rank": "mean over blocks of the rank of the row's mean over its finished runs, 1 for the best",
+    "rank_low": "2.5 % quantile of the mean rank in a bootstrap of class orders and seeds",
+    "rank_high": "97.5 % quantile of the mean rank in a bootstrap of class orders and seeds",
+    "rank_first": "share of the draws of the bootstrap in which the row has the lowest mean rank",
+}
+
+
+def rank_table(found: Ranking, draws: int = DRAWS, seed: int = 0) -> Table:
+    """Mean ranks with their bootstrap."""
+    spread = bootstrap(found, draws, seed)
+    columns = [found.mean, spread.low, spread.high, 100 * spread.first]
+    rows = []
+    for i, method in enumerate(found.methods):
+        runs = tuple(run.result["key"] for line in method.lines for run in line.done)
+        broken = tuple(result["key"] for line in method.lines for result in line.broken)
+        total = sum(line.total for line in method.lines)
+        cells = [Cell((float(c[i]),), runs, total, broken=broken) for c in columns]
+        rows.append(Row(method.label, method.lines[0].method, 1, tuple(cells)))
+    caption = " ".join(
+        [describe(found), _bootstrap_text(found, spread, draws, seed), *_left_out(found)]
+    )
+    title = f"Average ranks by {METRICS[found.metric].title.lower()}"
+    return Table(f"ranks-{found.metric}", title, caption, _COLUMNS, tuple(rows))
+
+
+def _bootstrap_text(found: Ranking, spread: RankSpread, draws: int, seed: int) -> str:
+    if not spread.resampled:
+        return "Intervals take a block with two runs or more."
+    text = (
+        f"Interval and chance to be first: bootstrap of class orders and seeds within blocks, "
+        f"{draws} draws, seed {seed}."
+    )
+    if spread.resampled < len(found.blocks):
+        text += (
+            f" {len(found.blocks) - spread.resampled} of the blocks have one run and stay fixed."
+        )
+    return text
+
+
+def _left_out(found: Ranking) -> list[str]:
+    words = [f"The upper bound ({listing(UPPER_BOUNDS)}) takes no part."]
+    if found.left_out:
+        words.append(f"Not in all blocks and left out: {listing(found.left_out)}.")
+    if found.left_out_blocks:
+        words.append(f"Blocks left out, as they lack methods: {'; '.join(found.left_out_blocks)}.")
+    return words

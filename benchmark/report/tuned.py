@@ -1,0 +1,109 @@
+"""Were the settings of all rows chosen with the same effort? By the record of `clbench tune`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.config.tuning import RECIPE
+from benchmark.report.facts import trains
+from benchmark.report.formatting import setting_text
+from benchmark.results import Result, canonical
+
+if TYPE_CHECKING:
+    from benchmark.tuning.record import TuningRecord
+
+FOLDER = Path(__file__).resolve().parent.parent / "suites" / "tuning"
+_MISSING = object()
+Rows = Sequence[Sequence[Result]]
+
+
+@cache
+def shipped_records() -> tuple[TuningRecord, ...]:
+    """The records that come with the suites; `RecordError` where one cannot be read."""
+    files = sorted(FOLDER.glob("*.yaml"))
+    if not files:
+        return ()
+    from benchmark.tuning.record import read_record
+
+    return tuple(map(read_record, files))
+
+
+def tuning_differences(rows: Rows, records: Sequence[TuningRecord]) -> list[tuple[str, ...]]:
+    """For every row of finished runs how its tuning differs from that of the others, in words.
+
+    A record is about a block of its data set whose runs were asked for by its suite, or most of
+    whose rows have the values it chose: other suites take over what was chosen once. Where no
+    record is about the block nothing is said. What a record does not hold, such as how the
+    settings that it leaves alone were found, is not judged.
+    """
+    silent: list[tuple[str, ...]] = [()] * len(rows)
+    about = [record for record in records if _is_about(record, rows)]
+    if not about:
+        return silent
+    record = max(about, key=lambda r: sum(_chosen(r, row) for row in rows))
+    tuned = [row for row in rows if _chosen(record, row)]
+    trials = Counter(record.methods[_method(row)].tried for row in tuned if _trained(row))
+    if not trials:
+        return silent
+    usual = max(trials, key=lambda n: (trials[n], n))
+    return [_in_words(record, row, usual, tuned) for row in rows]
+
+
+def _is_about(record: TuningRecord, rows: Rows) -> bool:
+    there = [row for row in rows if row]
+    if not there or there[0][0]["spec"]["dataset"] != record.dataset:
+        return False
+    suites = {run["environment"]["suite"] for row in there for run in row}
+    return record.suite in suites or 2 * sum(_chosen(record, row) for row in there) > len(there)
+
+
+def _in_words(
+    record: TuningRecord, row: Sequence[Result], usual: int, tuned: Rows
+) -> tuple[str, ...]:
+    if not row or not any(other is not row for other in tuned):
+        return ()  # no number, or nobody to differ from
+    rest = f"the others had {usual} trials"
+    name = _method(row)
+    if name not in record.methods:
+        return (f"its settings were not tuned; {rest}",)
+    if wrong := _deviations(record, row):
+        return (f"not the settings that tuning chose ({'; '.join(wrong)}); {rest}",)
+    tried = record.methods[name].tried
+    if tried != usual and _trained(row):  # without a learning rate there is less to try
+        return (f"its settings were chosen in {tried} trials; {rest}",)
+    return ()
+
+
+def _chosen(record: TuningRecord, row: Sequence[Result]) -> bool:
+    """Whether a row has the values that were chosen for its method."""
+    return bool(row) and _method(row) in record.methods and not _deviations(record, row)
+
+
+def _deviations(record: TuningRecord, row: Sequence[Result]) -> list[str]:
+    found = []
+    for name, chosen in record.methods[_method(row)].chosen.items():
+        own = _value(row, name)
+        if canonical(own) != canonical(chosen):
+            shown = "not known" if own is _MISSING else setting_text(own)
+            found.append(f"{name.removeprefix(RECIPE)} {shown}, chosen {setting_text(chosen)}")
+    return found
+
+
+def _value(row: Sequence[Result], name: str) -> Any:
+    """A value of the recipe (`training.KEY`) or of the method's settings."""
+    spec = row[0]["spec"]  # runs of a row differ in nothing but seed and class order
+    if name.startswith(RECIPE):
+        return spec["recipe"].get(name.removeprefix(RECIPE), _MISSING)
+    return spec["settings"].get(name, _MISSING)
+
+
+def _method(row: Sequence[Result]) -> str:
+    return row[0]["spec"]["method"]
+
+
+def _trained(row: Sequence[Result]) -> bool:
+    return any(map(trains, row))

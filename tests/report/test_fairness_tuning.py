@@ -1,0 +1,122 @@
+"""Rows whose settings were chosen with another effort than the others' say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from synthetic_results import make_result, make_spec
+
+from benchmark.config import Recipe
+from benchmark.config.tuning import TuningSettings
+from benchmark.report.blocks import make_blocks
+from benchmark.tuning.record import MethodRecord, TrialRecord, TuningRecord
+
+LR = 0.002
+
+
+def chose(chosen: Mapping[str, Any], trials: int = 7) -> MethodRecord:
+    tried = tuple(
+        TrialRecord("training.lr", 10.0**-n, 1, "done", 50.0, 1.0, str(n)) for n in range(trials)
+    )
+    return MethodRecord(dict.fromkeys(chosen), chosen, edge=False, note="", trials=tried)
+
+
+def record(**methods: MethodRecord) -> TuningRecord:
+    usual = {name: chose({"training.lr": LR}) for name in ("seq_lora", "l2p", "joint")}
+    usual["inflora"] = chose({"training.lr": LR, "rank": 5})
+    usual["ncm"] = chose({"distance": "cosine"}, trials=2)
+    return TuningRecord(
+        suite="icons",
+        dataset="icons",
+        backbone="tiny_sup",
+        tasks=(10,) * 10,
+        validation=0.2,
+        data_hash="",
+        weight_hash="",
+        revision=None,
+        dirty=False,
+        version="0",
+        date="",
+        changed=(),
+        criterion="",
+        budget=TuningSettings(),
+        seeds={},
+        methods={**usual, **methods},
+    )
+
+
+def rows(suite: str = "icons", **rates: float) -> list[Any]:
+    """Five methods with the record's choices, but for the learning rates given."""
+    results = []
+    for method in ("seq_lora", "l2p", "inflora", "joint", "ncm"):
+        settings: dict[str, Any] = {"distance": "cosine"} if method == "ncm" else {}
+        settings |= {"rank": 5.0} if method == "inflora" else {}  # 5 and 5.0 are the same
+        spec = make_spec(method, settings=settings, recipe=Recipe(lr=rates.get(method, LR)))
+        result = make_result(spec)[0]
+        result["environment"]["suite"] = suite
+        if method == "ncm":
+            result["outcome"]["trainable_parameters"] = [0] * 5
+        results.append(result)
+    return results
+
+
+def remarks(results: list[Any], *records: TuningRecord) -> dict[str, tuple[str, ...]]:
+    [block] = make_blocks(results, tunings=records)
+    return {line.label: line.remarks for line in block.lines if line.remarks}
+
+
+def test_rows_with_what_was_chosen_are_equal() -> None:
+    assert remarks(rows(), record()) == {}
+
+
+def test_no_record_no_remark() -> None:
+    assert remarks(rows(l2p=1.0)) == {}
+    assert remarks(rows(l2p=1.0), replace(record(), dataset="cub200")) == {}
+
+
+def test_another_value_than_the_chosen_one_is_found() -> None:
+    assert remarks(rows(l2p=0.1), record()) == {
+        "l2p": (
+            "not the settings that tuning chose (lr 0.1, chosen 0.002); the others had 7 trials",
+        )
+    }
+    wrong = rows()
+    wrong[2]["spec"]["settings"] = {"rank": 9}
+    [[text]] = remarks(wrong, record()).values()
+    assert "(rank 9, chosen 5)" in text
+
+
+def test_a_method_that_was_not_tuned_is_found() -> None:
+    known = record()
+    del known.methods["l2p"]  # type: ignore[attr-defined]
+    assert remarks(rows(), known) == {
+        "l2p": ("its settings were not tuned; the others had 7 trials",)
+    }
+
+
+def test_another_number_of_trials_is_found() -> None:
+    more = record(l2p=chose({"training.lr": LR}, trials=40))
+    assert remarks(rows(), more) == {
+        "l2p": ("its settings were chosen in 40 trials; the others had 7 trials",)
+    }
+
+
+def test_a_suite_that_takes_over_the_choices_is_judged_by_them() -> None:
+    assert list(remarks(rows("icons_full", l2p=0.1), record())) == ["l2p"]
+
+
+def test_a_suite_that_does_not_take_them_over_is_not_judged() -> None:
+    own = {"seq_lora": 0.1, "l2p": 0.1, "inflora": 0.1}  # joint and ncm agree by chance
+    assert remarks(rows("mine", **own), record()) == {}
+    assert set(remarks(rows("icons", **own), record())) == {"seq_lora", "l2p", "inflora"}
+
+
+def test_where_nobody_has_the_choices_nobody_differs() -> None:
+    none = [r for r in rows(seq_lora=0.1, l2p=0.1) if r["spec"]["method"] in ("seq_lora", "l2p")]
+    assert remarks(none, record()) == {}
+
+
+def test_a_lone_row_has_nobody_to_differ_from() -> None:
+    assert remarks(rows(seq_lora=0.1)[:1], record()) == {}

@@ -1,0 +1,296 @@
+"""The HTML page: every number as in the tables, nothing fetched, nothing that texts can do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import statistics
+import time
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from PIL import Image
+from synthetic_results import make_broken, make_result, make_spec
+
+from benchmark.report.blocks import LOWER_BOUNDS, UPPER_BOUNDS, make_blocks
+from benchmark.report.build import Report
+from benchmark.report.formatting import cell_text
+from benchmark.report.model import Cell, Column, Published, Row, Table
+from benchmark.report.page import Picture, render_page
+from benchmark.report.page.axis import cost_axis, percent_axis, task_axis
+from benchmark.report.page.data import in_script, sort_value
+from benchmark.report.page.svg import _OUTLINES, on_dark
+from benchmark.report.palette import styles
+from benchmark.report.tables import block_table, overviews
+from benchmark.results import Result, ResultStore
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x00\ud800[[DATA]]"
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the texts of some."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.rows: list[list[str]] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": [], "title": [], "h3": []}
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag in self.raw:
+            self.raw[tag].append("")
+        self._inside = tag if tag not in ("strong", "span", "button", "a", "sup") else self._inside
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in ("td", "th"):
+            self.rows[-1][-1] += data
+        elif self._inside in self.raw:
+            self.raw[self._inside][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.raw["script"][0])
+        return found
+
+
+def by_key(results: list[Result]) -> dict[str, Result]:
+    return {result["key"]: result for result in results}
+
+
+def reported(results: list[Result]) -> Report:
+    blocks = make_blocks(results)
+    tables = (*map(block_table, blocks), *overviews(blocks))
+    return Report(tuple(blocks), tables, (), f"{len(results)} runs")
+
+
+@pytest.fixture
+def page(campaign: ResultStore, report: Report) -> Page:
+    return Page(render_page(report, by_key(campaign.results())))
+
+
+def test_every_cell_of_every_table_is_there(report: Report, page: Page) -> None:
+    for table in report.tables:
+        for row in table.rows:
+            texts = [cell_text(c, k) for c, k in zip(row.cells, table.columns, strict=True)]
+            marks = ",".join(map(str, row.notes))
+            assert [row.label + marks, *texts] in page.rows
+
+
+def test_cells_lead_to_their_runs(campaign: ResultStore, report: Report, page: Page) -> None:
+    results = by_key(campaign.results())
+    data = page.data
+    for table, content in zip(report.tables, data["tables"], strict=True):
+        for row, shown in zip(table.rows, content["rows"], strict=True):
+            for i, (cell, one) in enumerate(zip(row.cells, shown["cells"], strict=True)):
+                group = data["groups"][one["runs"]]
+                runs = [data["runs"][index] for index in group["runs"]]
+                assert [run["key"] for run in runs] == [*cell.runs, *cell.broken]
+                for run in runs:
+                    spec = results[run["key"]]["spec"]
+                    assert (run["seed"], run["order"]) == (spec["seed"], spec["order"])
+                    assert run["command"].startswith("clbench run ")
+                    assert f"--method {row.method} " in run["command"]
+                    assert data["shared"][group["shared"]]["Settings"] == spec["settings"]
+                if table.columns[i].kind == "spread":
+                    values = [value for value in cell.values if value == value]
+                    assert [value for value in one["values"] if value is not None] == values
+                    if values:
+                        assert one["sort"] == pytest.approx(statistics.mean(values))
+    assert len(data["runs"]) == len({run["key"] for run in data["runs"]}) == 26
+    failed = next(run for run in data["runs"] if run["status"] == "failed")
+    assert failed["error"] == "out of memory"
+
+
+def test_environments_are_said(page: Page) -> None:
+    [made, dirty] = page.data["made"][:2] if len(page.data["made"]) > 1 else [None, None]
+    assert made is not None and dirty is not None
+    text = json.dumps(page.data["made"])
+    for word in ("0123456789abcdef", "a processor", '"torch version": "2.6.0"', "weights"):
+        assert word in text
+    assert {one["uncommitted changes"] for one in page.data["made"]} == {True, False}
+
+
+def test_nothing_is_fetched_and_nothing_else_may_run(page: Page) -> None:
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), f"{tag} {name}"
+            assert name != "style"
+            if name in ("src", "href"):
+                assert value.startswith(("#", "data:")), f"{tag} {name}={value}"
+    [policy] = [a["content"] for t, a in page.elements if a.get("http-equiv")]
+    assert policy.startswith("default-src 'none';")
+    for name, content in (("script", page.raw["script"][1]), ("style", page.raw["style"][0])):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert [t for t, _ in page.elements if t in ("link", "iframe", "object", "base")] == ["link"]
+
+
+def test_texts_of_results_can_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = EVIL.replace("\x00", "").replace("\ud800", "")  # no name of a method has these
+    results = [
+        make_result(make_spec(evil, seed, dataset=evil, settings={evil: evil}), marks=(EVIL,))[0]
+        for seed in range(2)
+    ]
+    results.append(make_broken(make_spec(evil, 3, dataset=evil, settings={evil: evil}), error=EVIL))
+    report = replace(reported(results), problems=(EVIL,), message=EVIL)
+    column = Column(evil, evil, evil, group=evil)
+    other = Table(evil, evil, evil, (column,), (Row(evil, evil, 0, (Cell(),), (1,)),), (evil,))
+    report = replace(report, tables=(*report.tables, other))
+    page = Page(render_page(report, by_key(results), [Picture(evil, b"x", evil)]))
+    page_of_good = Page(render_page(reported([make_result(make_spec())[0]]), {}))
+    assert len(page.raw["script"]) == 2
+    assert page.raw["script"][1] == page_of_good.raw["script"][1]
+    assert all("onerror" not in attributes for _, attributes in page.elements)
+    images = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    assert [source[:22] for source in images] == ["data:image/png;base64,"]
+    text = render_page(report, by_key(results))
+    text.encode()
+    assert text.count("<script") == text.count("</script") == 2
+    assert page.data["tables"][0]["rows"][0]["label"].startswith(evil[:40])
+
+
+def test_undefined_and_infinite_numbers_are_null() -> None:
+    result = make_result(make_spec("joint"))[0]
+    result["outcome"]["flops_per_image"] = {"train": None, "predict": None}
+    page = Page(render_page(reported([result]), by_key([result])))
+    [table] = page.data["tables"]
+    names = [column["name"] for column in table["columns"]]
+    cell = table["rows"][0]["cells"][names.index("Average (%)")]
+    assert (cell["text"], cell["sort"], cell["values"]) == ("-", None, [None])
+    with pytest.raises(ValueError, match="JSON"):
+        in_script(float("nan"))
+
+
+def test_published_numbers() -> None:
+    published = Published(80.0, 0.5, None, "Table 1", "medium", False, "other epochs")
+    cell = Cell((81.0, 82.0), (), 2, published=published)
+    columns = tuple(Column("final", s, "%", source=s) for s in ("ours", "reported", "delta"))  # type: ignore[arg-type]
+    table = Table("paper", "Paper", "", columns, (Row("a", "a", 0, (cell,) * 3),))
+    assert [sort_value(cell, column) for column in columns] == [81.5, 80.0, 1.5]
+    assert sort_value(Cell((81.0,)), columns[1]) is None
+    page = Page(render_page(Report((), (table,), (), ""), {}))
+    [row] = page.data["tables"][0]["rows"]
+    assert "published" not in row["cells"][0]
+    shown = row["cells"][1]["published"]
+    assert (shown["mean"], shown["std"], shown["facts"]["runs"]) == (80.0, 0.5, "not stated")
+    assert shown["facts"]["differs in"] == "other epochs"
+    assert ["a", "81.50 ± 0.71", "80.00 ± 0.50?", "+1.50?"] in page.rows
+
+
+def test_the_best_are_bold() -> None:
+    cells = (Cell((1.0,), best=True), Cell((2.0,)))
+    rows = tuple(Row(str(i), "m", 1, (cell,)) for i, cell in enumerate(cells))
+    table = Table("t", "T", "", (Column("final", "Final"),), rows)
+    text = render_page(Report((), (table,), (), ""), {})
+    assert text.count("<strong>1.00</strong>") == 1
+    assert "<strong>2.00" not in text
+
+
+def test_curves_say_the_means_of_the_matrices(campaign: ResultStore, page: Page) -> None:
+    titles = page.raw["title"]
+    for method in ("inflora", "l2p"):
+        rows = [
+            result["outcome"]["accuracy"]
+            for result in campaign.results()
+            if result["spec"]["method"] == method
+            and result["outcome"]["status"] == "done"
+            and result["spec"]["settings"].get("rank", 5) == 5
+        ]
+        for stage in range(5):
+            values = [sum(matrix[stage]) / (stage + 1) for matrix in rows]
+            mean, std = statistics.mean(values), statistics.stdev(values)
+            words = f"after task {stage + 1}: {mean:.2f} ± {std:.2f}, n = {len(rows)}"
+            assert words in titles
+
+
+def test_points_stand_where_their_values_are() -> None:
+    axis = percent_axis("y", [50.0, 90.0])
+    assert (axis.low, axis.high) == (50.0, 90.0)
+    assert [axis.share(value) for value in (50.0, 70.0, 90.0)] == [0.0, 0.5, 1.0]
+    costs = cost_axis("x", [0.0, 10.0, 1000.0])
+    places = [costs.share(value) for value in (0.0, 10.0, 100.0, 1000.0)]
+    assert places == sorted(places)
+    assert places[3] - places[2] == pytest.approx(places[2] - places[1])
+    assert [text for _, text in costs.ticks] == ["0", "10", "100", "1,000"]
+    assert [text for _, text in cost_axis("x", [0.0, 0.0]).ticks] == ["0"]
+    assert [text for _, text in task_axis("t", 20).ticks] == [
+        "1", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20",
+    ]  # fmt: skip
+    flat = percent_axis("y", [80.0, 80.0])
+    assert flat.low < 80 < flat.high
+    full = percent_axis("y", [-3.0, 104.0])
+    assert (full.low, full.high) == (0.0, 100.0)
+    assert percent_axis("y", [-95.0, 20.0], -100.0).low == -100.0
+
+
+@pytest.mark.parametrize("method", ["inflora", "ncm", "joint", "a plugin"])
+@pytest.mark.parametrize("tasks", [(10,), (2,) * 5])
+def test_a_single_run_makes_a_page(method: str, tasks: tuple[int, ...]) -> None:
+    result = make_result(make_spec(method, tasks=tasks))[0]
+    page = Page(render_page(reported([result]), by_key([result])))
+    assert any(attributes.get("class") == "chart" for _, attributes in page.elements)
+
+
+def test_no_results_make_a_page_that_says_so() -> None:
+    assert "no finished runs" in render_page(Report((), (), (), "no finished runs in x"), {})
+
+
+def test_only_failures_make_a_table_without_figures() -> None:
+    result: Result = make_broken(make_spec())  # type: ignore[assignment]
+    page = Page(render_page(reported([result]), by_key([result])))
+    assert any("failed" in row for row in page.rows)
+    assert not any(attributes.get("class") == "chart" for _, attributes in page.elements)
+
+
+def test_pictures_stand_with_their_block(campaign: ResultStore, report: Report) -> None:
+    png = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(png, "png")
+    pictures = [
+        Picture("Ranks", png.getvalue()),
+        Picture("C", png.getvalue(), report.blocks[0].name),
+    ]
+    text = render_page(report, by_key(campaign.results()), pictures)
+    first, second = (text.index(f'alt="{title}"') for title in ("Ranks", "C"))
+    assert first < text.index('<section id="b0">') < second
+
+
+def test_every_marker_has_an_outline_and_every_colour_a_tone_for_the_dark() -> None:
+    names = [*"abcdefghijkl", *LOWER_BOUNDS, *UPPER_BOUNDS, "inflora", "slca", "l2p"]
+    found = styles((name, variant) for name in names for variant in range(12))
+    assert {style.marker for style in found.values()} <= set(_OUTLINES)
+    for style in found.values():
+        assert re.fullmatch("#[0-9a-f]{6}", on_dark(style.colour))
+    assert on_dark("#000000") == "#ffffff"
+
+
+def test_it_is_small_and_soon_made() -> None:
+    methods = [f"method_{i}" for i in range(16)] + ["sequential", "seq_lora", "ncm", "joint"]
+    results = [
+        make_result(make_spec(method, seed, tasks=tasks, backbone=backbone))[0]
+        for method in methods
+        for seed in range(3)
+        for tasks, backbone in (((10,) * 5, "a"), ((5,) * 10, "a"), ((5,) * 10, "b"),
+                                ((5,) * 10, "c"), ((3,) * 20, "a"))
+    ]  # fmt: skip
+    report = reported(results)
+    start = time.process_time()
+    text = render_page(report, by_key(results))
+    assert time.process_time() - start < 3  # about 0.5 where nothing else runs
+    assert len(text.encode()) < 2_000_000
+    assert text == render_page(report, by_key(results))
