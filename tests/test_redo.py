@@ -20,7 +20,7 @@ from benchmark.cli import build_parser, main
 from benchmark.config import Overrides, expand, load_suite, suite_files
 from benchmark.config.command import complete_arguments
 from benchmark.report.build import collect_report
-from benchmark.report.explain import RunFact, explain_cell
+from benchmark.report.evidence.explain import RunFact, explain_cell
 from benchmark.results import Result, ResultStore, spec_dict
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -123,6 +123,11 @@ _CATALOGUE = {
             "ViT of 1.2 M parameters, 32 px, supervised on upstream icons; embedded",
             sha256="e8929d91a2775fb9957a2be8781afd3e20136d514ed20b82a3ef205f5be22113",
         ),
+        _embedded(
+            "tiny_ibot",
+            "ViT of 1.2 M parameters, 32 px, iBOT on upstream icons without labels; embedded",
+            sha256="cac54ce499ca957a3e20a388de088585acc5b7f3d1b36c80e8ea9e0e821c5ff6",
+        ),
         _vit_b16(
             "vit_b16_in21k",
             "supervised on ImageNet-21k (augreg)",

@@ -32,9 +32,9 @@ def add_commands(commands: Commands) -> None:
 
 def compare(args: argparse.Namespace) -> int:
     """Print what moved; 1 when anything did."""
-    from benchmark.report.compare import compare_results
-    from benchmark.report.compare_tables import comparison_tables, summary
-    from benchmark.report.terminal import for_stream
+    from benchmark.report.evidence.compare import compare_results
+    from benchmark.report.evidence.compare_tables import comparison_tables, summary
+    from benchmark.report.formats.terminal import for_stream
 
     for folder in (args.first, args.second):
         if not folder.is_dir():

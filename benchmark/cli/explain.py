@@ -13,7 +13,7 @@ from benchmark.progress import say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
-    from benchmark.report.explain import Checkout, Explanation, RunFact
+    from benchmark.report.evidence.explain import Checkout, Explanation, RunFact
     from benchmark.report.model import Published
 
 
@@ -40,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 def explain(args: argparse.Namespace) -> int:
     """Print the explanation; 2 when no single cell is meant."""
     from benchmark.report.build import collect_report
-    from benchmark.report.explain import AmbiguousCellError, explain_cell, find_cell
+    from benchmark.report.evidence.explain import AmbiguousCellError, explain_cell, find_cell
 
     if not args.results.is_dir():
         raise FileNotFoundError(f"{args.results}: no such results folder; give one with --results")
@@ -67,7 +67,7 @@ def _here(method: str) -> Checkout:
     """The code of this installation, for what has changed since the runs."""
     from benchmark.engine.provenance import method_hash, revision, source_hashes
     from benchmark.registry import PluginError, UnknownNameError, method_source
-    from benchmark.report.explain import Checkout
+    from benchmark.report.evidence.explain import Checkout
 
     try:
         source = method_source(method)

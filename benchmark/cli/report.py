@@ -13,7 +13,7 @@ from benchmark.progress import say, warn
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.config import RunSpec
-    from benchmark.report.paper import Numbers
+    from benchmark.report.paper.tables import Numbers
 
 
 def add_commands(commands: Commands) -> None:
@@ -52,7 +52,7 @@ def report(args: argparse.Namespace) -> int:
     """Build everything, print the tables and name the files."""
     if not args.results.is_dir():
         raise FileNotFoundError(f"{args.results}: no such results folder; give one with --results")
-    from benchmark.report.fairness import UnfairError
+    from benchmark.report.fairness.check import UnfairError
 
     try:
         show_report(
@@ -84,7 +84,7 @@ def show_report(
     Raises `UnfairError` when `strict` and rows of a table are not comparable.
     """
     from benchmark.report.build import build_report
-    from benchmark.report.terminal import for_stream
+    from benchmark.report.formats.terminal import for_stream
 
     made = build_report(
         results, out, expected=expected, paper=paper, strict=strict, relative_to=relative_to

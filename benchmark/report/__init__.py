@@ -1,6 +1,13 @@
-"""Tables and figures from whatever is finished; nothing here imports torch.
+"""Tables, figures and a page from whatever is finished; nothing here imports torch.
 
-`blocks` groups results into what may be compared, `tables` makes neutral tables of them, the
-writers (`terminal`, `markdown`, `latex`, `csv_table`) and `figures` only present, `build` puts
-everything into files.
+blocks       which results may stand in one table, and which make one row
+tables       blocks as tables without a form; costs: what methods cost
+statistics   what differs beyond noise
+fairness     whether rows were earned under the same conditions
+paper        the InfLoRA paper's tables, published numbers beside ours
+evidence     what stands behind a number: explain, redo, compare
+formats      tables as Markdown, LaTeX, CSV and for the terminal
+figures      figures as PDF and PNG
+page         everything as one HTML file
+build        puts it all into files
 """

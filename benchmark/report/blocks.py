@@ -17,11 +17,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.metrics import Summary, summarize
-from benchmark.report.fairness import differences
+from benchmark.report.fairness.check import differences
+from benchmark.report.fairness.tuned import shipped_records
 from benchmark.report.formatting import file_name, setting_text, task_text
 from benchmark.report.remarks import remarks
 from benchmark.report.selection import cell, current
-from benchmark.report.tuned import shipped_records
 from benchmark.results import Result, canonical, run_numbers, spec_dict
 
 if TYPE_CHECKING:

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.report import csv_table, latex, markdown
 from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.costs import cost_table
 from benchmark.report.drawing import RANKS, Drawn, draw_figures
-from benchmark.report.fairness import UnfairError, unfair
+from benchmark.report.fairness.check import UnfairError, unfair
 from benchmark.report.figures.numbers import check_relative_to
+from benchmark.report.formats import csv_table, latex, markdown
 from benchmark.report.model import Table
-from benchmark.report.paper import Numbers, has_runs, paper_tables
-from benchmark.report.rank_spread import rank_table
-from benchmark.report.ranks import ranking
-from benchmark.report.reported import load_reported
+from benchmark.report.paper.reported import Reported, load_reported, published_ranking
+from benchmark.report.paper.tables import Numbers, has_runs, paper_tables
+from benchmark.report.statistics.agreement import ranking_notes
+from benchmark.report.statistics.rank_spread import rank_table
+from benchmark.report.statistics.ranks import ranking
 from benchmark.report.tables import block_table, overviews
 from benchmark.results import Result, ResultStore
 from benchmark.storage import write_atomically
@@ -68,7 +69,7 @@ def collect_report(
     theirs = [table for table in theirs if paper or has_runs(table)]
     compared = [*map(block_table, blocks), *overviews(blocks)]
     ranked = ranking(blocks)
-    ranks = [rank_table(ranked)] if ranked else []
+    ranks = [rank_table(ranked, ranking_notes(blocks, _published(reported)))] if ranked else []
     problems = [f"left out: {problem}" for problem in (*store.problems, *reported.problems)]
     return Report(
         tuple(blocks),
@@ -78,6 +79,12 @@ def collect_report(
         (*compared, *theirs),
         {result["key"]: result for result in results},
     )
+
+
+def _published(reported: Reported) -> dict[str, list[str]]:
+    """The ranking that ours are compared with, by its name."""
+    name = "Table 1 of the InfLoRA paper (ImageNet-R, 10 tasks)"
+    return {name: published_ranking(reported, "Table 1", "imagenet_r", 10)}
 
 
 def _message(store: ResultStore, results: Sequence[Result]) -> str:

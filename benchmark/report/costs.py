@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from benchmark.report.blocks import Block, Line
-from benchmark.report.fairness import facts_that_differ
+from benchmark.report.fairness.check import facts_that_differ
 from benchmark.report.model import Column, Row, Table
 from benchmark.report.notes import Notes
 from benchmark.report.tables import line_cell, time_column

@@ -53,7 +53,7 @@ class _Drawing:
 
     def __call__(self, number: int) -> dict[str, bytes]:
         from benchmark.report.figures import NothingToDrawError, render
-        from benchmark.report.rank_figure import render_ranks
+        from benchmark.report.figures.ranks import render_ranks
 
         block, kind = self.jobs[number]
         try:

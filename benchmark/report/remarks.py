@@ -28,7 +28,7 @@ def remarks(
 ) -> tuple[Remark, ...]:
     """Remarks on one row.
 
-    differing: in what the row differs from the rest (`benchmark.report.fairness`); left_out:
+    differing: in what the row differs from the rest (`benchmark.report.fairness.check`); left_out:
     results of other code, data or weights that do not count.
     """
     # A row without a number cannot be compared unfairly.

@@ -16,9 +16,9 @@ from benchmark.report.blocks import (
     variant_text,
 )
 from benchmark.report.formatting import file_name, listing
-from benchmark.report.marks import with_best
 from benchmark.report.model import Cell, Column, Row, Table
 from benchmark.report.notes import Notes, joined_remarks
+from benchmark.report.statistics.marks import with_best
 
 _FINAL = Column("final", "Final", "%")
 _AVERAGE = Column("average", "Average", "%")

@@ -12,8 +12,8 @@ import pytest
 from synthetic_results import IMAGES, make_broken, make_result, make_spec
 
 from benchmark.cli import main
-from benchmark.report.compare import Change, Comparison, compare_results
-from benchmark.report.compare_tables import comparison_tables, summary
+from benchmark.report.evidence.compare import Change, Comparison, compare_results
+from benchmark.report.evidence.compare_tables import comparison_tables, summary
 from benchmark.results import ResultStore, run_key
 
 METHODS = ("ncm", "linear_probe", "l2p", "coda_p", "inflora")

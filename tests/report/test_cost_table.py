@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report import terminal
 from benchmark.report.blocks import make_blocks
 from benchmark.report.build import WRITERS
 from benchmark.report.costs import cost_table
+from benchmark.report.formats import terminal
 from benchmark.report.formatting import cell_text
 from benchmark.report.model import Table
 from benchmark.schema import ResultError, check

@@ -15,12 +15,13 @@ from synthetic_results import make_broken, make_result, make_spec
 from benchmark.cli import main
 from benchmark.costs import cost_numbers
 from benchmark.registry import UnknownNameError
-from benchmark.report import csv_table, explain, latex, markdown, redo, terminal
 from benchmark.report.build import Report, collect_report
-from benchmark.report.explain import AmbiguousCellError, Checkout, explain_cell, find_cell
-from benchmark.report.lookup import column_names, row_names
+from benchmark.report.evidence import explain, redo
+from benchmark.report.evidence.explain import AmbiguousCellError, Checkout, explain_cell, find_cell
+from benchmark.report.evidence.lookup import column_names, row_names
+from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.model import Cell, Column, Published, Row, Table
-from benchmark.report.rank_spread import MEANINGS
+from benchmark.report.statistics.rank_spread import MEANINGS
 from benchmark.results import Result, ResultStore
 
 BLOCK = "icons-5tasks-tiny_sup-natural"

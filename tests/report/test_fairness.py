@@ -14,7 +14,7 @@ from benchmark.cli import main
 from benchmark.config import Recipe, RunSpec, expand, load_suite, suite_files
 from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.build import build_report
-from benchmark.report.fairness import UnfairError, unfair
+from benchmark.report.fairness.check import UnfairError, unfair
 from benchmark.report.tables import block_table
 from benchmark.results import ResultStore, spec_dict
 
@@ -408,6 +408,6 @@ def test_a_value_that_is_set_for_one_method_of_a_suite_is_found() -> None:
 
 
 def test_recipe_that_is_compared_is_a_part_of_the_recipe() -> None:
-    from benchmark.report.facts import _RECIPE
+    from benchmark.report.fairness.facts import _RECIPE
 
     assert set(_RECIPE) <= set(vars(Recipe()))

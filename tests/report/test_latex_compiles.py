@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from synthetic_results import make_result, make_spec
 
-from benchmark.report import latex
 from benchmark.report.blocks import make_blocks
 from benchmark.report.costs import cost_table
-from benchmark.report.latex_text import escape
+from benchmark.report.formats import latex
+from benchmark.report.formats.latex_text import escape
 from benchmark.report.model import Cell, Column, Published, Row, Table
-from benchmark.report.paper import paper_tables
-from benchmark.report.reported import load_reported
+from benchmark.report.paper.reported import load_reported
+from benchmark.report.paper.tables import paper_tables
 from benchmark.report.tables import block_table, overviews
 
 compiles = pytest.mark.skipif(

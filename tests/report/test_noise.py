@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.report import noise
+from benchmark.report.statistics import noise
 
 
 def test_alone_it_is_the_ordinary_paired_t_interval() -> None:

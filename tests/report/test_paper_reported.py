@@ -12,9 +12,9 @@ from benchmark.backbones.catalogue import available
 from benchmark.config import Recipe
 from benchmark.data import dataset_info, dataset_names
 from benchmark.registry import get_method, method_sources
-from benchmark.report import reported as module
-from benchmark.report.published import METRICS
-from benchmark.report.reported import (
+from benchmark.report.paper import reported as module
+from benchmark.report.paper.published import METRICS
+from benchmark.report.paper.reported import (
     Reported,
     load_reported,
     published_ranking,

@@ -14,15 +14,15 @@ import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.config import RunSpec, expand, load_suite
-from benchmark.report import csv_table, latex, markdown, terminal
 from benchmark.report.blocks import Block, make_blocks
+from benchmark.report.formats import csv_table, latex, markdown, terminal
+from benchmark.report.formats.latex_text import escape
 from benchmark.report.formatting import cell_text
-from benchmark.report.latex_text import escape
-from benchmark.report.layouts import LAYOUTS
 from benchmark.report.model import Row, Table
-from benchmark.report.paper import Numbers, has_runs, paper_tables
-from benchmark.report.reported import Reported, read_reported
-from benchmark.report.settings import differences
+from benchmark.report.paper.layouts import LAYOUTS
+from benchmark.report.paper.reported import Reported, read_reported
+from benchmark.report.paper.settings import differences
+from benchmark.report.paper.tables import Numbers, has_runs, paper_tables
 from benchmark.results import spec_dict
 
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "reported"

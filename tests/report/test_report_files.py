@@ -169,7 +169,7 @@ def test_forty_variants_are_told_apart_without_colour_or_line() -> None:
 def test_report_loads_neither_torch_nor_pandas(campaign: ResultStore, tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from benchmark.report import terminal\n"
+        "from benchmark.report.formats import terminal\n"
         "from benchmark.report.build import build_report\n"
         f"report = build_report({str(campaign.root)!r}, {str(tmp_path)!r})\n"
         "print(terminal.for_stream(report.tables[0], sys.stdout))\n"

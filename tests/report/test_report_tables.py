@@ -13,9 +13,9 @@ from dataclasses import replace
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report import csv_table, latex, markdown, terminal
 from benchmark.report.blocks import make_blocks
 from benchmark.report.build import WRITERS, Report
+from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.formatting import cell_text
 from benchmark.report.model import Cell, Column, Row, Table
 from benchmark.report.tables import block_table, overviews

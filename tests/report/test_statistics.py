@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmark.report.statistics import LEVEL, BestSet, best_set, range_quantile, range_tail
+from benchmark.report.statistics.best import LEVEL, BestSet, best_set, range_quantile, range_tail
 
 
 def rates(

@@ -11,13 +11,19 @@ import pytest
 from PIL import Image
 from test_statistics_tables import campaign, run
 
-from benchmark.report.agreement import agreement, kendall, spearman, stability
 from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.figures import NothingToDrawError
-from benchmark.report.rank_figure import _lanes, render_ranks
-from benchmark.report.rank_spread import bootstrap, rank_table
-from benchmark.report.ranks import Ranking, ranked, ranking
-from benchmark.report.terminal import plain
+from benchmark.report.figures.ranks import _lanes, render_ranks
+from benchmark.report.formats.terminal import plain
+from benchmark.report.statistics.agreement import (
+    agreement,
+    kendall,
+    ranking_notes,
+    spearman,
+    stability,
+)
+from benchmark.report.statistics.rank_spread import bootstrap, rank_table
+from benchmark.report.statistics.ranks import Ranking, ranked, ranking
 
 SPLITS: tuple[tuple[int, ...], ...] = ((2,) * 5, (5,) * 2, (1,) * 10, (10,))
 METHODS = ("inflora", "slca", "coda_p", "l2p", "ncm")
@@ -263,3 +269,13 @@ def test_stability_leaves_partial_rows_out_and_joint() -> None:
     assert math.isnan(stability(block.lines).kendall)
     assert "not known" in stability(block.lines).text
     assert math.isnan(stability([]).kendall)
+
+
+def test_notes_say_how_far_the_ranking_can_be_relied_on() -> None:
+    blocks = blocks_of(made_up(blocks=2, noise=0.1))
+    notes = ranking_notes(blocks, {"a paper": ["slca", "inflora", "coda_p", "nobody"]})
+    assert [block.title in note for block, note in zip(blocks, notes, strict=False)] == [True] * 2
+    assert all("rankings of 3 class orders and seeds" in note for note in notes[:2])
+    assert all("agreement with a paper: Kendall's tau 0.33" in note for note in notes[2:4])
+    assert notes[4].startswith("between blocks: Kendall's tau 1.00 on average over 1 pairs")
+    assert ranking_notes([], {"a paper": ["slca"]}) == ()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report import latex, markdown, terminal
 from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.build import Report
+from benchmark.report.formats import latex, markdown, terminal
 from benchmark.report.model import Table
-from benchmark.report.statistics import best_lines, best_rows
+from benchmark.report.statistics.best import best_lines, best_rows
 from benchmark.report.tables import block_table, overviews
 
 

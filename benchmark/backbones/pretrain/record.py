@@ -102,7 +102,7 @@ def finish(
         upstream_hash=upstream.digest,
         validation_accuracy=curve[-1].figures.get(VALIDATION_ACCURACY),
         seconds=cost.seconds,
-        hardware=f"{os.cpu_count()} CPU cores ({platform.machine()}), {cost.threads} threads",
+        hardware=f"{os.cpu_count()} CPU cores ({platform.machine()}), {_counted(cost.threads, 'thread')}",
         packages={"torch": torch.__version__, "timm": timm.__version__},
         curve=curve,
     )
@@ -189,7 +189,7 @@ def _card(record: PretrainRecord) -> str:
             f"{record.settings['epochs']} epochs, batch {record.settings['batch_size']}, AdamW "
             f"{tuple(optimiser['betas'])}, learning rate {optimiser['learning_rate']:g}, "
             f"weight decay {optimiser['weight_decay']:g} on matrices, warm-up "
-            f"{optimiser['warmup_epochs']:g} epochs, cosine to zero over the last "
+            f"{_counted(optimiser['warmup_epochs'], 'epoch')}, cosine to zero over the last "
             f"{optimiser['decay_epochs']:g}, gradient norm clipped at "
             f"{optimiser['clip_norm']:g}; seed {record.settings['seed']}"
         ),
@@ -227,3 +227,7 @@ def _card(record: PretrainRecord) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _counted(count: float, word: str) -> str:
+    return f"{count:g} {word}{'s' * (count != 1)}"

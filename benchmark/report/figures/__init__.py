@@ -7,6 +7,7 @@
     tradeoff     accuracy over expanded parameters and over training time, with the Pareto front
     heat         forgetting of every task
     confusion    tasks confused with each other, wrong task against wrong class
+    ranks        average ranks over blocks, and which are not told apart
 
 Drawn with matplotlib's object interface: no window, no lasting state, the same bytes every time.
 """

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from benchmark.report.explain import RunFact, counts, explain_cell, meaning
+from benchmark.report.evidence.explain import RunFact, counts, explain_cell, meaning
+from benchmark.report.evidence.lookup import column_names
 from benchmark.report.formatting import cell_text
-from benchmark.report.lookup import column_names
 from benchmark.report.model import Cell, Column, Published, Row, Table
 from benchmark.results import Result
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
+from benchmark.report.formats.latex_text import escape
 from benchmark.report.formatting import bold, cell_text
-from benchmark.report.latex_text import escape
 from benchmark.report.model import Cell, Column, Row, Table
 
 # Inside a paper \documentclass can no longer be called, and the file gives the table alone;

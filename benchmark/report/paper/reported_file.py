@@ -11,7 +11,7 @@ from typing import Any, Literal
 from benchmark.config.convert import Problems, convert_mapping, field_types
 from benchmark.config.reading import read_mapping
 from benchmark.registry import UnknownNameError
-from benchmark.report.published import METRICS, Confidence, Entry, Setting, Spread
+from benchmark.report.paper.published import METRICS, Confidence, Entry, Setting, Spread
 
 
 def read_file(path: Path) -> list[Entry]:

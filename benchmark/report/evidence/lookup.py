@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.registry import UnknownNameError
-from benchmark.report.csv_table import headings
+from benchmark.report.formats.csv_table import headings
 from benchmark.report.model import Cell, Column, Row, Table
 
 # What the formats put around a name: numbers of notes, and signs against another meaning.

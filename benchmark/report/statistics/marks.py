@@ -10,7 +10,7 @@ from benchmark.report.blocks import UPPER_BOUNDS, Block
 from benchmark.report.formatting import listing
 from benchmark.report.model import Row, Table
 from benchmark.report.selection import cell
-from benchmark.report.statistics import LEVEL, BestSet, Runs, best_set
+from benchmark.report.statistics.best import LEVEL, BestSet, Runs, best_set
 
 MARKED = ("final", "average")  # forgetting is not: a row that learns nothing forgets nothing
 _PERCENT = f"{100 * LEVEL:g} %"

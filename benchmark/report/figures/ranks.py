@@ -10,8 +10,8 @@ from benchmark.report.blocks import Block
 from benchmark.report.figures import FORMATS, NothingToDrawError
 from benchmark.report.formatting import listing
 from benchmark.report.palette import styles
-from benchmark.report.rank_spread import RankSpread, bootstrap
-from benchmark.report.ranks import Ranking, ranking, tests_text
+from benchmark.report.statistics.rank_spread import RankSpread, bootstrap
+from benchmark.report.statistics.ranks import Ranking, ranking, tests_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

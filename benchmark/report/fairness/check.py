@@ -1,10 +1,10 @@
 """Were the rows of a block earned under the same conditions? What differs is said of the row.
 
-Compared are the facts of `benchmark.report.facts` (weights, inputs and augmentation, data and
-split, epochs and batches, precision, code, packages), seeds with class orders, and, where a record
-of the tuning exists, the tuning budget (`benchmark.report.tuned`). What most rows have is the
-measure; of equally frequent values the one of the newest run. Data set, published split, task
-split, scenario, kind of class order, validation share and protocol cannot differ: they make blocks.
+Compared are the facts of `facts` (weights, inputs and augmentation, data and split, epochs and
+batches, precision, code, packages), seeds with class orders, and, where a record of the tuning
+exists, the tuning budget (`tuned`). What most rows have is the measure; of equally frequent values
+the one of the newest run. Data set, published split, task split, scenario, kind of class order,
+validation share and protocol cannot differ: they make blocks.
 
 It does not matter who asked for a difference, a suite or a `--set`: unequal epochs are unequal.
 What belongs to a method is not compared: its settings, optimiser, rates and schedule. Nor is what
@@ -19,10 +19,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmark.report.facts import CODE, facts, has_sources
+from benchmark.report.fairness.facts import CODE, facts, has_sources
+from benchmark.report.fairness.tuned import tuning_differences
 from benchmark.report.formatting import listing
 from benchmark.report.selection import age, cell
-from benchmark.report.tuned import tuning_differences
 from benchmark.results import Result
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.report.blocks import Line
 from benchmark.report.formatting import setting_text
-from benchmark.report.published import Setting
+from benchmark.report.paper.published import Setting
 from benchmark.results import canonical
 
 _FIELDS = {

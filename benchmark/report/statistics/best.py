@@ -33,8 +33,8 @@ import numpy as np
 
 from benchmark.metrics import METRICS
 from benchmark.report.blocks import UPPER_BOUNDS, Line
-from benchmark.report.noise import trigamma_inverse
 from benchmark.report.selection import cell
+from benchmark.report.statistics.noise import trigamma_inverse
 
 LEVEL = 0.05
 _TINY = 1e-9  # percentage points: differences below it are rounding

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from benchmark.config.convert import SuiteError
 from benchmark.report.formatting import listing
-from benchmark.report.layouts import PAPER
-from benchmark.report.published import Entry
-from benchmark.report.reported_file import read_file
+from benchmark.report.paper.layouts import PAPER
+from benchmark.report.paper.published import Entry
+from benchmark.report.paper.reported_file import read_file
 
 FOLDER = "reported"
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parents[2]
 # One copy: the repository's. A wheel brings it along inside the package (pyproject.toml).
 _PLACES = (_PACKAGE.parent / "results" / FOLDER, _PACKAGE / FOLDER)
 

@@ -12,7 +12,7 @@ from benchmark.metrics import METRICS
 from benchmark.report.blocks import UPPER_BOUNDS
 from benchmark.report.formatting import listing
 from benchmark.report.model import Cell, Column, Row, Table
-from benchmark.report.ranks import Numbers, Ranking, describe, ranked
+from benchmark.report.statistics.ranks import Numbers, Ranking, describe, ranked
 
 DRAWS = 5000
 
@@ -93,8 +93,10 @@ MEANINGS = {
 }
 
 
-def rank_table(found: Ranking, draws: int = DRAWS, seed: int = 0) -> Table:
-    """Mean ranks with their bootstrap."""
+def rank_table(
+    found: Ranking, notes: tuple[str, ...] = (), draws: int = DRAWS, seed: int = 0
+) -> Table:
+    """Mean ranks with their bootstrap; notes: what else is to be said of the ranking."""
     spread = bootstrap(found, draws, seed)
     columns = [found.mean, spread.low, spread.high, 100 * spread.first]
     rows = []
@@ -108,7 +110,7 @@ def rank_table(found: Ranking, draws: int = DRAWS, seed: int = 0) -> Table:
         [describe(found), _bootstrap_text(found, spread, draws, seed), *_left_out(found)]
     )
     title = f"Average ranks by {METRICS[found.metric].title.lower()}"
-    return Table(f"ranks-{found.metric}", title, caption, _COLUMNS, tuple(rows))
+    return Table(f"ranks-{found.metric}", title, caption, _COLUMNS, tuple(rows), notes)
 
 
 def _bootstrap_text(found: Ranking, spread: RankSpread, draws: int, seed: int) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from benchmark.metrics import METRICS
-from benchmark.report.compare import Basis, Change, Comparison
+from benchmark.report.evidence.compare import Basis, Change, Comparison
 from benchmark.report.model import Cell, Column, Row, Table
-from benchmark.report.noise import LEVEL
 from benchmark.report.notes import Notes
+from benchmark.report.statistics.noise import LEVEL
 
 _BASES: dict[Basis, str] = {
     "identical": "the same key, code and machine: the very same numbers were expected",

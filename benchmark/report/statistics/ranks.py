@@ -6,7 +6,7 @@ A block (data set, split, backbone, class order) ranks the methods by their mean
 - Would the order hold on other blocks? Friedman's test in Iman and Davenport's form, and Nemenyi's
   critical difference: mean ranks closer than it are not told apart at `LEVEL` (Demsar, 2006). Both
   take the blocks as independent; blocks that share images or a backbone are less than that.
-- Would it hold with other seeds and class orders? `benchmark.report.rank_spread`.
+- Would it hold with other seeds and class orders? `benchmark.report.statistics.rank_spread`.
 
 Lower bounds take part as in the tables, upper bounds do not.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmark.metrics import METRICS
 from benchmark.report.blocks import UPPER_BOUNDS, Block, Line
 from benchmark.report.selection import cell
-from benchmark.report.statistics import LEVEL, range_quantile
+from benchmark.report.statistics.best import LEVEL, range_quantile
 from benchmark.report.tables import joined_lines
 
 Numbers: TypeAlias = NDArray[np.float64]

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from benchmark.metrics import NAN
-from benchmark.report.blocks import UPPER_BOUNDS, Line
+from benchmark.report.blocks import UPPER_BOUNDS, Block, Line
 from benchmark.report.selection import cell
 
 
@@ -101,6 +101,45 @@ def stability(lines: Sequence[Line], metric: str = "final") -> Stability:
         return Stability(NAN, NAN, NAN, len(cells), tuple(full))
     rhos = [spearman(x, y) for x, y in combinations(values, 2)]
     return Stability(fmean(taus), fmean(rhos), min(taus), len(cells), tuple(full))
+
+
+def ranking_notes(
+    blocks: Sequence[Block], published: Mapping[str, Sequence[str]], metric: str = "final"
+) -> tuple[str, ...]:
+    """How far the ranking of methods can be relied on, in words.
+
+    Of every block whether its class orders and seeds agree, and how it agrees with published
+    rankings (methods, best first, by what they are called) over the methods both have; then whether
+    the blocks agree with each other.
+    """
+    notes = []
+    means = {
+        block.title: {
+            line.method: line.summary(metric).mean
+            for line in block.lines
+            if line.method not in UPPER_BOUNDS and not line.variant
+        }
+        for block in blocks
+        if block.finished
+    }
+    for block in blocks:
+        if block.title in means and len(means[block.title]) > 2:
+            notes.append(f"{block.title}: {stability(block.lines, metric).text}")
+    for name, methods in published.items():
+        places = {method: -float(place) for place, method in enumerate(methods)}
+        for title, ours in means.items():
+            found = agreement(ours, places)
+            if len(found.names) > 2:
+                notes.append(f"{title}, agreement with {name}: {found.text}")
+    pairs = [(agreement(a, b), s, t) for (s, a), (t, b) in combinations(means.items(), 2)]
+    told = [(pair.kendall, s, t) for pair, s, t in pairs if not math.isnan(pair.kendall)]
+    if told:
+        low, s, t = min(told)
+        notes.append(
+            f"between blocks: Kendall's tau {fmean(tau for tau, _, _ in told):.2f} on average over "
+            f"{len(told)} pairs, {low:.2f} at least ({s} and {t})"
+        )
+    return tuple(notes)
 
 
 def kendall(x: Sequence[float], y: Sequence[float]) -> float:

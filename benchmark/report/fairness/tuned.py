@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.config.tuning import RECIPE
-from benchmark.report.facts import trains
+from benchmark.report.fairness.facts import trains
 from benchmark.report.formatting import setting_text
 from benchmark.results import Result, canonical
 
 if TYPE_CHECKING:
     from benchmark.tuning.record import TuningRecord
 
-FOLDER = Path(__file__).resolve().parent.parent / "suites" / "tuning"
+FOLDER = Path(__file__).resolve().parents[2] / "suites" / "tuning"
 _MISSING = object()
 Rows = Sequence[Sequence[Result]]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmark.metrics import METRICS
+from benchmark.report.evidence.lookup import AmbiguousCellError, find_cell, position_of
+from benchmark.report.evidence.redo import Checkout, conditions, redo_command
 from benchmark.report.formatting import UNDEFINED, cell_text, listing
-from benchmark.report.lookup import AmbiguousCellError, find_cell, position_of
 from benchmark.report.model import Cell, Column, Published, Row, Table
-from benchmark.report.rank_spread import MEANINGS
-from benchmark.report.redo import Checkout, conditions, redo_command
+from benchmark.report.statistics.rank_spread import MEANINGS
 from benchmark.results import Result
 
 __all__ = [

@@ -10,7 +10,6 @@ from pathlib import Path, PurePath
 from statistics import fmean
 from typing import Any, Literal, cast
 
-from benchmark.report import noise
 from benchmark.report.blocks import (
     Block,
     BlockKey,
@@ -21,6 +20,7 @@ from benchmark.report.blocks import (
     variant_text,
 )
 from benchmark.report.formatting import listing
+from benchmark.report.statistics import noise
 from benchmark.results import Result, ResultStore
 
 COMPARED = ("final", "average", "forgetting")

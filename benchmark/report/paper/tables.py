@@ -8,13 +8,13 @@ from typing import Literal
 
 from benchmark.report.blocks import Block, Line
 from benchmark.report.formatting import UNVERIFIED, listing
-from benchmark.report.layouts import BOUNDS, FORMS, LAYOUTS, METHODS, PAPER, Layout, Split
-from benchmark.report.marks import with_best
 from benchmark.report.model import Cell, Column, Row, Source, Table
 from benchmark.report.notes import Notes, joined_remarks
-from benchmark.report.published import Entry
-from benchmark.report.reported import Reported
-from benchmark.report.settings import differences, order_words
+from benchmark.report.paper.layouts import BOUNDS, FORMS, LAYOUTS, METHODS, PAPER, Layout, Split
+from benchmark.report.paper.published import Entry
+from benchmark.report.paper.reported import Reported
+from benchmark.report.paper.settings import differences, order_words
+from benchmark.report.statistics.marks import with_best
 from benchmark.report.tables import joined_lines, line_cell
 
 Numbers = Literal["reported", "ours", "both", "delta"]

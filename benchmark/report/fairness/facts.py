@@ -1,7 +1,7 @@
 """What a finished run says of the conditions it was earned under, as one flat list of facts.
 
 A fact that a result does not hold is left out and nothing is claimed about it. All rows of a block
-must agree in every fact that more than one of them has (`benchmark.report.fairness`).
+must agree in every fact that more than one of them has (`benchmark.report.fairness.check`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Whether the rows of a table were earned under the same conditions."""

@@ -1,0 +1,1 @@
+"""What differs beyond noise: best sets, ranks, agreement of rankings, moved numbers."""
