@@ -102,7 +102,8 @@ def finish(
         upstream_hash=upstream.digest,
         validation_accuracy=curve[-1].figures.get(VALIDATION_ACCURACY),
         seconds=cost.seconds,
-        hardware=f"{os.cpu_count()} CPU cores ({platform.machine()}), {_counted(cost.threads, 'thread')}",
+        hardware=f"{os.cpu_count()} CPU cores ({platform.machine()}), "
+        f"{_counted(cost.threads, 'thread')}",
         packages={"torch": torch.__version__, "timm": timm.__version__},
         curve=curve,
     )
