@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from benchmark.report.blocks import Block, Line
 from benchmark.report.fairness.check import facts_that_differ
-from benchmark.report.model import Column, Row, Table
+from benchmark.report.model import Column, Table
 from benchmark.report.notes import Notes
-from benchmark.report.tables import line_cell, time_column
+from benchmark.report.tables import line_row, time_column
 from benchmark.results import Result
 
 _PARAMETERS, _KEPT = "Parameters", "Statistics kept between tasks"
@@ -71,13 +71,7 @@ def cost_table(block: Block) -> Table:
     )
     notes = Notes()
     rows = tuple(
-        Row(
-            line.label,
-            line.method,
-            line.section,
-            tuple(line_cell(line, column) for column in columns),
-            notes.numbers((*line.remarks, *(f"{text}: other memory and time" for text in other))),
-        )
+        line_row(line, columns, notes, (f"{text}: other memory and time" for text in other))
         for line, other in zip(block.lines, machines, strict=True)
     )
     title, name = f"{block.title}: costs", f"{block.name}-costs"

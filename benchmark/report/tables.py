@@ -53,18 +53,18 @@ def block_table(block: Block) -> Table:
     columns = (*_COLUMNS, time_column(block.lines, "train_seconds", "Training", drop=3))
     caption = f"{_ACCURACY} {_COSTS} {_ORDER}"
     notes = Notes()
-    rows = tuple(
-        Row(
-            line.label,
-            line.method,
-            line.section,
-            tuple(line_cell(line, column) for column in columns),
-            notes.numbers(line.remarks),
-        )
-        for line in block.lines
-    )
+    rows = tuple(line_row(line, columns, notes) for line in block.lines)
     table = Table(block.name, block.title, caption, columns, rows, notes.texts)
     return with_best(table, [block])
+
+
+def line_row(
+    line: Line, columns: Iterable[Column], notes: Notes, further: Iterable[str] = ()
+) -> Row:
+    """A line as a row of its block's table; its remarks and the further ones become notes."""
+    cells = tuple(line_cell(line, column) for column in columns)
+    numbers = notes.numbers((*line.remarks, *further))
+    return Row(line.label, line.method, line.section, cells, numbers)
 
 
 def overviews(blocks: Iterable[Block]) -> list[Table]:

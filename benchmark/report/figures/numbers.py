@@ -14,6 +14,7 @@ from benchmark import metrics
 from benchmark.metrics import Predictions, Summary, summarize
 from benchmark.registry import UnknownNameError
 from benchmark.report.blocks import Block, Line
+from benchmark.report.formatting import number
 from benchmark.report.selection import cell
 from benchmark.schema import Outcome
 
@@ -161,3 +162,19 @@ def confusion(line: Line, predictions: Callable[[str], Predictions]) -> Confusio
         summarize(split.wrong_class for _, split in found).mean,
         len(found),
     )
+
+
+def round_sizes(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis: powers of ten, with 2 and 5 between when few."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        values = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [value for value in values if low * 0.95 <= value <= high * 1.05]
+        if len(inside) >= 3:
+            break
+    return inside or [low]
+
+
+def size_text(value: float) -> str:
+    """A size as a tick names it: `20,000`, `0.5`."""
+    return number(value, 0) if value >= 10 else f"{value:.3g}"

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmark.report.blocks import UPPER_BOUNDS, Block, Line
-from benchmark.report.figures.numbers import NothingToDrawError, Options, pareto_front
-from benchmark.report.formatting import number
+from benchmark.report.figures.numbers import (
+    NothingToDrawError,
+    Options,
+    pareto_front,
+    round_sizes,
+    size_text,
+)
 from benchmark.report.palette import styles
 
 if TYPE_CHECKING:
@@ -155,25 +160,10 @@ class _Scale:
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.set_xlim(left / margin, high * margin)
-        ticks = _round_values(low, high)
-        names = [_tick_text(tick) for tick in ticks]
+        ticks = round_sizes(low, high)
+        names = [size_text(tick) for tick in ticks]
         if self._needs_zero:
             gap = math.sqrt(self._zero * low)
             axes.axvline(gap, color=_SLOT, linewidth=0.6, linestyle=(0, (2, 2)))
             ticks, names = [self._zero, *ticks], ["0", *names]
         axes.set_xticks(ticks, names)
-
-
-def _round_values(low: float, high: float) -> list[float]:
-    """Round numbers for a logarithmic axis: powers of ten, with 2 and 5 between when few."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        values = [step * 10.0**decade for decade in decades for step in steps]
-        inside = [value for value in values if low * 0.95 <= value <= high * 1.05]
-        if len(inside) >= 3:
-            break
-    return inside or [low]
-
-
-def _tick_text(value: float) -> str:
-    return number(value, 0) if value >= 10 else f"{value:.3g}"

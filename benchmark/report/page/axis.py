@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.report.formatting import number
+from benchmark.report.figures.numbers import round_sizes, size_text
 
 _LEAST_SPAN = 5.0  # percent: a smaller spread of accuracies is not blown up
 _MOST_TASKS = 10  # ticks
@@ -62,26 +62,10 @@ def cost_axis(name: str, values: Sequence[float]) -> Axis:
         return Axis(name, -1, 1, ((0.0, "0"),))
     low, high = math.log10(min(sizes)), math.log10(max(sizes))
     gap = max(math.log10(3), (high - low) / 4)
-    ticks = [(math.log10(value), _short(value)) for value in _round_values(sizes)]
+    round_ones = round_sizes(min(sizes), max(sizes))
+    ticks = [(math.log10(value), size_text(value)) for value in round_ones]
     free = len(sizes) == len(values)
     start = low if free else low - gap
     margin = max(high - start, 0.3) * 0.06
     zero = [] if free else [(start, "0")]
     return Axis(name, start - margin, high + margin, (*zero, *ticks), True, start)
-
-
-def _round_values(sizes: Sequence[float]) -> list[float]:
-    """Round numbers from the smallest to the largest: powers of ten, others between when few."""
-    low, high = min(sizes), max(sizes)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    inside: list[float] = []
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        values = [step * 10.0**decade for decade in decades for step in steps]
-        inside = [value for value in values if low * 0.95 <= value <= high * 1.05]
-        if len(inside) >= 3:
-            break
-    return inside or [low]
-
-
-def _short(value: float) -> str:
-    return number(value, 0) if value >= 10 else f"{value:.3g}"
