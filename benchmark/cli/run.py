@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.config import RunSpec, Suite
     from benchmark.engine.plan import PlannedRun
+    from benchmark.engine.pool import ExecutionSettings
 
     Asked = list[tuple[Suite, list[RunSpec]]]
 
@@ -87,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
         warm_up()
     asked = read_request(args)
-    from benchmark.engine.pool import ExecutionSettings, execute
+    from benchmark.engine.pool import execute
     from benchmark.progress import show_progress
 
     failed: list[str] = []
@@ -102,16 +104,8 @@ def run(args: argparse.Namespace) -> int:
             if one.skip is not None:
                 say(f"left out: {one.label}: {one.skip}")
         if todo:
-            settings = ExecutionSettings(
-                results=args.results,
-                jobs=args.jobs or 0,
-                device=args.device,
-                threads=args.threads or 0,
-                suite=suite.name,
-                data_root=place_of(args).root,
-                workers=args.workers or 0,
-                plugins=tuple(args.plugin),
-                keep=args.predictions,
+            settings = replace(
+                execution(args, suite), workers=args.workers or 0, keep=args.predictions
             )
             with show_progress(len(todo)) as sink:
                 failed += execute(todo, settings, sink.event).failed
@@ -183,6 +177,21 @@ def read_request(args: argparse.Namespace) -> Asked:
         )
         asked.append((suite, expand(suite, overrides)))
     return asked
+
+
+def execution(args: argparse.Namespace, suite: Suite) -> ExecutionSettings:
+    """How runs are to be carried out, as the options that all such commands share say."""
+    from benchmark.engine.pool import ExecutionSettings
+
+    return ExecutionSettings(
+        results=args.results,
+        jobs=args.jobs or 0,
+        device=args.device,
+        threads=args.threads or 0,
+        suite=suite.name,
+        data_root=place_of(args).root,
+        plugins=tuple(args.plugin),
+    )
 
 
 def _complete_data(asked: Asked, args: argparse.Namespace) -> None:

@@ -113,15 +113,14 @@ def tune(args: argparse.Namespace) -> int:
 def _read(args: argparse.Namespace) -> Tuning:
     """The tuning that the options ask for, its data in place."""
     from benchmark.cli.data import complete
-    from benchmark.cli.run import read_request
-    from benchmark.engine.pool import ExecutionSettings
+    from benchmark.cli.run import execution, read_request
     from benchmark.tuning.candidates import TuningError
     from benchmark.tuning.trials import Tuning
 
     for name in _SINGLE:
         if len(set(getattr(args, name))) > 1:
             raise TuningError(
-                f"--{name}: one at a time is tuned, not {', '.join(args.__dict__[name])}"
+                f"--{name}: one at a time is tuned, not {', '.join(getattr(args, name))}"
             )
     if args.jobs != 1:
         from benchmark.engine.workers import warm_up
@@ -130,19 +129,10 @@ def _read(args: argparse.Namespace) -> Tuning:
     ((suite, specs),) = read_request(args)
     specs = _first_place(suite, specs)
     complete([(specs[0].dataset, place_of(args, specs[0].split))])
-    execution = ExecutionSettings(
-        results=args.results,
-        jobs=args.jobs or 0,
-        device=args.device,
-        threads=args.threads or 0,
-        suite=suite.name,
-        data_root=place_of(args).root,
-        plugins=tuple(args.plugin),
-    )
     sets = [text.replace(" ", "") for text in args.sets]
     keep = {text.partition("=")[0] for text in sets if text != "order=shuffled"}
     changed = [*args.sets, *([f"precision={args.precision}"] if args.precision else [])]
-    return Tuning(suite, specs, execution, keep & {"order", "validation"}, changed)
+    return Tuning(suite, specs, execution(args, suite), keep & {"order", "validation"}, changed)
 
 
 def _first_place(suite: Suite, specs: Sequence[RunSpec]) -> list[RunSpec]:

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
 from statistics import fmean
 from typing import Any, Literal, cast
@@ -338,9 +339,7 @@ def _causes(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
         if all(block in run.result["environment"] for run in (*first, *second)):
             names = {n: None for run in (*first, *second) for n in _entries(run.result, block)}
             readings |= {
-                f"code of {name}" if block == "sources" else name: (
-                    lambda r, block=block, name=name: _entries(r, block).get(name, "none")  # type: ignore[misc]
-                )
+                f"code of {name}" if block == "sources" else name: partial(_entry, block, name)
                 for name in names
             }
     for name, read in readings.items():
@@ -353,6 +352,10 @@ def _causes(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
 
 def _revision(result: Result) -> str:
     return result["environment"]["revision"] or "none"
+
+
+def _entry(block: str, name: str, result: Result) -> str:
+    return _entries(result, block).get(name, "none")
 
 
 def _entries(result: Result, block: str) -> Mapping[str, str]:
