@@ -21,6 +21,7 @@ class AugmentSettings:
     flip: float = 0.5  # probability
     grey: float = 0.2  # probability of losing the colours
     recolour: float = 0.2  # probability of a random permutation of the colour channels
+    tint: float = 0.0  # probability that every colour channel's ink is made weaker or stronger
     stroke: float = 0.3  # probability of thicker or thinner strokes
     outline: float = 0.0  # probability that only the contours of filled shapes are left
     invert: float = 0.0  # probability that paper and ink change places
@@ -56,6 +57,8 @@ def augment(
     ink = _stroke(ink, settings, generator)
     ink = _affine(ink, settings, generator, size)
     ink = _colour(ink, settings, generator)
+    if settings.tint:
+        ink = _tint(ink, settings, generator)
     if settings.blur:
         ink = _blur(ink, settings, generator)
     if settings.invert:
@@ -151,3 +154,17 @@ def _colour(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
     if bool(greyed.any()):
         ink = torch.where(greyed.view(-1, 1, 1, 1), ink.mean(dim=1, keepdim=True), ink)
     return ink
+
+
+def _tint(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Gives [B, 3, H, W] in which some images have the ink of every channel times 0.4 to 1.4.
+
+    A grey icon stays grey with a probability of one half, so that its shade changes too.
+    """
+    chosen = _uniform(ink, 0.0, 1.0, generator) < settings.tint
+    alike = _uniform(ink, 0.0, 1.0, generator) < 0.5
+    gains = 0.4 + torch.rand(len(ink), 3, generator=generator, device=generator.device)
+    gains = gains.to(ink.device)
+    gains = torch.where(alike[:, None], gains[:, :1], gains)
+    gains = torch.where(chosen[:, None], gains, torch.ones_like(gains))
+    return (ink * gains[:, :, None, None]).clamp_(max=1.0)

@@ -61,7 +61,12 @@ def dino_settings() -> SelfSupervisedSettings:
 
     As many prototypes as class tokens in a batch: with more, every target is spread over several.
     """
-    return SelfSupervisedSettings(epochs=12, head=HeadSettings(prototypes=64), optimiser=_decay(4))
+    return SelfSupervisedSettings(
+        epochs=12,
+        views=ViewSettings().shape_alone(),
+        head=HeadSettings(prototypes=64),
+        optimiser=_decay(4),
+    )
 
 
 def ibot_settings() -> SelfSupervisedSettings:

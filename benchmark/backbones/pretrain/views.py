@@ -22,6 +22,12 @@ _WHOLE = replace(_STYLE, scale=(0.85, 1.35), shift=0.15)
 _PART = replace(_STYLE, scale=(1.2, 1.9), shift=0.35)
 
 
+# Shade, colour and the amount of ink tell two views of an icon from those of others without a look
+# at its shape. Views that agree in none of them leave the shape alone to go by.
+def _shape_alone(view: AugmentSettings) -> AugmentSettings:
+    return replace(view, grey=0.5, recolour=0.8, tint=0.8, stroke=0.7, outline=0.3)
+
+
 @dataclass(frozen=True)
 class ViewSettings:
     """Two global views of the model's image size and smaller local views of parts."""
@@ -30,6 +36,10 @@ class ViewSettings:
     local_size: int = 16
     whole: AugmentSettings = _WHOLE
     part: AugmentSettings = _PART
+
+    def shape_alone(self) -> ViewSettings:
+        """Gives these settings with views that differ in colour, shade and strokes."""
+        return replace(self, whole=_shape_alone(self.whole), part=_shape_alone(self.part))
 
 
 @dataclass(frozen=True)
