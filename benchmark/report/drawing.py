@@ -86,7 +86,9 @@ def _in_processes(drawing: _Drawing) -> list[dict[str, bytes]]:
     import matplotlib.backends.backend_pdf  # noqa: F401 - what the forks need
 
     import benchmark.report.figures.maps  # noqa: F401 - likewise
+    from benchmark.report.figures.font import lean_family
 
+    lean_family()  # one file for all forks, removed when this process ends
     workers = min(os.cpu_count() or 1, len(drawing.jobs))
     fork = multiprocessing.get_context("fork")
     with warnings.catch_warnings():

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.pretrain.probe import (
+    effective_dimensions,
     linear_probe,
     nearest_class_mean,
     nearest_neighbour,
@@ -47,3 +48,13 @@ def test_scale_of_features_does_not_matter_to_the_probe() -> None:
     plain, _ = linear_probe(*train, *test)
     scaled, _ = linear_probe(1e3 * train[0] + 7, train[1], 1e3 * test[0] + 7, test[1])
     assert plain == pytest.approx(scaled)
+
+
+def test_effective_dimensions_count_directions_of_equal_variance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    round_cloud = torch.randn(20_000, 8, generator=generator)
+    assert effective_dimensions(round_cloud) == pytest.approx(8.0, abs=0.02)
+    turn = torch.linalg.qr(torch.randn(8, 8, generator=generator)).Q
+    flat = round_cloud * torch.tensor([5.0, 5.0, 5.0, 0, 0, 0, 0, 0])
+    assert effective_dimensions(flat @ turn + 100.0) == pytest.approx(3.0, abs=0.02)
+    assert effective_dimensions(torch.arange(9.0)[:, None] * torch.ones(1, 4)) == pytest.approx(1.0)

@@ -26,6 +26,7 @@ from benchmark.backbones.pretrain.distillation import (
     follow,
     patch_loss,
     spread,
+    spreading_loss,
     teacher_momentum,
     teacher_probabilities,
     teacher_temperature,
@@ -151,6 +152,38 @@ def test_balanced_probabilities_use_every_prototype() -> None:
     assert balanced_probabilities(torch.zeros(0, 6), 0.1).shape == (0, 6)
 
 
+def test_spreading_loss_is_the_mean_log_distance_to_the_nearest_neighbour() -> None:
+    angles = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    lengths = torch.tensor([[1.0], [5.0], [0.2]], dtype=torch.float64)  # without effect
+    features = lengths * torch.stack([angles.cos(), angles.sin()], dim=1)
+    chords = [2 * math.sin(0.15), 2 * math.sin(0.15), 2 * math.sin(0.35)]
+    expected = -sum(map(math.log, chords)) / 3
+    assert float(spreading_loss(features)) == pytest.approx(expected, rel=1e-6)
+    # Its descent takes points on a line apart, in all directions there are.
+    points = 0.01 * torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+    points[:, 0] = torch.linspace(-1.0, 1.0, 32)
+    points.requires_grad_()
+    before = torch.linalg.svdvals(torch.nn.functional.normalize(points, dim=1).detach())
+    for _ in range(50):
+        (slope,) = torch.autograd.grad(spreading_loss(points), points)
+        points = (points - 0.05 * slope).detach().requires_grad_()
+    after = torch.linalg.svdvals(torch.nn.functional.normalize(points, dim=1).detach())
+    assert after[1] / after[0] > 2 * before[1] / before[0]
+    assert bool(torch.isfinite(spreading_loss(torch.ones(4, 8))))
+
+
+@pytest.mark.parametrize("settings", [DINO, IBOT], ids=["dino", "ibot"])
+def test_spreading_weight_reaches_the_class_tokens(settings: SelfSupervisedSettings) -> None:
+    losses = {}
+    for weight in (0.0, 0.1, 0.2):
+        with ThreadPoolExecutor(1) as pool:
+            changed = replace(settings, spreading_weight=weight, epochs=1)
+            training = SelfSupervisedTraining(changed, images(12), pool)
+            losses[weight] = training.epoch(0)["loss"]
+    assert losses[0.1] != losses[0.0]
+    assert losses[0.2] - losses[0.0] == pytest.approx(2 * (losses[0.1] - losses[0.0]), rel=1e-4)
+
+
 def test_teacher_follows_the_student() -> None:
     slow, fast = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.5])
     follow([slow], [fast], momentum=0.9)
@@ -228,6 +261,11 @@ def test_new_augmentations() -> None:
     assert hollow[0, 0, 2, 2:6].max() == 0.0
     inverted = augment(block, replace(AugmentSettings.none(), invert=1.0), generator)
     torch.testing.assert_close(inverted, 1.0 - block)
+    many = block.expand(200, -1, -1, -1)
+    tinted = 1.0 - augment(many, replace(AugmentSettings.none(), tint=1.0), generator)[..., 3, 3]
+    assert tinted.min() >= 0.4 and tinted.max() == 1.0  # ink times 0.4 to 1.4, at most black
+    grey = (tinted == tinted[:, :1]).all(dim=1).float().mean()
+    assert 0.4 < float(grey) < 0.7  # half keep their grey, and a few are black in all channels
     blurred = augment(block, replace(AugmentSettings.none(), blur=1.0), generator)
     assert 0.0 < float(blurred[0, 0, 2, 2]) < 1.0
 
@@ -252,7 +290,7 @@ def record_masks(
     """Notes for both networks whether patches were hidden from them."""
     calls: dict[str, list[bool]] = {"student": [], "teacher": []}
     for name, network in (("student", training.student), ("teacher", training.teacher)):
-        original = network.scores_with_patches
+        original = network.features_with_patches
 
         def noted(
             views: Tensor, masked: Tensor, hide: bool, _name: str = name, _of: object = original
@@ -260,7 +298,7 @@ def record_masks(
             calls[_name].append(hide)
             return _of(views, masked, hide)  # type: ignore[operator, no-any-return]
 
-        monkeypatch.setattr(network, "scores_with_patches", noted)
+        monkeypatch.setattr(network, "features_with_patches", noted)
     return calls
 
 
@@ -299,8 +337,8 @@ def test_centre_is_the_running_mean_of_the_teachers_scores(
         seen: list[Tensor] = []
         original = training.teacher.scores
 
-        def noted(views: Tensor, kept: Tensor | None = None) -> Tensor:
-            seen.append(original(views, kept))
+        def noted(views: Tensor) -> Tensor:
+            seen.append(original(views))
             return seen[-1]
 
         monkeypatch.setattr(training.teacher, "scores", noted)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
 from PIL import Image
 from synthetic_results import IMAGES, make_broken, make_result, make_spec
 
@@ -28,6 +30,7 @@ from benchmark.report.figures import (
     labels,
     render,
 )
+from benchmark.report.figures.font import FAMILY, lean_family
 from benchmark.report.figures.numbers import (
     check_relative_to,
     confusion,
@@ -430,3 +433,14 @@ def test_names_beside_curves_do_not_overlap_and_stay_near() -> None:
         assert places[0] >= heights[0] / 2 - 1e-9
         assert places[-1] <= 5.0 - heights[-1] / 2 + 1e-9
     assert labels.spread([1.0, 2.0], [0.1, 0.1], (0.0, 5.0)) == pytest.approx([1.0, 2.0])
+
+
+def test_figures_have_the_letters_of_dejavu_sans() -> None:
+    names = lean_family(), FAMILY
+    lean, whole = (FT2Font(findfont(name, fallback_to_default=False)) for name in names)
+    for character in map(chr, [*range(32, 127), 0xB1, 0x2212, 0x3B1, 0x44F]):
+        glyphs = [font.load_char(ord(character)) for font in (lean, whole)]
+        boxes = [(glyph.linearHoriAdvance, glyph.bbox) for glyph in glyphs]
+        assert boxes[0] == boxes[1], character
+    assert lean.family_name != whole.family_name
+    assert lean.postscript_name == whole.postscript_name

@@ -21,11 +21,11 @@ class AugmentSettings:
     flip: float = 0.5  # probability
     grey: float = 0.2  # probability of losing the colours
     recolour: float = 0.2  # probability of a random permutation of the colour channels
-    tint: float = 0.0  # probability that every colour channel's ink is made weaker or stronger
     stroke: float = 0.3  # probability of thicker or thinner strokes
     outline: float = 0.0  # probability that only the contours of filled shapes are left
     invert: float = 0.0  # probability that paper and ink change places
     blur: float = 0.0  # probability of a blur of about one pixel
+    tint: float = 0.0  # probability that every colour channel's ink is made weaker or stronger
 
     @classmethod
     def none(cls) -> AugmentSettings:

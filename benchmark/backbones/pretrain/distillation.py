@@ -94,6 +94,19 @@ def patch_loss(teacher: Tensor, student: Tensor, temperature: float, masked: Ten
     return (cross_entropy / counts).sum() / len(masked)
 
 
+def spreading_loss(features: Tensor) -> Tensor:
+    """Gives KoLeo, -1/n sum_i log min_j |f_i - f_j| over unit features [N, D], of DINOv2.
+
+    It keeps every feature away from its nearest neighbour. Balanced prototypes alone can be had
+    by features on a line.
+    """
+    unit = F.normalize(features, dim=-1)
+    with torch.no_grad():
+        nearest = (unit @ unit.T).fill_diagonal_(-2.0).argmax(dim=1)
+    squares = (unit - unit[nearest]).square().sum(dim=1)
+    return -0.5 * torch.log(squares + 1e-8).mean()
+
+
 @torch.no_grad()
 def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float) -> None:
     """Moves the teacher: theta_t <- lambda theta_t + (1 - lambda) theta_s."""

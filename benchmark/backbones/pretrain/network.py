@@ -31,14 +31,18 @@ class Network(nn.Module):
         if settings.masks is not None:
             self.mask_token = nn.Parameter(torch.zeros(settings.shape.embed_dim))
 
-    def scores(self, views: Tensor, kept: Tensor | None = None) -> Tensor:
-        """Gives the class tokens' scores [B, K] of views [B, 3, H, W] or of their patches kept."""
-        return cast(Tensor, self.head(class_token_features(self.backbone, views, kept)))
+    def features(self, views: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Gives the class tokens [B, D] of views [B, 3, H, W] or of their patches kept."""
+        return class_token_features(self.backbone, views, kept)
 
-    def scores_with_patches(
+    def scores(self, views: Tensor) -> Tensor:
+        """Gives the class tokens' scores [B, K] of views [B, 3, H, W]."""
+        return cast(Tensor, self.head(self.features(views)))
+
+    def features_with_patches(
         self, views: Tensor, masked: Tensor, hide: bool
     ) -> tuple[Tensor, Tensor]:
-        """Gives scores [B, K] of class tokens and [M, K] of the patches masked, bool [B, N].
+        """Gives class tokens [B, D] and the patches masked, bool [B, N], of views: [M, D].
 
         `hide` replaces the masked patches by the mask token; otherwise they are only singled out.
         """
@@ -46,6 +50,4 @@ class Network(nn.Module):
         tokens = all_token_features(
             self.backbone, embed(self.backbone, views, hidden, self.mask_token)
         )
-        chosen = torch.cat([tokens[:, 0], tokens[:, 1:][masked]])
-        scores: Tensor = self.head(chosen)
-        return scores[: len(views)], scores[len(views) :]
+        return tokens[:, 0], tokens[:, 1:][masked]

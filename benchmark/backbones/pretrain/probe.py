@@ -18,12 +18,17 @@ WEIGHT_DECAYS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """Accuracies in per cent on the test split, and the weight decay of the linear probe."""
+    """Accuracies in per cent on the test split, and what they were got with.
+
+    Few effective dimensions are a warning: a linear probe scales every dimension and can still
+    read them, but methods that train for a few steps, and distances, see the large ones alone.
+    """
 
     linear_probe: float
     nearest_class_mean: float
     nearest_neighbour: float
-    weight_decay: float
+    weight_decay: float  # of the linear probe
+    effective_dimensions: float  # of the features, at most their width
 
 
 def probe_backbone(
@@ -38,7 +43,22 @@ def probe_backbone(
     train_labels, test_labels = torch.tensor(train[1]), torch.tensor(test[1])
     pairs = (train_features, train_labels, test_features, test_labels)
     linear, decay = linear_probe(*pairs)
-    return ProbeScores(linear, nearest_class_mean(*pairs), nearest_neighbour(*pairs), decay)
+    return ProbeScores(
+        linear_probe=linear,
+        nearest_class_mean=nearest_class_mean(*pairs),
+        nearest_neighbour=nearest_neighbour(*pairs),
+        weight_decay=decay,
+        effective_dimensions=effective_dimensions(train_features),
+    )
+
+
+def effective_dimensions(features: Tensor) -> float:
+    """Gives exp(-sum_i p_i log p_i) of features [N, D]; p: their covariance's eigenvalues, summing
+    to one. From 1 (all on a line) to D (the same variance in all directions).
+    """
+    variances = torch.linalg.eigvalsh(torch.cov(features.double().T)).clamp(min=0.0)
+    shares = variances / variances.sum()
+    return float(torch.special.entr(shares).sum().exp())
 
 
 def linear_probe(

@@ -17,7 +17,7 @@ class SelfSupervisedSettings:
 
     name: str = "tiny_dino"
     shape: VitShape = field(default_factory=VitShape)
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 32
     chunk_size: int = 32  # images one thread works on at a time
     seed: int = 0
@@ -26,6 +26,7 @@ class SelfSupervisedSettings:
     masks: MaskSettings | None = None  # None: no masked patches, DINO; otherwise iBOT
     patch_drop: float = 0.5  # share of patches hidden from the student's whole views, if unmasked
     patch_weight: float = 1.0  # of the masked patches' loss beside the class tokens'
+    spreading_weight: float = 0.1  # of the loss that spreads the class tokens
     head: HeadSettings = field(default_factory=HeadSettings)
     student_temperature: float = 0.1
     teacher_temperature: tuple[float, float] = (0.04, 0.05)  # at the start, after the warm-up
@@ -34,7 +35,7 @@ class SelfSupervisedSettings:
     centre_momentum: float = 0.9
     teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
     frozen_epochs: int = 1  # first epochs, in which the prototypes stay
-    optimiser: OptimiserSettings = field(default_factory=lambda: _decay(6.0))
+    optimiser: OptimiserSettings = field(default_factory=lambda: _decay(4.0))
     measure_every: int = 2
 
     def __post_init__(self) -> None:
@@ -57,26 +58,14 @@ class SelfSupervisedSettings:
 
 
 def dino_settings() -> SelfSupervisedSettings:
-    """Gives the recipe of `tiny_dino`.
-
-    As many prototypes as class tokens in a batch: with more, every target is spread over several.
-    """
-    return SelfSupervisedSettings(
-        epochs=12,
-        views=ViewSettings().shape_alone(),
-        head=HeadSettings(prototypes=64),
-        optimiser=_decay(4),
-    )
+    """Gives the recipe of `tiny_dino`."""
+    return SelfSupervisedSettings()
 
 
 def ibot_settings() -> SelfSupervisedSettings:
     """Gives the recipe of `tiny_ibot`: masked patches, and fewer crops for the same time."""
     return SelfSupervisedSettings(
-        name="tiny_ibot",
-        epochs=14,
-        views=ViewSettings(local_views=2),
-        masks=MaskSettings(),
-        optimiser=_decay(5),
+        name="tiny_ibot", views=ViewSettings(local_views=2), masks=MaskSettings()
     )
 
 

@@ -208,6 +208,8 @@ def _card(record: PretrainRecord) -> str:
         rows["Linear probe on `icons`"] = f"{record.probe.linear_probe:.1f} %"
         rows["Nearest class mean on `icons`"] = f"{record.probe.nearest_class_mean:.1f} %"
         rows["Nearest neighbour on `icons`"] = f"{record.probe.nearest_neighbour:.1f} %"
+        dimensions, width = record.probe.effective_dimensions, record.settings["shape"]["embed_dim"]
+        rows["Effective dimensions on `icons`"] = f"{dimensions:.0f} of {width}"
     lines = [f"# `{record.name}`", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in rows.items() if value]
     lines += _curve(record)

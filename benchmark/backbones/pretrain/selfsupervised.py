@@ -21,6 +21,7 @@ from benchmark.backbones.pretrain.distillation import (
     follow,
     patch_loss,
     spread,
+    spreading_loss,
     teacher_momentum,
     teacher_probabilities,
     teacher_temperature,
@@ -215,16 +216,21 @@ class SelfSupervisedTraining(Training):
             with torch.no_grad():
                 teacher = self.teacher.scores(whole)
             kept = draw_kept(len(whole), side * side, settings.patch_drop, draws)
-            student, teacher_patches = self.student.scores(whole, kept), teacher[:0]
+            features, teacher_patches = self.student.features(whole, kept), teacher[:0]
         else:
             masked = draw_masks(len(whole), side, settings.masks, draws)
             with torch.no_grad():
-                teacher, teacher_patches = self.teacher.scores_with_patches(
-                    whole, masked, hide=False
+                teacher, teacher_patches = map(
+                    self.teacher.head,
+                    self.teacher.features_with_patches(whole, masked, hide=False),
                 )
-            student, student_patches = self.student.scores_with_patches(whole, masked, hide=True)
+            features, hidden = self.student.features_with_patches(whole, masked, hide=True)
             target = self._target(teacher_patches, self.patch_centre, temperature)
-            patches = patch_loss(target, student_patches, settings.student_temperature, masked)
+            patches = patch_loss(
+                target, self.student.head(hidden), settings.student_temperature, masked
+            )
+        student = self.student.head(features)
+        spreading = sum(spreading_loss(view) for view in features.chunk(GLOBAL_VIEWS))
         if len(parts):
             student = torch.cat([student, self.student.scores(parts)])
         target = self._target(teacher, self.class_centre, temperature)
@@ -236,7 +242,9 @@ class SelfSupervisedTraining(Training):
             student.unflatten(0, (-1, images)),
             settings.student_temperature,
         )
-        return share * (views + settings.patch_weight * patches)
+        return share * (
+            views + settings.patch_weight * patches + settings.spreading_weight * spreading
+        )
 
     def _target(self, scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
         """Gives the teacher's probabilities [N, K] by the chosen guard against collapse."""

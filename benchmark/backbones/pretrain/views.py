@@ -13,19 +13,15 @@ from benchmark.backbones.pretrain.augment import AugmentSettings, augment
 GLOBAL_VIEWS = 2
 
 
-# Beyond position and size, icons of one thing differ in the weight of their strokes, in being
-# filled or drawn as outlines, and little in colour.
+# Beyond position and size, icons of one thing differ in the weight of their strokes and in being
+# filled or drawn as outlines. They differ little in colour, but shade, colour and the amount of ink
+# tell two views of an icon from those of others without a look at its shape: views of an icon that
+# agree in none of them leave the shape to go by.
 _STYLE = AugmentSettings(
-    stretch=0.12, rotation=0.15, grey=0.2, recolour=0.2, stroke=0.4, outline=0.15
+    stretch=0.12, rotation=0.15, grey=0.5, recolour=0.8, tint=0.8, stroke=0.7, outline=0.3
 )
 _WHOLE = replace(_STYLE, scale=(0.85, 1.35), shift=0.15)
 _PART = replace(_STYLE, scale=(1.2, 1.9), shift=0.35)
-
-
-# Shade, colour and the amount of ink tell two views of an icon from those of others without a look
-# at its shape. Views that agree in none of them leave the shape alone to go by.
-def _shape_alone(view: AugmentSettings) -> AugmentSettings:
-    return replace(view, grey=0.5, recolour=0.8, tint=0.8, stroke=0.7, outline=0.3)
 
 
 @dataclass(frozen=True)
@@ -36,10 +32,6 @@ class ViewSettings:
     local_size: int = 16
     whole: AugmentSettings = _WHOLE
     part: AugmentSettings = _PART
-
-    def shape_alone(self) -> ViewSettings:
-        """Gives these settings with views that differ in colour, shade and strokes."""
-        return replace(self, whole=_shape_alone(self.whole), part=_shape_alone(self.part))
 
 
 @dataclass(frozen=True)

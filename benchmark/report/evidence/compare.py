@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePath
-from statistics import fmean
-from typing import Any, Literal, cast
 
 from benchmark.report.blocks import (
     Block,
@@ -20,74 +17,13 @@ from benchmark.report.blocks import (
     variant_labels,
     variant_text,
 )
+from benchmark.report.evidence.causes import causes
+from benchmark.report.evidence.change import Basis, Change, Comparison
 from benchmark.report.formatting import listing
 from benchmark.report.statistics import noise
 from benchmark.results import Result, ResultStore
 
 COMPARED = ("final", "average", "forgetting")
-# identical: the same inputs on the same machine, so the same bits are expected; paired: runs of the
-# same class order and seed; unpaired: runs of other ones; images: one run a side.
-Basis = Literal["identical", "paired", "unpaired", "images"]
-_SHOWN_DIGITS = 12  # of a hash
-
-
-@dataclass(frozen=True)
-class Change:
-    """One metric of one method with one set of settings in one block, in both folders.
-
-    first, second: one value a run, in the same order where they pair; noise: half the width of the
-    interval that noise explains, in percentage points; causes: what differs between the runs.
-    """
-
-    block: str
-    label: str
-    method: str
-    metric: str
-    first: tuple[float, ...]
-    second: tuple[float, ...]
-    keys: tuple[tuple[str, ...], tuple[str, ...]]
-    basis: Basis
-    noise: float
-    causes: tuple[str, ...]
-
-    @property
-    def difference(self) -> float:
-        """Mean of the second less mean of the first."""
-        return fmean(self.second) - fmean(self.first)
-
-    @property
-    def equal(self) -> bool:
-        """Whether every run gives the very same number in both."""
-        return self.basis != "unpaired" and self.first == self.second
-
-    @property
-    def moved(self) -> bool:
-        """Whether noise does not explain the difference."""
-        if self.equal:
-            return False
-        return self.basis == "identical" or abs(self.difference) > self.noise
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """changes: every cell that is in both, in the order of the tables.
-
-    only_first, only_second: what the other folder lacks, in words; broke: runs finished in the
-    first folder and failed or cancelled in the second; differences: everything recorded that
-    differs between compared runs; problems: result files that could not be used.
-    """
-
-    changes: tuple[Change, ...]
-    only_first: tuple[str, ...]
-    only_second: tuple[str, ...]
-    broke: tuple[str, ...]
-    differences: tuple[str, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def moved(self) -> tuple[Change, ...]:
-        """The cells beyond noise."""
-        return tuple(change for change in self.changes if change.moved)
 
 
 def compare_results(first: str | Path, second: str | Path) -> Comparison:
@@ -245,7 +181,7 @@ class _Collected:
             (keys[0], keys[1]),
             basis,
             0.0,
-            tuple(_causes(*sides)),
+            tuple(causes(*sides)),
         )
         self.drafts.append(_Draft(change, (tuple(sides[0]), tuple(sides[1]))))
 
@@ -316,48 +252,3 @@ def _spread(draft: _Draft) -> noise.Spread:
 def _image_variance(run: Run, metric: str) -> float:
     outcome = run.result["outcome"]
     return noise.image_variance(metric, outcome["accuracy"], outcome["test_counts"])
-
-
-# -- causes -------------------------------------------------------------------------------------
-
-
-def _causes(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
-    """What is recorded and differs between the runs of the two sides."""
-    readings: dict[str, Callable[[Result], Any]] = {
-        "method source": lambda r: r["environment"]["method_source_hash"][:_SHOWN_DIGITS],
-        "data": lambda r: r["environment"]["data_manifest_hash"][:_SHOWN_DIGITS],
-        "weights": lambda r: r["environment"]["weight_hash"][:_SHOWN_DIGITS],
-        "protocol": lambda r: r["spec"]["protocol"],
-        "revision": lambda r: _revision(r)[:_SHOWN_DIGITS],
-        "uncommitted changes": lambda r: "yes" if r["environment"]["dirty"] else "no",
-        "version": lambda r: r["environment"]["version"],
-        "device": lambda r: r["environment"]["device"],
-        "hardware": lambda r: r["environment"]["hardware"],
-        "threads": lambda r: r["environment"]["threads"],
-    }
-    for block in ("packages", "sources", "inputs"):
-        if all(block in run.result["environment"] for run in (*first, *second)):
-            names = {n: None for run in (*first, *second) for n in _entries(run.result, block)}
-            readings |= {
-                f"code of {name}" if block == "sources" else name: partial(_entry, block, name)
-                for name in names
-            }
-    for name, read in readings.items():
-        before, after = (
-            list(dict.fromkeys(str(read(run.result)) for run in side)) for side in (first, second)
-        )
-        if set(before) != set(after):
-            yield f"{name} {listing(before)} -> {listing(after)}"
-
-
-def _revision(result: Result) -> str:
-    return result["environment"]["revision"] or "none"
-
-
-def _entry(block: str, name: str, result: Result) -> str:
-    return _entries(result, block).get(name, "none")
-
-
-def _entries(result: Result, block: str) -> Mapping[str, str]:
-    found: Mapping[str, str] = cast("Mapping[str, Any]", result["environment"])[block]
-    return found

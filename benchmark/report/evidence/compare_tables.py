@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from benchmark.metrics import METRICS
-from benchmark.report.evidence.compare import Basis, Change, Comparison
+from benchmark.report.evidence.change import Basis, Change, Comparison
 from benchmark.report.model import Cell, Column, Row, Table
 from benchmark.report.notes import Notes
 from benchmark.report.statistics.noise import LEVEL

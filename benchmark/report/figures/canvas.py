@@ -18,6 +18,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
+from benchmark.report.figures.font import FAMILY, lean_family
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -28,9 +30,7 @@ LINE = 0.125  # inches from one line of text to the next
 MARGIN = 0.06  # inches
 AXIS_LEFT, AXIS_BELOW = 0.42, 0.38  # inches for tick labels and the axis' name
 _DPI = 200
-FAMILY = "DejaVu Sans"  # comes with matplotlib: the same picture on every machine
 _STYLE: dict[Any, Any] = {
-    "font.family": [FAMILY],
     "font.size": FONT,
     "text.parse_math": False,  # a name with dollar signs is a name
     "pdf.fonttype": 42,  # TrueType
@@ -57,7 +57,7 @@ _PLAIN: dict[str, Any] = {"fontfeatures": ("-liga",)} if hasattr(Text, "set_font
 
 def style() -> AbstractContextManager[None]:
     """The report's style while a figure is drawn and saved."""
-    return rc_context(_STYLE)
+    return rc_context({**_STYLE, "font.family": [lean_family(), FAMILY]})
 
 
 def saved(figure: Figure, form: str) -> bytes:

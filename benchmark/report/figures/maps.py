@@ -19,7 +19,8 @@ from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
-from benchmark.report.figures.canvas import FAMILY, MARGIN, SMALL, Page
+from benchmark.report.figures.canvas import MARGIN, SMALL, Page
+from benchmark.report.figures.font import FAMILY
 from benchmark.report.figures.numbers import Array
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
