@@ -124,9 +124,14 @@ _CATALOGUE = {
             sha256="e8929d91a2775fb9957a2be8781afd3e20136d514ed20b82a3ef205f5be22113",
         ),
         _embedded(
+            "tiny_dino",
+            "ViT of 1.2 M parameters, 32 px, DINO on upstream icons without labels; embedded",
+            sha256="db5cc85104b54c6165317f526ec0f15e8c0baf46ebf587438051598368cd204f",
+        ),
+        _embedded(
             "tiny_ibot",
             "ViT of 1.2 M parameters, 32 px, iBOT on upstream icons without labels; embedded",
-            sha256="cac54ce499ca957a3e20a388de088585acc5b7f3d1b36c80e8ea9e0e821c5ff6",
+            sha256="5b19ab28cd785187ac82b9970d9837a5c302b34ee606ee7791335503ccefa362",
         ),
         _vit_b16(
             "vit_b16_in21k",

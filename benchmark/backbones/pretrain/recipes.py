@@ -63,9 +63,9 @@ def dino_settings() -> SelfSupervisedSettings:
 
 
 def ibot_settings() -> SelfSupervisedSettings:
-    """Gives the recipe of `tiny_ibot`: masked patches, and fewer crops for the same time."""
+    """Gives the recipe of `tiny_ibot`: masked patches, fewer crops and epochs for the same time."""
     return SelfSupervisedSettings(
-        name="tiny_ibot", views=ViewSettings(local_views=2), masks=MaskSettings()
+        name="tiny_ibot", epochs=8, views=ViewSettings(local_views=2), masks=MaskSettings()
     )
 
 

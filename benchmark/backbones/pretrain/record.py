@@ -157,10 +157,11 @@ def _distillation_recipe(settings: Mapping[str, Any]) -> str:
         f"{head['prototypes']} prototypes; temperatures {settings['student_temperature']:g} "
         f"(student) and {low:g} to {high:g} over {settings['temperature_warmup']:g} epochs "
         f"(teacher); teacher momentum {settings['teacher_momentum']:g}, along a cosine to 1 while "
-        f"the rate decays; {balance}"
+        f"the rate decays; {balance}; class tokens spread by KoLeo, weighted "
+        f"{settings['spreading_weight']:g}"
     )
     if masks is None:
-        return text
+        return f"{text}; {settings['patch_drop']:.0%} of the patches of whole views dropped"
     low, high = masks["share"]
     return (
         f"{text}; {low:.0%} to {high:.0%} of the patches masked in {masks['views']:.0%} of the "
