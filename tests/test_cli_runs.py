@@ -119,11 +119,11 @@ def test_missing_and_damaged_input_is_one_message(
 def test_each_missing_run_becomes_a_command_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["run", *QUICK, "--seeds", "0,1", "--set", "settings.distance=euclidean"]
+    words = ["run", *QUICK, "--seeds", "0,1", "--set", "settings.distance=cosine"]
     assert main([*words, "--launcher", "print"]) == 0
     commands = capsys.readouterr().out.splitlines()
     assert len(commands) == 2
-    assert all("--set settings.distance=euclidean" in command for command in commands)
+    assert all("--set settings.distance=cosine" in command for command in commands)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(["bash", "-c", commands[1]], check=True, env=environment, cwd="/")
     assert main(["plan", *words[1:]]) == 0
