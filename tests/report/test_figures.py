@@ -444,3 +444,13 @@ def test_figures_have_the_letters_of_dejavu_sans() -> None:
         assert boxes[0] == boxes[1], character
     assert lean.family_name != whole.family_name
     assert lean.postscript_name == whole.postscript_name
+
+
+def test_without_a_temporary_file_the_font_itself_is_embedded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("benchmark.report.figures.font.tempfile.mkstemp", full)
+    assert lean_family.__wrapped__() == FAMILY
