@@ -65,7 +65,10 @@ def _add_kind(kinds: Commands, name: str, summary: str, command: Command) -> Non
     parser.add_argument("--batch-size", type=positive, metavar="N")
     parser.add_argument("--seed", type=int, metavar="N")
     parser.add_argument(
-        "--threads", type=positive, metavar="N", help="default: all cores; the bits do not change"
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="default: all cores; each works on 32 images of the batch; the bits do not change",
     )
 
 

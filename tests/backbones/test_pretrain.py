@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from torch import nn
 from benchmark.backbones.catalogue import VitShape
 from benchmark.backbones.loader import load_backbone, weight_hash_of
 from benchmark.backbones.pretrain.augment import AugmentSettings, augment, to_float
-from benchmark.backbones.pretrain.checkpoint import CheckpointError
+from benchmark.backbones.pretrain.checkpoint import CheckpointError, load_checkpoint
 from benchmark.backbones.pretrain.forward import class_token_features
+from benchmark.backbones.pretrain.loop import identity_of
 from benchmark.backbones.pretrain.optimiser import (
     OptimiserSettings,
     build_optimiser,
@@ -163,8 +164,10 @@ def test_longer_training_repeats_a_shorter_one_until_its_decay(
         folder = tmp_path / str(epochs)
         with pytest.raises(Cut):
             pretrain_supervised(settings, upstream_dir, folder, cut)
-        saved = torch.load(folder / "small.checkpoint", weights_only=True)
-        weights.append(saved["state"]["backbone"])
+        identity = identity_of(asdict(settings), load_upstream(upstream_dir).digest)
+        saved = load_checkpoint(folder / "small.checkpoint", identity)
+        assert saved is not None
+        weights.append(saved["backbone"])
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 

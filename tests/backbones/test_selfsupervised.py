@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_recipes import DINO, IBOT, ignore
 from torch import Tensor
 
 from benchmark.backbones.catalogue import VitShape
@@ -33,7 +34,6 @@ from benchmark.backbones.pretrain.distillation import (
     view_loss,
 )
 from benchmark.backbones.pretrain.forward import all_token_features, embed, new_backbone
-from benchmark.backbones.pretrain.optimiser import OptimiserSettings
 from benchmark.backbones.pretrain.recipes import (
     SelfSupervisedSettings,
     dino_settings,
@@ -46,35 +46,15 @@ from benchmark.backbones.pretrain.selfsupervised import (
 )
 from benchmark.backbones.pretrain.upstream import UpstreamImages
 from benchmark.backbones.pretrain.views import (
-    MaskSettings,
     ViewSettings,
 )
 from benchmark.cli import main
 from benchmark.cli import pretrain as cli_pretrain
 from benchmark.data import icons
 
-DINO = SelfSupervisedSettings(
-    name="small",
-    shape=VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2),
-    epochs=3,
-    batch_size=12,
-    chunk_size=5,
-    views=ViewSettings(local_views=2, local_size=8),
-    head=HeadSettings(hidden=16, bottleneck=8, prototypes=24),
-    temperature_warmup=1.0,
-    balance="centre",
-    measure_every=2,
-    optimiser=OptimiserSettings(warmup_epochs=1.0, decay_epochs=1.0),
-)
-IBOT = replace(DINO, masks=MaskSettings(), balance="sinkhorn")
-
 
 class Cut(RuntimeError):
     """Stands for a process that is killed."""
-
-
-def ignore(_report: EpochReport) -> None:
-    """Shows no progress."""
 
 
 def images(count: int = 24) -> Tensor:
@@ -383,11 +363,6 @@ def test_recipes_are_of_one_architecture() -> None:
 def test_senseless_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(DINO, **changes)  # type: ignore[arg-type]
-
-
-def test_too_few_images_are_refused() -> None:
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="do not fill one batch"):
-        SelfSupervisedTraining(DINO, images(5), pool)
 
 
 def test_command_line_explains_both_kinds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmark.backbones.pretrain.probe import linear_probe, nearest_neighbour
-from benchmark.backbones.pretrain.upstream import UpstreamImages
+from benchmark.backbones.pretrain.upstream import UpstreamError, UpstreamImages
 
 NAMES = 100
 LINEAR_PROBE, NEAREST_NEIGHBOUR = "upstream linear probe", "upstream nearest neighbour"
@@ -33,6 +33,8 @@ def curve_split(upstream: UpstreamImages, names: int = NAMES) -> CurveSplit:
     """
     counts = np.bincount(upstream.train_labels, minlength=len(upstream.classes))
     counts[np.setdiff1d(np.arange(len(counts)), upstream.val_labels)] = 0
+    if not counts.any():
+        raise UpstreamError("no name has both training and validation images to score")
     # Stable, so that names of equal count are taken in their order.
     chosen = np.argsort(-counts, kind="stable")[: min(names, int((counts > 0).sum()))]
     position = np.full(len(counts), -1)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.backbones.pretrain.checkpoint import (
     CheckpointError,
+    check_place,
     load_checkpoint,
     save_checkpoint,
 )
@@ -77,6 +78,7 @@ def run_epochs(
     Cut short, it continues at the last finished epoch. The number of epochs and the length of the
     decay may be changed by a continued run as long as no finished epoch depends on them.
     """
+    check_place(checkpoint)
     first, seconds = 0, 0.0
     curve: list[CurvePoint] = []
     if state := load_checkpoint(checkpoint, identity):

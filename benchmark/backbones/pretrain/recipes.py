@@ -19,7 +19,9 @@ class SelfSupervisedSettings:
     shape: VitShape = field(default_factory=VitShape)
     epochs: int = 10
     batch_size: int = 32
-    chunk_size: int = 32  # images one thread works on at a time
+    # Images that one thread works on at a time, and over which the teacher's probabilities are
+    # balanced and the class tokens spread.
+    chunk_size: int = 32
     seed: int = 0
     initial_positions: float = 0.3  # deviation of the positions and the class token at the start
     views: ViewSettings = field(default_factory=ViewSettings)

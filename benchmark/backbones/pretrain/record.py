@@ -16,9 +16,10 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from benchmark.backbones.hashing import hash_tensors
-from benchmark.backbones.pretrain.checkpoint import write_bytes
+from benchmark.backbones.pretrain.curve import LINEAR_PROBE, NAMES, NEAREST_NEIGHBOUR
 from benchmark.backbones.pretrain.probe import ProbeScores
 from benchmark.backbones.pretrain.upstream import UpstreamImages
+from benchmark.storage import write_atomically
 
 MAX_WEIGHT_BYTES = 8_000_000
 VALIDATION_ACCURACY = "validation accuracy"  # of a classifier that was trained along
@@ -89,7 +90,7 @@ def finish(
     content = safetensors.torch.save(tensors, metadata={"num_heads": heads})
     if len(content) > MAX_WEIGHT_BYTES:
         raise ValueError(f"{name}: {len(content)} bytes of weights exceed {MAX_WEIGHT_BYTES}")
-    write_bytes(out_dir / f"{name}.safetensors", content)
+    write_atomically(out_dir / f"{name}.safetensors", content)
     record = PretrainRecord(
         name=name,
         objective=objective,
@@ -121,8 +122,8 @@ def add_probe(record: PretrainRecord, probe: ProbeScores, out_dir: Path) -> Pret
 def write_record(record: PretrainRecord, out_dir: Path) -> None:
     """Writes NAME.json and NAME.md."""
     content = json.dumps(asdict(record), indent=2, sort_keys=True) + "\n"
-    write_bytes(out_dir / f"{record.name}.json", content.encode())
-    write_bytes(out_dir / f"{record.name}.md", _card(record).encode())
+    write_atomically(out_dir / f"{record.name}.json", content.encode())
+    write_atomically(out_dir / f"{record.name}.md", _card(record).encode())
 
 
 def figure_in_words(name: str, value: float) -> str:
@@ -142,6 +143,8 @@ def _curve(record: PretrainRecord) -> list[str]:
     for point in rows:
         values = " | ".join(f"{point.figures[name]:.4g}" for name in names)
         lines.append(f"| {point.epoch} | {values} |")
+    if any(name in (LINEAR_PROBE, NEAREST_NEIGHBOUR) for name in names):
+        lines += ["", f"Upstream scores: on the {NAMES} names with most training images."]
     return lines
 
 
@@ -216,8 +219,8 @@ def _card(record: PretrainRecord) -> str:
     lines += _curve(record)
     lines += [
         "",
-        f"The full settings are in `{record.name}.json`. The downstream scores are those of the "
-        "frozen features; the recipe was fixed before they were measured.",
+        f"The full settings are in `{record.name}.json`. The scores on `icons` are those of the "
+        "frozen features.",
         "",
         (
             "Licence: the weights are released under the licence of this project. The images they "

@@ -42,7 +42,7 @@ from benchmark.backbones.pretrain.parallel import accumulate, workers
 from benchmark.backbones.pretrain.recipes import SelfSupervisedSettings
 from benchmark.backbones.pretrain.record import Cost, EpochReport, PretrainRecord, finish
 from benchmark.backbones.pretrain.standardise import Standardise
-from benchmark.backbones.pretrain.upstream import load_upstream
+from benchmark.backbones.pretrain.upstream import check_fit, load_upstream
 from benchmark.backbones.pretrain.views import (
     GLOBAL_VIEWS,
     draw_masks,
@@ -65,6 +65,7 @@ def pretrain_selfsupervised(
     Labels are read for the curve of probes alone; training is given the images.
     """
     upstream = load_upstream(upstream_dir)
+    check_fit(upstream, settings.shape.img_size, settings.batch_size)
     images = torch.from_numpy(upstream.train_images)
     split = curve_split(upstream)
     threads = threads or os.cpu_count() or 1
@@ -112,8 +113,6 @@ class SelfSupervisedTraining(Training):
     def __init__(
         self, settings: SelfSupervisedSettings, images: Tensor, pool: ThreadPoolExecutor
     ) -> None:
-        if len(images) < settings.batch_size:
-            raise ValueError(f"{len(images)} images do not fill one batch of {settings.batch_size}")
         self.settings, self.images, self.pool = settings, images, pool
         self.standardise = Standardise.of(images)
         with torch.random.fork_rng(devices=[]):
@@ -192,7 +191,8 @@ class SelfSupervisedTraining(Training):
         follow(self.teacher.parameters(), self.student.parameters(), momentum)
         parts = [part for part in seen if part is not None]
         keep = settings.centre_momentum
-        # c <- m c + (1 - m) mean of g_t: over all class tokens, and over all masked patches.
+        # c <- m c + (1 - m) mean of g_t: over all class tokens, and over the masked patches, which
+        # alone go through the teacher's head.
         mean = sum(part.class_scores for part in parts) / (GLOBAL_VIEWS * len(batch))
         self.class_centre = torch.lerp(cast(Tensor, mean), self.class_centre, keep)
         if patches := sum(part.patches for part in parts):

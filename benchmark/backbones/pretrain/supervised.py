@@ -36,7 +36,7 @@ from benchmark.backbones.pretrain.record import (
     finish,
 )
 from benchmark.backbones.pretrain.standardise import Standardise
-from benchmark.backbones.pretrain.upstream import UpstreamImages, load_upstream
+from benchmark.backbones.pretrain.upstream import UpstreamImages, check_fit, load_upstream
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,9 @@ def pretrain_supervised(
     matter to them.
     """
     upstream = load_upstream(upstream_dir)
+    check_fit(upstream, settings.shape.img_size, settings.batch_size)
     images = torch.from_numpy(upstream.train_images)
     labels = torch.from_numpy(upstream.train_labels)
-    if len(images) < settings.batch_size:
-        raise ValueError(f"{len(images)} images do not fill one batch of {settings.batch_size}")
     backbone, head = _initialise(settings, len(upstream.classes))
     optimiser = build_optimiser([backbone, head], settings.optimiser)
 

@@ -39,10 +39,16 @@ def load_upstream(folder: Path) -> UpstreamImages:
     """Gives the checked contents of `folder`; the digest covers pixels, labels and class names."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise UpstreamError(f"upstream folder {folder} lacks {', '.join(missing)}")
+        raise UpstreamError(
+            f"upstream folder {folder} lacks {', '.join(missing)}: make it with `clbench data "
+            "build icons`, or name the one you have with --upstream"
+        )
     train_images, train_labels = _load_pair(folder, "train")
     val_images, val_labels = _load_pair(folder, "val")
-    classes = tuple((folder / "classes.txt").read_text(encoding="utf-8").splitlines())
+    try:
+        classes = tuple((folder / "classes.txt").read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UpstreamError(f"{folder / 'classes.txt'}: cannot be read ({error})") from error
     for part, labels in (("train", train_labels), ("val", val_labels)):
         if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
             raise UpstreamError(
@@ -55,6 +61,22 @@ def load_upstream(folder: Path) -> UpstreamImages:
     return UpstreamImages(
         train_images, train_labels, val_images, val_labels, classes, digest.hexdigest()
     )
+
+
+def check_fit(upstream: UpstreamImages, size: int, batch_size: int) -> None:
+    """Raises `UpstreamError` unless both parts hold images of `size` pixels, the training a batch
+    of them.
+    """
+    for part, images in (("training", upstream.train_images), ("validation", upstream.val_images)):
+        if not len(images):
+            raise UpstreamError(f"there are no {part} images")
+        if images.shape[1:3] != (size, size):
+            height, width = images.shape[1:3]
+            raise UpstreamError(
+                f"{part} images have {height} x {width} pixels; the backbone takes {size} x {size}"
+            )
+    if (count := len(upstream.train_images)) < batch_size:
+        raise UpstreamError(f"{count} training images do not fill one batch of {batch_size}")
 
 
 def _load_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
