@@ -19,6 +19,7 @@ from benchmark.progress import say, show_progress, warn
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.config import RunSpec, Suite
+    from benchmark.tuning.record import TuningRecord
     from benchmark.tuning.trials import Tuning
 
 _ABOUT = """\
@@ -76,13 +77,14 @@ def tune(args: argparse.Namespace) -> int:
     """Carry out the trials, print the choice and write the record; 1 when a trial failed."""
     from benchmark.cli.tune_views import budget_line, shown, suite_lines, table
     from benchmark.storage import StorageError, discard, stage
-    from benchmark.tuning.record import write_record
+    from benchmark.tuning.record import merged, write_record
 
     tuning = _read(args)
     path = args.record or args.results / f"{tuning.suite.path.stem}.yaml"
     if path.is_dir():
         raise StorageError(f"--record {path}: is a folder")
     discard(stage(path, b""))  # a record that cannot be written is told before the work
+    earlier = _earlier(path, tuning)
     for name, reason in tuning.skipped.items():
         say(f"left out: {name}: {reason}")
     left = tuning.runs_left()
@@ -97,8 +99,10 @@ def tune(args: argparse.Namespace) -> int:
     record = tuning.record()
     for line in (*table(record), "", *suite_lines(record), "", budget_line(record)):
         say(line)
-    write_record(path, record)
-    say(f"record: {path}")
+    whole = merged(earlier, record) if earlier else record
+    write_record(path, whole)
+    kept = [name for name in whole.methods if name not in record.methods]
+    say(f"record: {path}{f', with {len(kept)} methods tuned before' if kept else ''}")
     failed = [
         f"{name}, {trial.chooses} {shown(trial.value)}"
         for name, method in record.methods.items()
@@ -108,6 +112,31 @@ def tune(args: argparse.Namespace) -> int:
     for label in failed:
         warn(f"failed: {label}")
     return 1 if failed else 0
+
+
+def _earlier(path: Path, tuning: Tuning) -> TuningRecord | None:
+    """The record that is already there, to be completed; an error where it is of something else.
+
+    Another budget is none where all its methods are tuned again: their trials go on.
+    """
+    from benchmark.tuning.candidates import TuningError
+    from benchmark.tuning.record import read_record
+
+    if not path.exists():
+        return None
+    earlier = read_record(path)
+    again = {candidate.name for candidate in tuning.candidates} >= set(earlier.methods)
+    differing = [
+        f"{name} {there} there, {here} here"
+        for name, here in tuning.conditions.items()
+        if (there := getattr(earlier, name)) != here and not (name == "budget" and again)
+    ]
+    if differing:
+        raise TuningError(
+            f"{path} is the record of another tuning ({'; '.join(differing)}): give another file "
+            "with --record, or remove it"
+        )
+    return earlier
 
 
 def _read(args: argparse.Namespace) -> Tuning:

@@ -19,7 +19,8 @@ def table(record: TuningRecord) -> list[str]:
     rows = [head]
     for name, method in record.methods.items():
         (other,) = [key for key in method.before if key != LR] or [""]
-        setting = f"{other} {_change(method, other)}" if other else "-"
+        end = " (end)" if other and _at_end(method, other) else ""
+        setting = f"{other} {_change(method, other)}{end}" if other else "-"
         edge = " (edge)" if method.edge else ""
         rows.append(
             (
@@ -40,7 +41,24 @@ def table(record: TuningRecord) -> list[str]:
         lines.append(
             "edge: the best rate is the smallest or largest tried; a better one may lie beyond"
         )
+    if any(_at_end(m, key) for m in record.methods.values() for key in m.before if key != LR):
+        lines.append("end: the best value of the setting is the smallest or largest tried")
     return lines + [f"{name}: {m.note}" for name, m in record.methods.items() if m.note]
+
+
+def _at_end(method: MethodRecord, key: str) -> bool:
+    """Whether a number was chosen that is the smallest or the largest of those tried."""
+    chosen = _number(method.chosen[key])
+    found = [_number(trial.value) for trial in method.trials if trial.chooses == key]
+    tried = {value for value in (*found, _number(method.before[key])) if value is not None}
+    return chosen is not None and len(tried) > 1 and chosen in (min(tried), max(tried))
+
+
+def _number(value: Any) -> float | None:
+    """A value with an order: a number, or a mapping of one name to a number."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        (value,) = value.values()
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
 
 
 def _change(method: MethodRecord, key: str) -> str:
@@ -61,6 +79,9 @@ def _scores(method: MethodRecord, key: str) -> str:
 
 def suite_lines(record: TuningRecord) -> Iterator[str]:
     """The chosen values as the suite writes them."""
+    if not any(method.chosen for method in record.methods.values()):
+        yield f"nothing to write into {record.suite}.yaml: no method had anything to choose"
+        return
     yield f"for {record.suite}.yaml:"
     yield "methods:"
     for name, method in record.methods.items():
@@ -83,7 +104,7 @@ def budget_line(record: TuningRecord) -> str:
     return (
         f"budget: {budget.trials} trials a method ({budget.rates} learning rates and "
         f"{budget.values} values of its setting), {seeds} each, compared by the final accuracy on "
-        f"{record.validation:.0%} of the training images of {record.dataset} in "
+        f"{100 * record.validation:g} % of the training images of {record.dataset} in "
         f"{len(record.tasks)} tasks on {record.backbone}; {in_words(spent)} of computing"
     )
 

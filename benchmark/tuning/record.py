@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +90,22 @@ class TuningRecord:
     budget: TuningSettings
     seeds: Mapping[str, tuple[int, ...]]  # by what they choose
     methods: Mapping[str, MethodRecord]
+
+
+def merged(earlier: TuningRecord, later: TuningRecord) -> TuningRecord:
+    """The later record with the methods that the earlier one alone has.
+
+    None of them is taken over where data or weights have changed since.
+    """
+    same = (earlier.data_hash, earlier.weight_hash) == (later.data_hash, later.weight_hash)
+    if not same:
+        return later
+    return replace(
+        later,
+        dirty=earlier.dirty or later.dirty,
+        seeds={**earlier.seeds, **later.seeds},
+        methods={**earlier.methods, **later.methods},
+    )
 
 
 def write_record(path: Path, record: TuningRecord) -> None:

@@ -85,6 +85,20 @@ class Tuning:
         """All runs of the tuning."""
         return sum(c.problem.trials for c in self.candidates) * self.budget.seeds
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What all methods share: fields of the record, known before a trial is run."""
+        first = self.candidates[0].base
+        return {
+            "suite": self.suite.name,
+            "dataset": first.dataset,
+            "backbone": first.backbone,
+            "tasks": first.tasks,
+            "validation": first.validation,
+            "changed": self.changed,
+            "budget": replace(self.budget, validation=first.validation),
+        }
+
     def runs_left(self) -> int:
         """Runs that are still to be carried out."""
         states = [self._state(candidate) for candidate in self.candidates]
@@ -118,20 +132,14 @@ class Tuning:
         first = self.candidates[0].base
         place = Place(self.execution.data_root, first.split)
         return TuningRecord(
-            suite=self.suite.name,
-            dataset=first.dataset,
-            backbone=first.backbone,
-            tasks=first.tasks,
-            validation=first.validation,
+            **self.conditions,
             data_hash=dataset_info(first.dataset).manifest_hash(place),
             weight_hash=last.get("weight_hash", ""),
             revision=last.get("revision"),
             dirty=any(environment.get("dirty") for environment in made),
             version=last.get("version", ""),
             date=last.get("started", ""),
-            changed=self.changed,
             criterion=CRITERION,
-            budget=replace(self.budget, validation=first.validation),
             seeds=_seeds(runs),
             methods={c.name: _method_record(c, states[c.name]) for c in self.candidates},
         )

@@ -212,6 +212,36 @@ def test_the_users_own_order_and_share_are_kept(suite: Callable[..., list[str]])
     assert record.changed == ("order=natural", "validation=0.5")
 
 
+def test_a_later_tuning_completes_the_record_of_an_earlier_one(
+    suite: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = suite()
+    assert main([*words, "--method", "ncm"]) == 0
+    alone = read_record(RECORD)
+    assert main([*words, "--method", "linear_probe"]) == 0
+    assert "with 1 methods tuned before" in capsys.readouterr().out
+    both = read_record(RECORD)
+    assert set(both.methods) == {"ncm", "linear_probe"}
+    assert both.methods["ncm"] == alone.methods["ncm"]
+    assert set(both.seeds) >= set(alone.seeds)
+
+
+def test_a_record_of_other_conditions_is_not_replaced(
+    suite: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*suite(), "--method", "ncm"]
+    assert main(words) == 0
+    before = RECORD.read_bytes()
+    assert main([*words, "--set", "order=natural"]) == 2
+    shown = capsys.readouterr().err
+    assert "is the record of another tuning (changed () there, ('order=natural',) here)" in shown
+    assert RECORD.read_bytes() == before
+    assert main([*words, "--set", "order=natural", "--record", "other.yaml"]) == 0
+    RECORD.write_text("mine: no record\n")
+    assert main(words) == 2
+    assert "is this a file that `clbench tune` wrote?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
