@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from benchmark import metrics
 from benchmark.results import Result, ResultError, ResultStore, canonical, run_numbers
@@ -32,8 +32,11 @@ def load_results(
     variant); status (done, failed, cancelled), error, marks; every metric of
     `benchmark.metrics.METRICS` in percent or points; costs; and where the run comes from (suite,
     revision, dirty, hashes, packages as JSON text, device, started, seconds). The columns are the
-    same whatever was found, also for an empty folder. Runs that are not done have nan for every
-    number, and so has a metric that is not defined for a run, such as forgetting with one task.
+    same whatever was found, also for an empty folder, and so are their types: texts are pandas'
+    `string`, metrics and costs float64, seed, tasks and protocol int64; `dirty` is `boolean` and
+    `threads` `Int64`, since a run that failed early may lack them. Runs that are not done have nan
+    for every number, and so has a metric that is not defined for a run, such as forgetting with one
+    task.
 
     predictions: also read the stored predictions for the metrics that need them (task_known,
     wrong_task, wrong_class); without, these columns are left out and reading is faster.
@@ -71,7 +74,9 @@ def load_results(
         rows = [_row(result, store, predictions) for result in results]
     for problem in store.problems:
         warnings.warn(f"left out: {problem}", stacklevel=2)
+    kinds = _kinds()
     frame: pd.DataFrame = pd.DataFrame(rows, columns=columns)
+    frame = frame.astype({name: kinds.get(name, "float64") for name in columns})
     frame.attrs["problems"] = [str(problem) for problem in store.problems]
     return frame
 
@@ -91,6 +96,19 @@ def _columns(predictions: bool) -> list[str]:
     ]
 
 
+def _kinds() -> dict[str, str]:
+    """Types of the columns that are no metric and no cost."""
+    texts = ("key", "status", "classes_per_task", "error", "marks")
+    always = {int: "int64", float: "float64"}
+    perhaps = {int: "Int64", float: "float64", bool: "boolean"}  # a run that broke off lacks some
+    return {
+        **dict.fromkeys(texts, "string"),
+        **{name: always.get(kind, "string") for name, kind in get_type_hints(SpecBlock).items()},
+        **{name: perhaps.get(kind, "string") for name, kind in get_type_hints(Environment).items()},
+        **dict.fromkeys(("tasks", "stage", "task", "test_count"), "int64"),
+    }
+
+
 def _row(result: Result, store: ResultStore, predictions: bool) -> dict[str, Any]:
     outcome, environment = result["outcome"], result["environment"]
     row = {
@@ -104,10 +122,20 @@ def _row(result: Result, store: ResultStore, predictions: bool) -> dict[str, Any
         row |= run_numbers(result)
         if predictions:
             try:
-                row |= metrics.prediction_metrics(store.predictions(result["key"]))
+                row |= _prediction_metrics(store, result["key"])
             except ResultError as damage:
                 store.problems.append(damage)
     return row
+
+
+def _prediction_metrics(store: ResultStore, key: str) -> dict[str, float]:
+    """Metrics of the stored predictions; ResultError where they cannot be used."""
+    arrays = store.predictions(key)
+    try:
+        return metrics.prediction_metrics(arrays)
+    except (ValueError, LookupError) as error:
+        file = store.folder(key) / "predictions.npz"
+        raise ResultError(file, f"incomplete: {type(error).__name__}: {error}") from error
 
 
 def _accuracies(result: Result) -> Iterator[dict[str, Any]]:

@@ -174,7 +174,7 @@ class ResultStore:
             content = json.loads(text, parse_constant=_refuse)
         except FileNotFoundError:
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"damaged JSON: {error}"
             raise ResultError(file, str(reason)) from error
         content = check(content, file)
@@ -190,7 +190,7 @@ class ResultStore:
                 return {name: arrays[name] for name in arrays.files}
         except FileNotFoundError as error:
             raise ResultError(file, "is missing") from error
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
             raise ResultError(file, f"damaged: {error}") from error
 
     def keys(self) -> list[str]:

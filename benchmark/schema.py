@@ -26,6 +26,7 @@ from types import UnionType
 from typing import Any, Literal, TypedDict, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 SCHEMA_VERSION = 1
+_ALL = 100 + 1e-6  # percent, and rounding
 STATUSES = ("done", "failed", "cancelled")
 Keep = Literal["all", "last"]  # predictions: every stage, or the last stage's best class alone
 
@@ -242,5 +243,9 @@ def _matrix_faults(outcome: Outcome, tasks: int) -> Iterator[str]:
     if any(count < 1 for count in counts):
         yield f"test counts must be at least 1: {counts}"
     for i, row in enumerate(rows):
-        if row is not None and len(row) != i + 1:
+        if row is None:
+            continue
+        if len(row) != i + 1:
             yield f"accuracy row {i} has {len(row)} entries, not {i + 1}"
+        if not all(0 <= value <= _ALL for value in row):
+            yield f"accuracy row {i} is not in percent: {row}"

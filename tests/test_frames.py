@@ -7,6 +7,7 @@ import math
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic_results import IMAGES, make_broken, make_result, make_spec, write_campaign
@@ -143,6 +144,45 @@ def test_older_results_lack_the_later_entries(tmp_path: Path) -> None:
     frame = load_results(tmp_path)
     assert not math.isnan(frame["final"][0])
     assert frame["sources"].isna().all()
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_types_are_the_same_whatever_is_found(tmp_path: Path, long: bool) -> None:
+    early = make_broken(make_spec(seed=1))
+    early["environment"] = {}
+    roots = {name: ResultStore(tmp_path / name) for name in ("none", "failed", "done", "both")}
+    roots["failed"].write(early, {})
+    roots["done"].write(*make_result(make_spec()))
+    roots["both"].write(early, {})
+    roots["both"].write(*make_result(make_spec()))
+    frames = {name: load_results(store.root, long=long) for name, store in roots.items()}
+    for name, frame in frames.items():
+        assert frame.dtypes.equals(frames["done"].dtypes), name
+    assert "object" not in set(map(str, frames["done"].dtypes))
+    both = frames["both"]
+    assert both["seed"].dtype == "int64"
+    if not long:
+        assert both["dirty"].dtype == "boolean" and both["final"].dtype == "float64"
+        assert both[both["dirty"].isna()]["status"].tolist() == ["failed"]
+        assert len(both[~both["dirty"]]) == 1
+
+
+@pytest.mark.parametrize("damage", ["other", "cut", "array"])
+def test_damaged_predictions_cost_their_metrics_alone(tmp_path: Path, damage: str) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    file = store.folder(result["key"]) / "predictions.npz"
+    if damage == "other":
+        np.savez(file, x=np.arange(3))
+    elif damage == "cut":
+        np.savez(file, **{name: rows[:-3] for name, rows in arrays.items()})
+    else:
+        with file.open("wb") as out:
+            np.save(out, np.arange(3))
+    with pytest.warns(UserWarning, match=r"predictions\.npz: (damaged|incomplete)"):
+        frame = load_results(tmp_path)
+    assert frame["final"].notna().all() and frame["task_known"].isna().all()
 
 
 def test_it_is_a_public_name() -> None:
