@@ -50,7 +50,7 @@ class BlockKey(NamedTuple):
         """The fields in words, in the order of a title; what goes without saying is empty."""
         order = self.order
         if order not in ("natural", "shuffled"):
-            order = PurePath(order).name
+            order = "/".join(PurePath(order).parts[-2:])  # many a file is called order.txt
         domains = f"{len(self.tasks)} domains of the same {self.tasks[0]} classes"
         return (
             self.dataset,
@@ -81,8 +81,9 @@ class Line:
 
     spec: the specification of one of its runs, for all that they share; variant: 0-based among the
     lines of the same method; done: finished runs; broken: failed or cancelled ones; total: how many
-    runs there should be; remarks: what a reader has to know; unfair: those of the remarks that keep
-    the row from being compared with the others.
+    runs there should be: those asked for, else one for every class order and seed of the block;
+    left_out: how many results of other code, data or weights do not count; remarks: what a reader
+    has to know; unfair: those of the remarks that keep the row from being compared with the others.
     """
 
     spec: Mapping[str, Any]
@@ -91,6 +92,7 @@ class Line:
     done: tuple[Run, ...]
     broken: tuple[Result, ...]
     total: int
+    left_out: int = 0
     remarks: tuple[str, ...] = ()
     unfair: tuple[str, ...] = ()
 
@@ -213,6 +215,7 @@ def _lines(
     labels = variant_labels({name: variant.spec for name, variant in variants.items()})
     ordered = sorted(variants.items(), key=lambda item: labels[item[0]])
     differing = differences([v.done for _, v in ordered], [v.broken for _, v in ordered], records)
+    everywhere = len({c for variant in variants.values() for c in variant.cells})
     lines = []
     counters: dict[str, int] = defaultdict(int)
     for (name, variant), differs in zip(ordered, differing, strict=True):
@@ -226,7 +229,8 @@ def _lines(
                 counters[method],
                 tuple(map(Run, variant.done)),
                 tuple(variant.broken),
-                len(variant.cells),
+                len(variant.cells) if variant.want else everywhere,
+                left_out,
                 tuple(remark.text for remark in found),
                 tuple(remark.text for remark in found if remark.unfair),
             )

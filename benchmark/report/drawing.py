@@ -34,7 +34,8 @@ def draw_figures(
 
     jobs: list[tuple[Block | None, str]] = [(block, kind) for block in blocks for kind in FIGURES]
     jobs.append((None, RANKS))
-    drawing = _Drawing(blocks, jobs, Options(relative_to, predictions))
+    methods = tuple({line.method: None for block in blocks for line in block.lines})
+    drawing = _Drawing(blocks, jobs, Options(relative_to, predictions, methods))
     made = _in_processes(drawing) if _may_fork() else map(drawing, range(len(jobs)))
     return {
         (block.name if block else "", kind): files

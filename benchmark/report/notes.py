@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 
 
 class Notes:
-    """The notes of a table, each said once and numbered in the order of the rows."""
+    """The notes of a table, each said once and numbered in the order of the rows.
 
-    def __init__(self) -> None:
-        self._texts: list[str] = []
+    of_all: those of the whole table, before the rows' own.
+    """
+
+    def __init__(self, of_all: Iterable[str] = ()) -> None:
+        self._texts: list[str] = list(of_all)
 
     def numbers(self, remarks: Iterable[str]) -> tuple[int, ...]:
         """1-based numbers of these remarks, which become notes."""

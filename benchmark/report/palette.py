@@ -1,9 +1,9 @@
-"""Colour, marker and line of a method: the same in every figure, whatever else is shown.
+"""Colour, marker and line of a method: the same in every figure of a report.
 
 Four signs tell methods apart, so that prints in black and white and colour-blind readers lose
 nothing: 24 slots differ in the pair (marker, line), which tells curves apart, in the pair (marker,
 face), which tells points apart, and in the pair (colour, marker). Names without a slot of their own
-get one from a hash of the name.
+get one from a hash of the name; where two of a report meet, one moves on.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _KNOWN = (
     "lae",
     "l2p_pp",
     "lae_conv",
-    "inflora_ca",
+    "lae_conv_ties",
     "inflora_b5",
     "inflora_random",
     "inflora_nt",
     "lae_ties",
     "inflora_mperp",
-    "lae_conv_ties",
+    "inflora_ca",
 )
 
 
@@ -78,15 +78,20 @@ _REFERENCES = {
     "seq_lora": Style("#777777", "+", ":", "none"),
     "linear_probe": Style("#555555", "1", ":", "none"),
     "ncm": Style("#555555", "2", ":", "none"),
-    "joint": Style("#000000", "*", "-", "#000000"),
+    "joint": Style("#000000", "*", ":", "#000000"),
 }
 _STROKES = "x+12"  # markers without a face: variants of these methods take one that has
 
 
-def styles(lines: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Style]:
-    """A style for every (method, variant); variants of one method differ in the marker."""
+def styles(
+    lines: Iterable[tuple[str, int]], among: Iterable[str] = ()
+) -> dict[tuple[str, int], Style]:
+    """A style for every (method, variant); variants of one method differ in the marker.
+
+    among: all methods of the report, so that each looks the same wherever it is shown.
+    """
     wanted = list(lines)
-    slots = _slots(sorted({method for method, _ in wanted}))
+    slots = _slots(sorted({*among, *(method for method, _ in wanted)}))
     return {(method, variant): _style(method, variant, slots) for method, variant in wanted}
 
 

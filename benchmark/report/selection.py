@@ -16,13 +16,15 @@ def cell(spec: Mapping[str, Any]) -> tuple[str, int]:
 def current(found: list[Result], want: Mapping[str, Mapping[str, Any]]) -> list[Result]:
     """Of the results of one row those made by one and the same code, data and weights.
 
-    want: expected specifications by key; what is expected decides, else the newest result does.
+    want: expected specifications by key; what is expected decides, else the newest finished result
+    does, and where none is finished the newest.
     """
     asked_cells = {cell(spec) for spec in want.values()}
     # The same run under another key: its code, data or weights have changed since.
     fresh = [r for r in found if r["key"] in want or cell(r["spec"]) not in asked_cells]
     known = sorted((r for r in fresh if _code(r) is not None), key=age, reverse=True)
-    known.sort(key=lambda r: r["key"] not in want)  # stable: expected first, then the newest
+    # Stable: what is expected first, then what has finished, then the newest.
+    known.sort(key=lambda r: (r["key"] not in want, r["outcome"]["status"] != "done"))
     code = _code(known[0]) if known else None
     data: dict[str, Any] = {}
     kept: dict[tuple[str, int], Result] = {}

@@ -136,6 +136,12 @@ def _joined_remarks(titles: Sequence[str], lines: Sequence[Line | None]) -> list
     found = joined_remarks(titles, [None if line is None else line.remarks for line in lines])
     if len({variant_text(line.spec) for line in lines if line is not None}) > 1:
         found.append("settings or training differ between the columns")
+    runs = [run.result for line in lines if line is not None for run in line.done]
+    if len({run["environment"]["method_source_hash"] for run in runs}) > 1:
+        found.append("the method's code differs between the columns")
+    weights = {(run["spec"]["backbone"], run["environment"]["weight_hash"]) for run in runs}
+    if len(weights) > len({backbone for backbone, _ in weights}):
+        found.append("backbone weights of one name differ between the columns")
     return found
 
 

@@ -288,6 +288,18 @@ def status(*paths: object, every: bool = False) -> int:
     return main(["compare", *map(str, paths), *(["--all"] if every else [])])
 
 
+def test_results_that_do_not_count_are_told(first: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    store(second, ResultStore(first).results())  # type: ignore[arg-type]
+    older = {"method_source_hash": "old", "started": "2020-01-01"}
+    store(second, [result("l2p", 9, environment=older)])
+    found = compare_results(first, second)
+    assert not found.moved
+    assert len(found.left_out) == 1
+    assert "l2p: 1 in B, of other code" in found.left_out[0]
+    assert "results that do not count:" in list(summary(found))
+
+
 def test_exit_codes(first: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert status(first, first) == 0
     second = first.parent / "b"

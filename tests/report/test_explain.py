@@ -206,7 +206,7 @@ def test_failed_and_missing_runs_are_explained(wide: ResultStore) -> None:
     assert found.text == "failed"
     (run,) = found.runs
     assert (run.status, run.value, run.error, run.version) == ("failed", None, "out of memory", "")
-    assert "0 of 1 runs are finished, 1 broke off" in found.notes
+    assert "0 of 3 runs are finished, 1 broke off, 2 not run or not finished" in found.notes
     assert run.command.startswith("clbench run --suite icons")
     found = explain_cell(*find_cell(tables, "l2p", "n", BLOCK), results)
     assert found.text == "2 of 3"

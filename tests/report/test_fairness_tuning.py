@@ -107,6 +107,12 @@ def test_a_suite_that_takes_over_the_choices_is_judged_by_them() -> None:
     assert list(remarks(rows("icons_full", l2p=0.1), record())) == ["l2p"]
 
 
+def test_of_two_rows_the_one_that_deviates_is_found() -> None:
+    for suite in ("icons", "icons_full", "mine"):
+        pair = [r for r in rows(suite, l2p=0.1) if r["spec"]["method"] in ("l2p", "inflora")]
+        assert list(remarks(pair, record())) == ["l2p"], suite
+
+
 def test_a_suite_that_does_not_take_them_over_is_not_judged() -> None:
     own = {"seq_lora": 0.1, "l2p": 0.1, "inflora": 0.1}  # joint and ncm agree by chance
     assert remarks(rows("mine", **own), record()) == {}

@@ -38,6 +38,8 @@ from benchmark.report.figures.numbers import (
     pareto_front,
     reference_line,
     relative_summaries,
+    round_sizes,
+    size_text,
     stage_summaries,
 )
 from benchmark.results import ResultStore
@@ -116,6 +118,24 @@ def test_forty_variants_and_names_that_look_like_formulas(tmp_path: Path) -> Non
         store.write(*make_result(make_spec(settings=settings)))
     [block] = make_blocks(store.results())
     assert drawn(block, Options(predictions=store.predictions)) == ALL
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_the_font_lacks_lose_no_figure(tmp_path: Path) -> None:
+    block, options = campaign_of(tmp_path, backbone="file:/home/日本/한국.npz")
+    assert drawn(block, options) == ALL
+    with canvas.style():
+        assert canvas.text_width("日本") > 0
+
+
+def test_sizes_of_any_range_have_few_ticks() -> None:
+    for low, high in ((5, 1e12), (1e-5, 1e9), (7.68, 86_000), (1, 10), (3, 3.5)):
+        ticks = round_sizes(low, high)
+        assert 1 <= len(ticks) <= 5
+        assert max(len(size_text(tick)) for tick in ticks) <= 7
+    assert [size_text(x) for x in (0.5, 20, 2e4, 1e6, 2.5e9, 1e-5)] == [
+        "0.5", "20", "20,000", "1e6", "2.5e9", "1e-5",
+    ]  # fmt: skip
 
 
 def test_missing_and_damaged_predictions_leave_the_rest(tmp_path: Path) -> None:

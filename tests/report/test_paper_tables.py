@@ -187,9 +187,9 @@ def test_published_and_ours_stand_side_by_side(results: list[Any]) -> None:
     row = texts(table, table.row("InfLoRA"))
     assert row[:5] == ["77.52 ± 0.37", "71.00 ± 1.00", "82.01 ± 0.12", "71.00 ± 1.00", "3"]
     assert row[10:] == ["71.01 ± 0.45", "-", "77.28 ± 0.45", "-", "-"]
-    assert texts(table, table.row("Joint"))[5:10] == ["", "80.00", "", "-", "1"]
+    assert texts(table, table.row("Joint"))[5:10] == ["", "80.00", "", "-", "1 of 3"]
     assert texts(table, table.row("CODA-P"))[5] == "71.47 ± 0.35?"
-    assert texts(table, table.row("ncm"))[5:10] == ["", "50.00", "", "50.00", "1"]
+    assert texts(table, table.row("ncm"))[5:10] == ["", "50.00", "", "50.00", "1 of 3"]
     assert has_runs(table)
 
 
@@ -208,8 +208,8 @@ def test_the_difference_is_ours_less_the_published(results: list[Any]) -> None:
         "-6.52", "-11.01", "3", "-4.65", "-9.82", "3", "", "", "-",
     ]  # fmt: skip
     assert texts(table, table.row("CODA-P"))[3:5] == ["0.00?", "-4.35?"]
-    assert texts(table, table.row("Joint"))[3:] == ["", "", "1", "", "", "-"]
-    assert texts(table, table.row("ncm"))[3:6] == ["", "", "1"]
+    assert texts(table, table.row("Joint"))[3:] == ["", "", "1 of 3", "", "", "-"]
+    assert texts(table, table.row("ncm"))[3:6] == ["", "", "1 of 3"]
     assert any("split: ours default" in note for note in notes(table, "InfLoRA"))
 
 
@@ -258,7 +258,7 @@ def test_n_of_n_and_failures(results: list[Any]) -> None:
     # The seed that is asked for by another key counts as not there yet.
     assert texts(table, table.row("InfLoRA"))[9] == "2 of 5"
     dual = texts(table, table.row("DualPrompt"))[5:10]
-    assert (dual[0], dual[1], dual[4]) == ("65.41 ± 0.52?", "failed", "0 of 1")
+    assert (dual[0], dual[1], dual[4]) == ("65.41 ± 0.52?", "failed", "0 of 5")
 
 
 def test_a_method_with_several_settings_makes_several_rows(results: list[Any]) -> None:
@@ -269,6 +269,26 @@ def test_a_method_with_several_settings_makes_several_rows(results: list[Any]) -
     assert {row.label for row in rows} >= {"InfLoRA (rank=10)", "InfLoRA (rank=5)"}
     assert any("rank: ours 5, published 10" in n for n in notes(table, "InfLoRA (rank=5)"))
     assert not any("rank:" in note for note in notes(table, "InfLoRA (rank=10)"))
+
+
+def test_published_numbers_stand_beside_the_settings_they_are_of() -> None:
+    spec = spec_of("imagenet_r", "inflora", 10)
+    other = spec | {"settings": spec["settings"] | {"rank": 5}}
+    table = tables_of("both", result_of(spec), result_of(other, 60.0))[0]
+    rows = {row.label: row for row in table.rows if row.method == "inflora"}
+    assert set(rows) == {"InfLoRA", "InfLoRA (rank=10)", "InfLoRA (rank=5)"}
+    groups = [column.group for column in table.columns]
+    there = {group for group, cell in zip(groups, rows["InfLoRA (rank=5)"].cells, strict=True)
+             if cell.published or cell.runs}  # fmt: skip
+    assert there == {"10 tasks"}  # and not under 5 and 20 tasks, where no such run is
+    own = rows["InfLoRA"].cells
+    assert {g for g, cell in zip(groups, own, strict=True) if cell.published} == set(groups)
+    assert not any(cell.runs for cell in own)
+    for numbers in ("ours", "delta"):
+        labels = {
+            row.label for row in tables_of(numbers, result_of(spec), result_of(other))[0].rows
+        }
+        assert "InfLoRA" not in labels
 
 
 # -- which runs belong there --------------------------------------------------------------------
@@ -347,7 +367,19 @@ def test_the_shipped_suites_differ_in_nothing_that_is_known_but_the_split(suite:
         ({"settings": {"lamb": 1}}, "lamb: ours 1, published 0.95"),
         ({"settings": {"lame": 1}}, ""),  # 1 is 1.0
         ({"backbone_file": "/w/x.npz"}, "backbone weights: ours from a file given by hand"),
-        ({"recipe": {"weight_decay": 0.1}}, ""),  # what was published is not known
+        ({"recipe": {"weight_decay": 0.1}}, "weight_decay: ours 0.1, published 0"),
+        ({"recipe": {"betas": [0.5, 0.9]}}, "betas: ours [0.5, 0.9], published [0.9, 0.999]"),
+        ({"recipe": {"clip_norm": 1.0}}, "clip_norm: ours 1, published 0"),
+        ({"recipe": {"drop_last": True}}, "drop_last: ours true, published false"),
+        (
+            {"recipe": {"lr_scales": {"heads": 10.0}}},
+            'lr_scales: ours {"heads": 10.0}, published {}',
+        ),
+        (
+            {"settings": {"projection": "two_sided"}},
+            "projection: ours two_sided, published one_sided",
+        ),
+        ({"recipe": {"momentum": 0.5}}, ""),  # of SGD alone, and not published
     ],
 )
 def test_each_difference_is_marked(change: dict[str, Any], text: str) -> None:

@@ -8,7 +8,9 @@ from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.config import Recipe, RunSpec
 from benchmark.report.blocks import Block, Line, make_blocks
+from benchmark.report.formats.terminal import plain
 from benchmark.report.formatting import task_text
+from benchmark.report.tables import block_table
 
 
 def finished(spec: RunSpec, **options: Any) -> Any:
@@ -134,6 +136,21 @@ def test_runs_of_older_code_never_mix_with_newer_ones() -> None:
     assert line.remarks == ("3 results of other code, data or weights left out",)
 
 
+def test_a_run_that_broke_off_on_newer_code_hides_no_finished_one() -> None:
+    done = [finished(make_spec(seed=s), source="old", started="2026-01-01") for s in range(3)]
+    broken = make_broken(make_spec(seed=1), "cancelled", "stopped")
+    broken["environment"] = done[1]["environment"] | {
+        "method_source_hash": "new",
+        "started": "2027",
+    }
+    broken["key"] = "b" * 16
+    [line] = one_block(*done, broken).lines
+    assert (len(line.done), line.total, line.left_out) == (3, 3, 1)
+    assert line.remarks == ("1 result of other code, data or weights left out",)
+    [line] = one_block(broken).lines
+    assert (len(line.done), len(line.broken)) == (0, 1)
+
+
 def test_expected_runs_decide_which_code_counts() -> None:
     old = [finished(make_spec(seed=s), source="old", started="2026-01-01") for s in range(2)]
     new = [finished(make_spec(seed=s), source="new", started="2026-02-01") for s in range(2)]
@@ -159,7 +176,25 @@ def test_expected_runs_that_are_missing_count() -> None:
     block = one_block(done, finished(make_spec("l2p")), expected=expected)
     assert (len(line_of(block, "inflora").done), line_of(block, "inflora").total) == (1, 3)
     assert (len(line_of(block, "slca").done), line_of(block, "slca").total) == (0, 1)
-    assert (len(line_of(block, "l2p").done), line_of(block, "l2p").total) == (1, 1)
+    assert (len(line_of(block, "l2p").done), line_of(block, "l2p").total) == (1, 3)
+
+
+def test_a_row_should_have_every_class_order_and_seed_of_its_block() -> None:
+    runs = [finished(make_spec(seed=s)) for s in range(3)]
+    block = one_block(
+        *runs, finished(make_spec("l2p", seed=0)), finished(make_spec("slca", seed=7))
+    )
+    totals = {line.label: (len(line.done), line.total) for line in block.lines}
+    assert totals == {"inflora": (3, 4), "l2p": (1, 4), "slca": (1, 4)}
+    assert "1 of 4" in plain(block_table(block))
+
+
+def test_class_orders_of_one_file_name_make_blocks_of_two_titles() -> None:
+    blocks = make_blocks([finished(make_spec(order=f"/x/{d}/order.txt")) for d in ("a", "b")])
+    assert [block.title.rpartition(", ")[2] for block in blocks] == [
+        "a/order.txt class order",
+        "b/order.txt class order",
+    ]
 
 
 def test_expected_runs_choose_the_blocks() -> None:

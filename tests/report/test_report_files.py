@@ -142,6 +142,15 @@ def test_methods_look_different_and_always_the_same() -> None:
     assert len({found[name, 0].colour for name in _KNOWN[: len(_COLOURS)]}) == len(_COLOURS)
 
 
+def test_an_unknown_method_looks_the_same_in_every_figure_of_a_report() -> None:
+    names = [f"m{i}" for i in range(60)]
+    for start in range(0, 60, 3):
+        three = names[start : start + 3]
+        whole = styles(((name, 0) for name in three), three)
+        for name in three:
+            assert styles([(name, 0)], three)[name, 0] == whole[name, 0]
+
+
 def test_families_of_one_method_have_different_colours() -> None:
     found = styles((name, 0) for name in _KNOWN)
     for family in ("inflora", "lae", "l2p"):

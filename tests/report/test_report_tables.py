@@ -154,7 +154,7 @@ def test_failed_cells_are_marked() -> None:
     assert cell_text(table.row("l2p").cells[final], table.columns[final]) == "cancelled"
     assert cell_text(table.row("inflora").cells[runs], table.columns[runs]) == "0 of 2"
     line = parsed_csv(csv_table.render(table))["inflora"]
-    assert (line["final_mean"], line["runs_finished"]) == ("failed", "0")
+    assert (line["final_mean"], line["runs_finished"]) == ("", "0")
     assert "failed: out of memory" in line["notes"]
 
 
@@ -227,6 +227,18 @@ def test_overview_joins_settings_that_differ_between_columns_and_says_so() -> No
     ]
 
 
+def test_overview_says_where_code_or_weights_differ_between_columns() -> None:
+    results = splits()
+    for result in results:
+        if len(result["spec"]["tasks"]) == 5:
+            result["environment"] |= {"method_source_hash": "new", "weight_hash": "new"}
+    [table] = overviews(make_blocks(results))
+    assert [table.notes[n - 1] for n in table.row("inflora").notes] == [
+        "the method's code differs between the columns",
+        "backbone weights of one name differ between the columns",
+    ]
+
+
 def test_overview_keeps_variants_apart() -> None:
     more = make_result(make_spec("inflora", settings={"rank": 9}))[0]
     [table] = overviews(make_blocks([*splits(), more]))
@@ -251,6 +263,29 @@ NASTY = Table(
     ),
     ("100% wrong_reason #7 & more",),
 )
+
+
+def test_the_terminal_says_that_one_run_is_not_tested() -> None:
+    several = (Cell((1.0, 2.0), ("a", "b"), 2, best=True), Cell((1.0, 2.0), ("a", "b"), 2))
+    row, alone = Row("x", "x", 1, several), Row("y", "y", 1, (Cell((9.0,), ("c",), 1), Cell()))
+    columns = (Column("final", "Final"), Column("average", "Average"))
+    legend = "no row of the column is significantly better"
+    assert f"{legend}\n" in terminal.plain(Table("t", "t", "", columns, (row,)))
+    text = terminal.plain(Table("t", "t", "", columns, (row, alone)))
+    assert f"{legend} (rows with one run are not tested)" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a_b", "a_b"),
+        ("__dunder__", r"\_\_dunder\_\_"),
+        ("~x~ &amp;", r"\~x\~ \&amp;"),
+    ],
+)
+def test_markdown_means_nothing_else(text: str, escaped: str) -> None:
+    table = Table("t", text, "", (), ())
+    assert markdown.render(table).startswith(f"### {escaped}\n")
 
 
 def test_latex_is_escaped() -> None:

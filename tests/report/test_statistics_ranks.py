@@ -187,6 +187,37 @@ def test_missing_runs_do_not_break_the_bootstrap() -> None:
     assert np.isfinite(spread.low).all()
 
 
+def test_a_row_with_one_run_has_no_interval_and_no_chance_to_be_first() -> None:
+    results = [
+        run(m, s, 50.0 + 5 * i + s, tasks=tasks)
+        for tasks in SPLITS[:2]
+        for i, m in enumerate(("l2p", "slca"))
+        for s in range(3)
+    ]
+    results += [run("coda_p", 0, 99.0, tasks=tasks) for tasks in SPLITS[:2]]
+    result = found(make_blocks(results))
+    spread, table = bootstrap(result), rank_table(result)
+    assert [method.label for method in result.methods] == ["coda_p", "slca", "l2p"]
+    assert np.isnan([spread.low[0], spread.high[0], spread.first[0]]).all()
+    assert spread.first[1:].tolist() == [1.0, 0.0]
+    assert "Rows with one run in a block where others have more" in table.caption
+    row = [line for line in plain(table).splitlines() if line.startswith("coda_p")]
+    assert row[0].split()[-4:] == ["1.00", "-", "-", "-"]
+    assert set(render_ranks(make_blocks(results))) == {"png", "pdf"}
+
+
+def test_what_keeps_a_row_from_being_compared_stands_with_its_rank() -> None:
+    results = campaign() + campaign(tasks=(5, 5))
+    odd = next(r for r in results if r["spec"]["method"] == "inflora")
+    odd["environment"]["weight_hash"] = "other weights"
+    blocks = make_blocks(results)
+    table = rank_table(found(blocks), ranking_notes(blocks, {}))
+    marks = {row.label: [table.notes[n - 1] for n in row.notes] for row in table.rows}
+    assert any("weights" in text for text in marks.pop("inflora"))
+    assert not any(marks.values())
+    assert any("Kendall" in note for note in table.notes)
+
+
 def test_table_says_what_it_is() -> None:
     table = rank_table(found(blocks_of(made_up())))
     assert table.rows[0].label == "inflora"

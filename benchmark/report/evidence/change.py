@@ -53,14 +53,16 @@ class Comparison:
     """changes: every cell that is in both, in the order of the tables.
 
     only_first, only_second: what the other folder lacks, in words; broke: runs finished in the
-    first folder and failed or cancelled in the second; differences: everything recorded that
-    differs between compared runs; problems: result files that could not be used.
+    first folder and failed or cancelled in the second; left_out: results that do not count, in
+    words; differences: everything recorded that differs between compared runs; problems: result
+    files that could not be used.
     """
 
     changes: tuple[Change, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     broke: tuple[str, ...]
+    left_out: tuple[str, ...]
     differences: tuple[str, ...]
     problems: tuple[str, ...]
 

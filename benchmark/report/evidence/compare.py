@@ -39,6 +39,7 @@ def compare_results(first: str | Path, second: str | Path) -> Comparison:
         tuple(collected.only_first),
         tuple(collected.only_second),
         tuple(collected.broke),
+        tuple(collected.left_out),
         tuple(dict.fromkeys(cause for change in changes for cause in change.causes)),
         tuple(f"left out: {problem}" for store in stores for problem in store.problems),
     )
@@ -94,8 +95,11 @@ class _Collected:
         self.only_first: list[str] = []
         self.only_second: list[str] = []
         self.broke: list[str] = []
+        self.left_out: list[str] = []
 
     def add(self, first: Block | None, second: Block | None) -> None:
+        self._left_out(first, "A")
+        self._left_out(second, "B")
         if first is None or second is None:
             self._alone(first, self.only_first)
             self._alone(second, self.only_second)
@@ -115,6 +119,16 @@ class _Collected:
             self._line(second.title, label, a, b, gone, new)
         self.only_first += _in_words(first.title, gone)
         self.only_second += _in_words(second.title, new)
+
+    def _left_out(self, block: Block | None, folder: str) -> None:
+        if block is None:
+            return
+        self.left_out += [
+            f"{block.title}: {line.label}: {line.left_out} in {folder}, of other code, data or "
+            "weights than the newest finished ones"
+            for line in block.lines
+            if line.left_out
+        ]
 
     def _alone(self, block: Block | None, side: list[str]) -> None:
         if block is not None and block.finished:

@@ -69,11 +69,13 @@ def summary(comparison: Comparison) -> Iterator[str]:
         f"{len(changes)} cells compared (method x metric in each block): {equal} equal bit for "
         f"bit, {len(changes) - equal - moved} within noise, {moved} moved beyond it"
     )
-    if any(not c.equal and c.basis != "identical" for c in changes):
+    if any(not c.equal and c.basis in ("paired", "unpaired") for c in changes):
         yield (
             f"noise: half the width of a t interval, {LEVEL:.0%} for all cells together "
             "(Bonferroni), each cell's spread drawn towards that of the others"
         )
+    if any(not c.equal and c.basis == "images" for c in changes):
+        yield f"noise of one run a side: {_BASES['images'].partition(': ')[2]}"
     if comparison.differences:
         yield "differs between the compared runs:"
         yield from (f"  {text}" for text in comparison.differences)
@@ -83,6 +85,7 @@ def summary(comparison: Comparison) -> Iterator[str]:
         ("finished in A, broken in B:", comparison.broke),
         ("only in A:", comparison.only_first),
         ("only in B:", comparison.only_second),
+        ("results that do not count:", comparison.left_out),
     ):
         if texts:
             yield title

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.config import suite_files
+from benchmark.config.reading import read_mapping
 from benchmark.config.tuning import RECIPE
 from benchmark.report.fairness.facts import trains
 from benchmark.report.formatting import setting_text
@@ -35,10 +37,10 @@ def shipped_records() -> tuple[TuningRecord, ...]:
 def tuning_differences(rows: Rows, records: Sequence[TuningRecord]) -> list[tuple[str, ...]]:
     """For every row of finished runs how its tuning differs from that of the others, in words.
 
-    A record is about a block of its data set whose runs were asked for by its suite, or most of
-    whose rows have the values it chose: other suites take over what was chosen once. Where no
-    record is about the block nothing is said. What a record does not hold, such as how the
-    settings that it leaves alone were found, is not judged.
+    A record is about a block of its data set whose runs were asked for by its suite or a shipped
+    one that extends it, or half of whose rows have the values it chose: other suites take over what
+    was chosen once. Where no record is about the block nothing is said. What a record does not
+    hold, such as how the settings that it leaves alone were found, is not judged.
     """
     silent: list[tuple[str, ...]] = [()] * len(rows)
     about = [record for record in records if _is_about(record, rows)]
@@ -58,7 +60,23 @@ def _is_about(record: TuningRecord, rows: Rows) -> bool:
     if not there or there[0][0]["spec"]["dataset"] != record.dataset:
         return False
     suites = {run["environment"]["suite"] for row in there for run in row}
-    return record.suite in suites or 2 * sum(_chosen(record, row) for row in there) > len(there)
+    asked = not suites.isdisjoint(_family(record.suite))
+    return asked or 2 * sum(_chosen(record, row) for row in there) >= len(there)
+
+
+@cache
+def _family(suite: str) -> frozenset[str]:
+    """A suite and the shipped ones that take its methods over."""
+    return frozenset(
+        {
+            suite,
+            *(
+                name
+                for name, file in suite_files().items()
+                if read_mapping(file).get("extends") == suite
+            ),
+        }
+    )
 
 
 def _in_words(

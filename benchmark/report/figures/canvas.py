@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -67,7 +68,9 @@ def saved(figure: Figure, form: str) -> bytes:
         "pdf": {"metadata": dict.fromkeys(("Creator", "Producer", "CreationDate"))},
     }
     out = io.BytesIO()
-    figure.savefig(out, format=form, dpi=_DPI, **options[form])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box stands for it
+        figure.savefig(out, format=form, dpi=_DPI, **options[form])
     return out.getvalue()
 
 
@@ -86,6 +89,8 @@ def _font() -> FT2Font:
 
 @lru_cache(maxsize=1000)
 def _advance(character: str) -> float:
+    if not _font().get_char_index(ord(character)):
+        return SMALL  # of a script that the font lacks: a box
     return _font().load_char(ord(character)).linearHoriAdvance / 65536
 
 

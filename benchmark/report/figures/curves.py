@@ -52,7 +52,8 @@ class _Curve:
 
 def accuracy_curves(block: Block, options: Options) -> Figure:
     """Accuracy after each task with a band of one standard deviation over the runs."""
-    curves = _curves(block, [(line, stage_summaries(line)) for line in block.lines])
+    found = [(line, stage_summaries(line)) for line in block.lines]
+    curves = _curves(found, options)
     if not curves:
         raise NothingToDrawError("no stage was evaluated")
     title = f"{block.title}; accuracy after each {_word(block)}"
@@ -72,7 +73,7 @@ def relative_accuracy(block: Block, options: Options) -> Figure:
     if not others:
         raise NothingToDrawError(f"no other row to compare with {chosen.label}")
     found = [(line, relative_summaries(line, chosen)) for line in others]
-    curves = _curves(block, [(line, summaries) for line, summaries in found if summaries])
+    curves = _curves([(line, summaries) for line, summaries in found if summaries], options)
     if not curves:
         raise NothingToDrawError(f"no run shares seed and class order with one of {chosen.label}")
     word = _word(block)
@@ -92,8 +93,8 @@ def _word(block: Block) -> str:
     return "domain" if block.key.scenario == "domain" else "task"
 
 
-def _curves(block: Block, found: Sequence[tuple[Line, Sequence[Summary]]]) -> list[_Curve]:
-    look = styles((line.method, line.variant) for line in block.lines)
+def _curves(found: Sequence[tuple[Line, Sequence[Summary]]], options: Options) -> list[_Curve]:
+    look = styles(((line.method, line.variant) for line, _ in found), options.methods)
     curves = [_Curve(line, look[line.method, line.variant], s) for line, s in found]
     return [curve for curve in curves if curve.known]
 

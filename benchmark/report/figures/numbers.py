@@ -18,6 +18,7 @@ from benchmark.report.formatting import number
 from benchmark.report.selection import cell
 from benchmark.schema import Outcome
 
+_MOST_SIZES = 5  # ticks of sizes
 DEFAULT_REFERENCE = "inflora"
 Array: TypeAlias = NDArray[np.float64]
 
@@ -32,11 +33,13 @@ class Options:
 
     relative_to: method, or label of a row, that the relative accuracies compare with; empty:
     inflora or, where that is missing, the best method. predictions: stored predictions by run key
-    (`ResultStore.predictions`); None: there are none.
+    (`ResultStore.predictions`); None: there are none. methods: all of the report, which share out
+    colours and markers.
     """
 
     relative_to: str = ""
     predictions: Callable[[str], Predictions] | None = None
+    methods: tuple[str, ...] = ()
 
 
 def usable(block: Block) -> Block:
@@ -172,9 +175,12 @@ def round_sizes(low: float, high: float) -> list[float]:
         inside = [value for value in values if low * 0.95 <= value <= high * 1.05]
         if len(inside) >= 3:
             break
-    return inside or [low]
+    return inside[:: math.ceil(len(inside) / _MOST_SIZES) or 1] or [low]
 
 
 def size_text(value: float) -> str:
-    """A size as a tick names it: `20,000`, `0.5`."""
+    """A size as a tick names it: `20,000`, `0.5`; `1e6` and `1e-5` where digits take room."""
+    if value >= 1e6 or value < 1e-3:
+        digits, _, power = f"{value:.2g}".partition("e")
+        return f"{digits}e{int(power)}" if power else f"{value:.0e}".replace("e+0", "e")
     return number(value, 0) if value >= 10 else f"{value:.3g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.metrics import METRICS
@@ -35,15 +35,20 @@ def render_ranks(
     if found is None or len(found.blocks) < 2:
         raise NothingToDrawError("average ranks take two methods that finished in two blocks")
     with canvas.style():
-        figure = _drawn(found, bootstrap(found))
+        methods = {line.method for block in blocks for line in block.lines}
+        figure = _drawn(found, bootstrap(found), methods)
         return {form: canvas.saved(figure, form) for form in forms}
 
 
-def _drawn(found: Ranking, spread: RankSpread) -> Figure:
+def _drawn(found: Ranking, spread: RankSpread, methods: Iterable[str]) -> Figure:
     from benchmark.report.figures import canvas, labels
 
     rows = len(found.methods)
-    names = [canvas.wrapped(method.label, _LABELS) for method in found.methods]
+    uneven = [any(line.unfair for line in method.lines) for method in found.methods]
+    names = [
+        canvas.wrapped(method.label + " *" * marked, _LABELS)
+        for method, marked in zip(found.methods, uneven, strict=True)
+    ]
     left = canvas.MARGIN * 2 + max(map(canvas.text_width, names))
     lines = [name.count("\n") + 1 for name in names]
     heights = [max(_ROW, n * canvas.LINE) for n in lines]
@@ -59,11 +64,13 @@ def _drawn(found: Ranking, spread: RankSpread) -> Figure:
     if spread.resampled:
         words += " Lines: 95 % of a bootstrap of class orders and seeds."
     words += " Bars at the right: not told apart."
+    if any(uneven):
+        words += " *: not measured like the rest, see the notes of the table."
     page = canvas.Page(canvas.SINGLE, _RULER + height + canvas.AXIS_BELOW, words)
     width = canvas.SINGLE - left - right
     axes = page.axes(left, page.top + _RULER, width, height)
     centres = [sum(heights[:i]) + heights[i] / 2 for i in range(rows)]
-    look = styles((m.lines[0].method, m.lines[0].variant) for m in found.methods)
+    look = styles(((m.lines[0].method, m.lines[0].variant) for m in found.methods), methods)
     looks = [look[m.lines[0].method, m.lines[0].variant] for m in found.methods]
     axes.hlines(centres, 0.5, rows + 0.5, colors="#EEEEEE", linewidth=0.5, zorder=0)
     places = [y for _ in found.blocks for y in centres]

@@ -44,7 +44,7 @@ def accuracy_over_parameters(block: Block, options: Options) -> Figure:
     """Final accuracy over expanded parameters, bars of one standard deviation."""
     axis = "Parameters added to the backbone (thousands)"
     cost = _Cost("expanded_parameters", axis, 1e3, "parameters added", of_bounds=False)
-    return _drawn(block, cost, "")
+    return _drawn(block, cost, "", options.methods)
 
 
 def accuracy_over_time(block: Block, options: Options) -> Figure:
@@ -59,16 +59,16 @@ def accuracy_over_time(block: Block, options: Options) -> Figure:
     }
     note = f"; {len(machines)} kinds of machines: times not comparable" if len(machines) > 1 else ""
     cost = _Cost("train_seconds", axis, seconds, "training time", of_bounds=True)
-    return _drawn(block, cost, note)
+    return _drawn(block, cost, note, options.methods)
 
 
-def _drawn(block: Block, cost: _Cost, note: str) -> Figure:
+def _drawn(block: Block, cost: _Cost, note: str, methods: Sequence[str]) -> Figure:
     from benchmark.report.figures import canvas, labels
 
     lines = [line for line in block.lines if not math.isnan(line.summary("final").mean)]
     if not lines:
         raise NothingToDrawError("no final accuracy is known")
-    look = styles((line.method, line.variant) for line in block.lines)
+    look = styles(((line.method, line.variant) for line in block.lines), methods)
     looks = [look[line.method, line.variant] for line in lines]
     counts = [len(line.done) for line in lines]
     title = f"{block.title}; {canvas.runs_text(counts)}"

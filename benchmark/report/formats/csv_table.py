@@ -48,7 +48,6 @@ def _fields(cell: Cell, column: Column) -> list[str]:
     if column.source != "ours":
         return _published_fields(cell, column)
     mean, std = (_text(value) for value in (cell.summary.mean, cell.summary.std))
-    mean = mean or cell.failure
     return [mean, std] if column.kind == "spread" else [mean]
 
 

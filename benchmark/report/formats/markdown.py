@@ -7,8 +7,8 @@ import re
 from benchmark.report.formatting import bold, cell_text
 from benchmark.report.model import Cell, Column, Row, Table
 
-_SPECIAL = re.compile(r"([\\`*\[\]<>|])")
-_OPEN_UNDERSCORE = re.compile(r"(?<!\w)_|_(?!\w)")  # inside a word it means nothing
+_SPECIAL = re.compile(r"([\\`*\[\]<>|~&])")
+_OPEN_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # inside a word it means nothing
 
 
 def render(table: Table) -> str:

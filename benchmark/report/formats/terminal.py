@@ -48,8 +48,15 @@ def plain(table: Table, *, ascii_only: bool = False) -> str:
             lines.append("")
             section = row.section
         lines.append(_line(cells, widths))
-    lines += ["", *([f"* {_BEST}"] if any(starred) else []), *_notes(table)]
+    lines += ["", *([f"* {_best(table)}"] if any(starred) else []), *_notes(table)]
     return _encodable("\n".join(lines).rstrip() + "\n", ascii_only)
+
+
+def _best(table: Table) -> str:
+    """What the mark of the best says; a row with one run may stand above them unmarked."""
+    pairs = [pair for row in table.rows for pair in zip(row.cells, table.columns, strict=True)]
+    single = any(column.kind == "spread" and len(cell.values) == 1 for cell, column in pairs)
+    return _BEST + (" (rows with one run are not tested)" if single else "")
 
 
 def drawn(table: Table, width: int, *, ascii_only: bool = False) -> str:
@@ -77,7 +84,7 @@ def drawn(table: Table, width: int, *, ascii_only: bool = False) -> str:
         drawing.add_row(Text(_label(row)), *cells, style=style, end_section=last)
     notes = _notes(table)
     if any(bold(cell, column) for column, cells in _by_column(table) for cell in cells):
-        notes.insert(0, f"Bold: {_BEST}.")
+        notes.insert(0, f"Bold: {_best(table)}.")
     if dropped:
         notes.append(f"No room here for: {', '.join(dropped)}.")
     out = io.StringIO()

@@ -71,8 +71,9 @@ class _Page:
             for line in block.lines
             for result in (*(run.result for run in line.done), *line.broken)
         }
+        methods = {line.method for block in blocks if block.finished for line in block.lines}
         self._styles = [
-            styles((line.method, line.variant) for line in block.lines if line.done)
+            styles(((line.method, line.variant) for line in block.lines if line.done), methods)
             for block in blocks
         ]
         self._homes = [self._home(table.name) for table in report.tables]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -87,9 +88,13 @@ def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers:
     columns = tuple(column for part in parts for column in _columns(part.split, numbers))
     notes = Notes()
     rows = []
-    for method, label, lines in _rows(layout, parts, reported, numbers):
+    listed = _rows(layout, parts, reported, numbers)
+    variants = Counter(method for method, _, lines in listed if any(lines))
+    for method, label, lines in listed:
+        # Beside several settings of ours a published number stands only where a run of ours does.
+        bare = variants[method] > 1 and any(lines)
         cells = [
-            _cell(method, line, part, column)
+            Cell() if bare and line is None else _cell(method, line, part, column)
             for part, line in zip(parts, lines, strict=True)
             for column in _columns(part.split, numbers)
         ]
@@ -175,11 +180,14 @@ def _rows(
     methods = [*layout.methods, *(method for method in layout.more if method in found)]
     if layout.others:
         methods += [method for method in found if method not in METHODS]
-    return [
-        (method, labels.get(method, method) + variant, lines)
-        for method in methods
-        for variant, lines in found.get(method, [("", nothing)])
-    ]
+    rows = []
+    for method in methods:
+        own = found.get(method, [("", nothing)])
+        gaps = any(not any(lines) for lines in zip(*(spread for _, spread in own), strict=True))
+        if len(own) > 1 and gaps and numbers == "both":
+            own = [("", nothing), *own]  # the paper's own row: its settings are none of ours
+        rows += [(method, labels.get(method, method) + variant, spread) for variant, spread in own]
+    return rows
 
 
 def _labels(layout: Layout, reported: Reported) -> dict[str, str]:

@@ -114,7 +114,7 @@ def ranking_notes(
     """
     notes = []
     means = {
-        block.title: {
+        block.name: {
             line.method: line.summary(metric).mean
             for line in block.lines
             if line.method not in UPPER_BOUNDS and not line.variant
@@ -122,22 +122,23 @@ def ranking_notes(
         for block in blocks
         if block.finished
     }
+    titles = {block.name: block.title for block in blocks}
     for block in blocks:
-        if block.title in means and len(means[block.title]) > 2:
+        if len(means.get(block.name, ())) > 2:
             notes.append(f"{block.title}: {stability(block.lines, metric).text}")
     for name, methods in published.items():
         places = {method: -float(place) for place, method in enumerate(methods)}
-        for title, ours in means.items():
+        for block_name, ours in means.items():
             found = agreement(ours, places)
             if len(found.names) > 2:
-                notes.append(f"{title}, agreement with {name}: {found.text}")
+                notes.append(f"{titles[block_name]}, agreement with {name}: {found.text}")
     pairs = [(agreement(a, b), s, t) for (s, a), (t, b) in combinations(means.items(), 2)]
     told = [(pair.kendall, s, t) for pair, s, t in pairs if not math.isnan(pair.kendall)]
     if told:
         low, s, t = min(told)
         notes.append(
             f"between blocks: Kendall's tau {fmean(tau for tau, _, _ in told):.2f} on average over "
-            f"{len(told)} pairs, {low:.2f} at least ({s} and {t})"
+            f"{len(told)} pairs, {low:.2f} at least ({titles[s]} and {titles[t]})"
         )
     return tuple(notes)
 

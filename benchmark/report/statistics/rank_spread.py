@@ -12,6 +12,7 @@ from benchmark.metrics import METRICS
 from benchmark.report.blocks import UPPER_BOUNDS
 from benchmark.report.formatting import listing
 from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.notes import Notes, joined_remarks
 from benchmark.report.statistics.ranks import Numbers, Ranking, describe, ranked
 
 DRAWS = 5000
@@ -21,7 +22,9 @@ DRAWS = 5000
 class RankSpread:
     """Of each method the 95 % interval of its mean rank, and the chance to have the lowest.
 
-    resampled: how many of the blocks have two runs or more to draw from.
+    nan for a method with a single run in a block where others have more: nothing tells how far it
+    would move, and it takes no part in the chance of the others. resampled: how many of the blocks
+    have two runs or more to draw from.
     """
 
     low: Numbers
@@ -41,23 +44,28 @@ def bootstrap(ranking: Ranking, draws: int = DRAWS, seed: int = 0) -> RankSpread
     rng = np.random.default_rng(seed)
     sign = -1.0 if METRICS[ranking.metric].better == "lower" else 1.0
     total: Numbers = np.zeros((draws, len(ranking.methods)))
+    single = np.zeros(len(ranking.methods), dtype=np.bool_)
     resampled = 0
     for fixed, runs in zip(ranking.ranks, ranking.runs, strict=True):
         n = len(runs)
         picked = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float)
         known = np.isfinite(runs)
-        if known.sum(axis=0).max() < 2:
+        count = known.sum(axis=0)
+        if count.max() < 2:
             total += fixed
             continue
         resampled += 1
+        single |= count < 2
         total += ranked(np.round(sign * _means(runs, known, picked), 9))
     if not resampled:
         nothing = np.full(len(ranking.methods), math.nan)
         return RankSpread(nothing, nothing, nothing, 0)
     mean = total / len(ranking.runs)
+    mean[:, single] = math.inf
     leads = mean == mean.min(axis=1, keepdims=True)
-    low, high = np.quantile(mean, (0.025, 0.975), axis=0)
     first: Numbers = (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0)
+    mean[:, single] = first[single] = math.nan
+    low, high = np.quantile(mean, (0.025, 0.975), axis=0)
     return RankSpread(low, high, first, resampled)
 
 
@@ -99,18 +107,22 @@ def rank_table(
     """Mean ranks with their bootstrap; notes: what else is to be said of the ranking."""
     spread = bootstrap(found, draws, seed)
     columns = [found.mean, spread.low, spread.high, 100 * spread.first]
+    titles = [block.title for block in found.blocks]
+    said = Notes(notes)
     rows = []
     for i, method in enumerate(found.methods):
         runs = tuple(run.result["key"] for line in method.lines for run in line.done)
         broken = tuple(result["key"] for line in method.lines for result in line.broken)
         total = sum(line.total for line in method.lines)
         cells = [Cell((float(c[i]),), runs, total, broken=broken) for c in columns]
-        rows.append(Row(method.label, method.lines[0].method, 1, tuple(cells)))
+        remarks = joined_remarks(titles, [line.remarks for line in method.lines])
+        numbers = said.numbers(remarks)
+        rows.append(Row(method.label, method.lines[0].method, 1, tuple(cells), numbers))
     caption = " ".join(
         [describe(found), _bootstrap_text(found, spread, draws, seed), *_left_out(found)]
     )
     title = f"Average ranks by {METRICS[found.metric].title.lower()}"
-    return Table(f"ranks-{found.metric}", title, caption, _COLUMNS, tuple(rows), notes)
+    return Table(f"ranks-{found.metric}", title, caption, _COLUMNS, tuple(rows), said.texts)
 
 
 def _bootstrap_text(found: Ranking, spread: RankSpread, draws: int, seed: int) -> str:
@@ -123,6 +135,11 @@ def _bootstrap_text(found: Ranking, spread: RankSpread, draws: int, seed: int) -
     if spread.resampled < len(found.blocks):
         text += (
             f" {len(found.blocks) - spread.resampled} of the blocks have one run and stay fixed."
+        )
+    if np.isnan(spread.first).any():
+        text += (
+            " Rows with one run in a block where others have more have no interval and take no "
+            "part in the chance to be first."
         )
     return text
 
