@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -70,6 +71,7 @@ _drawing: _Drawing | None = None  # of a forked process
 
 def _take(drawing: _Drawing) -> None:
     global _drawing
+    gc.disable()  # figures are full of cycles, and the process ends soon
     _drawing = drawing
 
 

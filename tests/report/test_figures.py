@@ -466,6 +466,15 @@ def test_figures_have_the_letters_of_dejavu_sans() -> None:
     assert lean.postscript_name == whole.postscript_name
 
 
+@pytest.mark.filterwarnings("error")
+def test_other_letters_come_from_the_whole_font(tmp_path: Path) -> None:
+    block, options = campaign_of(tmp_path, backbone="file:/home/Հայ/a.npz")
+    lean = FT2Font(findfont(lean_family(), fallback_to_default=False))
+    assert not lean.get_char_index(ord("Հ"))
+    files = render("accuracy", block, options)
+    assert files["pdf"].count(b"/FontFile2") == 2  # the small font and the whole one
+
+
 def test_without_a_temporary_file_the_font_itself_is_embedded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -9,14 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from fontTools.ttLib import TTFont
+from fontTools.subset import Options, Subsetter, load_font
 from matplotlib.font_manager import findfont, fontManager
 
 FAMILY = "DejaVu Sans"  # the same picture on every machine
 _LEAN = "DejaVu Sans for figures"
 # Substitution and positioning of letters, mostly for scripts that no figure uses. Matplotlib reads
-# them anew for every PDF, which takes longer than drawing the figure.
-_UNUSED = ("GSUB", "GPOS", "GDEF")
+# the whole font anew for every PDF, which takes longer than drawing the figure.
+_UNUSED = ["GSUB", "GPOS", "GDEF", "FFTM"]
+# Latin, Greek, Cyrillic, signs; other letters come from the font itself.
+_LETTERS = (range(0x20, 0x250), range(0x370, 0x530), range(0x2000, 0x2300))
 _FAMILY_NAMES = (1, 16)  # in a font's table of names
 
 
@@ -38,10 +40,20 @@ def lean_family() -> str:
 
 
 def _write_lean(file: BinaryIO) -> None:
-    with TTFont(findfont(FAMILY), recalcTimestamp=False) as font:  # the same bytes at any time
-        for table in _UNUSED:
-            if table in font:
-                del font[table]
+    options = Options(
+        drop_tables=_UNUSED,
+        glyph_names=True,
+        legacy_kern=True,
+        name_IDs=["*"],
+        name_languages=["*"],
+        name_legacy=True,
+        notdef_outline=True,
+        recalc_timestamp=False,  # the same bytes at any time
+    )
+    with load_font(findfont(FAMILY), options) as font:
+        subsetter = Subsetter(options)
+        subsetter.populate(unicodes=[code for block in _LETTERS for code in block])
+        subsetter.subset(font)
         for record in font["name"].names:
             if record.nameID in _FAMILY_NAMES:
                 record.string = _LEAN
