@@ -110,7 +110,7 @@ def ranking_notes(
 
     Of every block whether its class orders and seeds agree, and how it agrees with published
     rankings (methods, best first, by what they are called) over the methods both have; then whether
-    the blocks agree with each other.
+    the blocks agree with each other. Of a method with several settings the first by name counts.
     """
     notes = []
     means = {
