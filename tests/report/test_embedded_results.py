@@ -217,3 +217,21 @@ def test_the_readme_shows_the_table(
         spreads = [expected[(*column, row.method), "final"] for column in columns]
         shown = " | ".join(f"{mean:.2f} ± {std:.2f}" for mean, std in spreads)
         assert f"| {row.label} | {shown} |" in readme
+
+
+def test_the_readme_says_how_far_rankings_agree(report: Report) -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    [ranks] = [table for table in report.tables if table.name == "ranks-final"]
+    found = [re.search(r"tau (-?[\d.]+) \(p = ([\d.]+)\)", note) for note in ranks.notes]
+    taus, chances = zip(*[map(float, match.groups()) for match in found if match], strict=True)
+    assert len(taus) == 5
+    assert f"is {min(taus):.2f} to {max(taus):.2f} in the five columns, p {min(chances)}" in readme
+    found = [re.search(r"orders and seeds: ([\d.]+) on average", note) for note in ranks.notes]
+    means = [float(match[1]) for match in found if match]
+    assert f"tau {min(means):.2f} (`tiny_dino`) to {max(means):.2f} (`tiny_sup`" in readme
+    [between] = [note for note in ranks.notes if note.startswith("between blocks")]
+    mean, least = re.findall(r"\d\.\d\d", between)
+    assert f"with {mean} on average and {least} at least" in readme
+    apart = re.search(r"mean ranks ([\d.]+) or less apart", ranks.caption)
+    assert apart is not None
+    assert f"must lie {apart[1]} apart" in readme
