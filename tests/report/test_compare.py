@@ -205,6 +205,15 @@ def test_other_seeds_are_compared_without_pairs(first: Path) -> None:
     assert len(of(found, "ncm").first) == 3
 
 
+def test_the_same_number_of_another_seed_is_no_equal_run(tmp_path: Path) -> None:
+    store(tmp_path / "a", [result("ncm", 0)])
+    other = result("ncm", 1)
+    other["outcome"]["accuracy"] = result("ncm", 0)["outcome"]["accuracy"]
+    change = of(compared(tmp_path / "a", [other]), "ncm")
+    assert change.first == change.second
+    assert not change.equal and not change.moved
+
+
 # -- what belongs together ----------------------------------------------------------------------
 
 

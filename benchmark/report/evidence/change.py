@@ -16,7 +16,8 @@ class Change:
     """One metric of one method with one set of settings in one block, in both folders.
 
     first, second: one value a run, in the same order where they pair; noise: half the width of the
-    interval that noise explains, in percentage points; causes: what differs between the runs.
+    interval that noise explains, in percentage points; causes: what differs between the runs;
+    pairs: whether the runs are of the same class orders and seeds.
     """
 
     block: str
@@ -29,6 +30,7 @@ class Change:
     basis: Basis
     noise: float
     causes: tuple[str, ...]
+    pairs: bool
 
     @property
     def difference(self) -> float:
@@ -38,7 +40,7 @@ class Change:
     @property
     def equal(self) -> bool:
         """Whether every run gives the very same number in both."""
-        return self.basis != "unpaired" and self.first == self.second
+        return self.pairs and self.first == self.second
 
     @property
     def moved(self) -> bool:

@@ -196,6 +196,7 @@ class _Collected:
             basis,
             0.0,
             tuple(causes(*sides)),
+            pairs,
         )
         self.drafts.append(_Draft(change, (tuple(sides[0]), tuple(sides[1]))))
 
