@@ -133,8 +133,8 @@ def test_sizes_of_any_range_have_few_ticks() -> None:
         ticks = round_sizes(low, high)
         assert 1 <= len(ticks) <= 5
         assert max(len(size_text(tick)) for tick in ticks) <= 7
-    assert [size_text(x) for x in (0.5, 20, 2e4, 1e6, 2.5e9, 1e-5)] == [
-        "0.5", "20", "20,000", "1e6", "2.5e9", "1e-5",
+    assert [size_text(x) for x in (0.5, 20, 2e4, 1e6, 2.5e9, 1e-5, 1.5e-4)] == [
+        "0.5", "20", "20,000", "1e6", "2.5e9", "1e-5", "1.5e-4",
     ]  # fmt: skip
 
 

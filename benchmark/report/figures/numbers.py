@@ -181,6 +181,6 @@ def round_sizes(low: float, high: float) -> list[float]:
 def size_text(value: float) -> str:
     """A size as a tick names it: `20,000`, `0.5`; `1e6` and `1e-5` where digits take room."""
     if value >= 1e6 or value < 1e-3:
-        digits, _, power = f"{value:.2g}".partition("e")
-        return f"{digits}e{int(power)}" if power else f"{value:.0e}".replace("e+0", "e")
+        digits, power = f"{value:.1e}".split("e")
+        return f"{digits.removesuffix('.0')}e{int(power)}"
     return number(value, 0) if value >= 10 else f"{value:.3g}"
