@@ -281,6 +281,8 @@ def test_published_numbers_stand_beside_the_settings_they_are_of() -> None:
     there = {group for group, cell in zip(groups, rows["InfLoRA (rank=5)"].cells, strict=True)
              if cell.published or cell.runs}  # fmt: skip
     assert there == {"10 tasks"}  # and not under 5 and 20 tasks, where no such run is
+    own_notes = [table.notes[n - 1] for n in rows["InfLoRA (rank=5)"].notes]
+    assert own_notes and not any("5 tasks:" in n or "20 tasks" in n for n in own_notes)
     own = rows["InfLoRA"].cells
     assert {g for g, cell in zip(groups, own, strict=True) if cell.published} == set(groups)
     assert not any(cell.runs for cell in own)

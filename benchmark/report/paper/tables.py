@@ -99,7 +99,8 @@ def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers:
             for column in _columns(part.split, numbers)
         ]
         own = [
-            _remarks(method, line, part, numbers) for line, part in zip(lines, parts, strict=True)
+            None if bare and line is None else _remarks(method, line, part, numbers)
+            for part, line in zip(parts, lines, strict=True)
         ]
         remarks = joined_remarks([part.split.title for part in parts], own)
         if method in FORMS and numbers != "reported":
