@@ -76,6 +76,27 @@ def test_the_gap_is_found_among_fifteen_methods_too() -> None:
     assert paired >= 0.97
 
 
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        ([range(5), range(2, 7)], 0.51),
+        ([range(5), range(3)], 0.51),
+        ([range(9 * row, 9 * row + 5) for row in range(15)], 0.41),
+    ],
+    ids=["three of five shared", "five against three", "15 rows without pairs"],
+)
+def test_runs_that_do_not_pair_find_less(runs: list[range], expected: float) -> None:
+    """What the module says of its weak side: the first row is three standard deviations better."""
+    rng = np.random.default_rng(0)
+    draws = 1500 if len(runs) == 2 else 200
+    found = 0
+    for _ in range(draws):
+        rows = [{run: rng.normal() for run in own} for own in runs]
+        rows[0] = {run: value + 3 for run, value in rows[0].items()}
+        found += len(runs) - len(best_set(rows).best | {0})
+    assert found / draws / (len(runs) - 1) == pytest.approx(expected, abs=0.05)
+
+
 def test_pairing_finds_what_the_spread_over_seeds_hides() -> None:
     seeds = np.array([0.0, 5.0, -4.0])
     close = np.array([70.0, 69.0])[:, None] + seeds + [[0.1, -0.1, 0.0], [0.0, 0.1, -0.1]]
