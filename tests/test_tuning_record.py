@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.cli.tune_views import budget_line, suite_lines, table
+from benchmark.cli.tune_views import _at_end, _number, budget_line, suite_lines, table
 from benchmark.config import Overrides, Recipe, expand, load_suite
 from benchmark.config.convert import convert, field_types
 from benchmark.config.settings import setting_types
@@ -21,6 +21,7 @@ from benchmark.tuning.record import (
     RecordError,
     TrialRecord,
     TuningRecord,
+    merged,
     read_record,
     write_record,
 )
@@ -177,3 +178,20 @@ def test_the_icons_suite_has_the_values_that_its_record_chose() -> None:
                 used, kind = spec.settings[key], setting_types(name)[key]
             value = convert(value, kind)
             assert used == value, f"{name}: {key} is {used}, its record chose {value}"
+
+
+def test_methods_tuned_on_other_data_are_not_taken_over() -> None:
+    later = replace(RECORD, methods={"dualprompt": LORA}, dirty=False)
+    assert set(merged(RECORD, later).methods) == {"dualprompt", "ncm"}
+    assert merged(RECORD, later).dirty
+    for change in ({"data_hash": "new"}, {"weight_hash": "new"}):
+        other = replace(later, **change)
+        assert merged(RECORD, other) == other
+
+
+def test_most_chosen_numbers_lie_at_the_end_of_their_search_as_the_suite_says() -> None:
+    record = read_record(COMMITTED)
+    settings = [(m, key) for m in record.methods.values() for key in m.before if key != LR]
+    numbers = [pair for pair in settings if _number(pair[0].chosen[pair[1]]) is not None]
+    assert (sum(_at_end(*pair) for pair in numbers), len(numbers)) == (14, 19)
+    assert sum("(end)" in line for line in table(record)) == 14

@@ -103,6 +103,8 @@ def tune(args: argparse.Namespace) -> int:
     write_record(path, whole)
     kept = [name for name in whole.methods if name not in record.methods]
     say(f"record: {path}{f', with {len(kept)} methods tuned before' if kept else ''}")
+    if lost := [name for name in (earlier.methods if earlier else ()) if name not in whole.methods]:
+        warn(f"no longer in it, tuned on other data or weights: {', '.join(lost)}")
     failed = [
         f"{name}, {trial.chooses} {shown(trial.value)}"
         for name, method in record.methods.items()
