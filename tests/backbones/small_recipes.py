@@ -1,4 +1,4 @@
-"""Recipes of a self-supervised pre-training of seconds, for tests."""
+"""Recipes of a pre-training of seconds, for tests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ from benchmark.backbones.pretrain.distillation import HeadSettings
 from benchmark.backbones.pretrain.optimiser import OptimiserSettings
 from benchmark.backbones.pretrain.recipes import SelfSupervisedSettings
 from benchmark.backbones.pretrain.record import EpochReport
+from benchmark.backbones.pretrain.supervised import SupervisedSettings
 from benchmark.backbones.pretrain.views import MaskSettings, ViewSettings
 
+SHAPE = VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2)
+SUPERVISED = SupervisedSettings(
+    name="small",
+    shape=SHAPE,
+    epochs=4,
+    batch_size=12,
+    chunk_size=5,
+    whole_epochs=1,
+    mixup=0.2,
+    validate_every=2,
+    optimiser=OptimiserSettings(warmup_epochs=1.0),
+)
 DINO = SelfSupervisedSettings(
     name="small",
-    shape=VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2),
+    shape=SHAPE,
     epochs=3,
     batch_size=12,
     chunk_size=5,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_recipes import SUPERVISED, ignore
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from benchmark.backbones.catalogue import VitShape
 from benchmark.backbones.loader import load_backbone, weight_hash_of
 from benchmark.backbones.pretrain.augment import AugmentSettings, augment, to_float
 from benchmark.backbones.pretrain.checkpoint import CheckpointError, load_checkpoint
@@ -23,28 +23,12 @@ from benchmark.backbones.pretrain.optimiser import (
 )
 from benchmark.backbones.pretrain.record import EpochReport
 from benchmark.backbones.pretrain.standardise import Standardise
-from benchmark.backbones.pretrain.supervised import SupervisedSettings, pretrain_supervised
+from benchmark.backbones.pretrain.supervised import pretrain_supervised
 from benchmark.backbones.pretrain.upstream import UpstreamError, load_upstream
-
-SMALL = SupervisedSettings(
-    name="small",
-    shape=VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2),
-    epochs=4,
-    batch_size=12,
-    chunk_size=5,
-    whole_epochs=1,
-    mixup=0.2,
-    validate_every=2,
-    optimiser=OptimiserSettings(warmup_epochs=1.0),
-)
 
 
 class Cut(RuntimeError):
     """Stands for a process that is killed."""
-
-
-def ignore(_report: EpochReport) -> None:
-    """Shows no progress."""
 
 
 def test_augmentation_of_no_strength_is_the_identity() -> None:
@@ -134,17 +118,21 @@ def test_schedule_warms_up_and_ends_at_zero() -> None:
 def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
     upstream_dir: Path, tmp_path: Path
 ) -> None:
-    whole = pretrain_supervised(SMALL, upstream_dir, tmp_path / "whole", ignore, threads=3)
+    whole = pretrain_supervised(SUPERVISED, upstream_dir, tmp_path / "whole", ignore, threads=3)
 
     def cut(report: EpochReport) -> None:
         if report.epoch == 2:
             raise Cut
 
     with pytest.raises(Cut):
-        pretrain_supervised(SMALL, upstream_dir, tmp_path / "cut", cut)
+        pretrain_supervised(SUPERVISED, upstream_dir, tmp_path / "cut", cut)
     epochs: list[int] = []
     resumed = pretrain_supervised(
-        SMALL, upstream_dir, tmp_path / "cut", lambda report: epochs.append(report.epoch), threads=1
+        SUPERVISED,
+        upstream_dir,
+        tmp_path / "cut",
+        lambda report: epochs.append(report.epoch),
+        threads=1,
     )
     assert epochs == [3, 4]
     assert resumed.weight_hash == whole.weight_hash
@@ -160,7 +148,7 @@ def test_longer_training_repeats_a_shorter_one_until_its_decay(
 
     weights = []
     for epochs in (4, 7):
-        settings = replace(SMALL, epochs=epochs, optimiser=OptimiserSettings(decay_epochs=1.0))
+        settings = replace(SUPERVISED, epochs=epochs, optimiser=OptimiserSettings(decay_epochs=1.0))
         folder = tmp_path / str(epochs)
         with pytest.raises(Cut):
             pretrain_supervised(settings, upstream_dir, folder, cut)
@@ -172,19 +160,19 @@ def test_longer_training_repeats_a_shorter_one_until_its_decay(
 
 
 def test_checkpoint_of_other_settings_is_refused(upstream_dir: Path, tmp_path: Path) -> None:
-    pretrain_supervised(replace(SMALL, epochs=1), upstream_dir, tmp_path, ignore)
+    pretrain_supervised(replace(SUPERVISED, epochs=1), upstream_dir, tmp_path, ignore)
     with pytest.raises(CheckpointError, match="other settings"):
-        pretrain_supervised(replace(SMALL, epochs=2), upstream_dir, tmp_path, ignore)
+        pretrain_supervised(replace(SUPERVISED, epochs=2), upstream_dir, tmp_path, ignore)
     (tmp_path / "small.checkpoint").write_bytes(b"half a file")
     with pytest.raises(CheckpointError, match="cannot be read"):
-        pretrain_supervised(replace(SMALL, epochs=1), upstream_dir, tmp_path, ignore)
+        pretrain_supervised(replace(SUPERVISED, epochs=1), upstream_dir, tmp_path, ignore)
 
 
 def test_written_weights_load_with_the_recorded_hash(upstream_dir: Path, tmp_path: Path) -> None:
-    record = pretrain_supervised(replace(SMALL, epochs=1), upstream_dir, tmp_path, ignore)
+    record = pretrain_supervised(replace(SUPERVISED, epochs=1), upstream_dir, tmp_path, ignore)
     name = f"file:{tmp_path / 'small.safetensors'}"
     backbone = load_backbone(name)
-    assert backbone.spec.shape == SMALL.shape
+    assert backbone.spec.shape == SUPERVISED.shape
     assert backbone.weight_hash == weight_hash_of(name) == record.weight_hash
     card = (tmp_path / "small.md").read_text(encoding="utf-8")
     assert record.weight_hash in card
@@ -198,7 +186,7 @@ def test_training_does_not_depend_on_the_global_random_state(
     for seed in (1, 2):
         torch.manual_seed(seed)
         folder = tmp_path / str(seed)
-        settings = replace(SMALL, epochs=1)
+        settings = replace(SUPERVISED, epochs=1)
         hashes.add(pretrain_supervised(settings, upstream_dir, folder, ignore).weight_hash)
     assert len(hashes) == 1
 

@@ -67,16 +67,9 @@ def _is_about(record: TuningRecord, rows: Rows) -> bool:
 @cache
 def _family(suite: str) -> frozenset[str]:
     """A suite and the shipped ones that take its methods over."""
-    return frozenset(
-        {
-            suite,
-            *(
-                name
-                for name, file in suite_files().items()
-                if read_mapping(file).get("extends") == suite
-            ),
-        }
-    )
+    shipped = suite_files().items()
+    heirs = (name for name, file in shipped if read_mapping(file).get("extends") == suite)
+    return frozenset((suite, *heirs))
 
 
 def _in_words(
