@@ -18,18 +18,18 @@ _PUBLIC = {
     "TaskData": "benchmark.method",
     "setting": "benchmark.method",
     "register": "benchmark.registry",
-    "load_results": "benchmark.frames",
+    "load_results": "benchmark.results.frame",
 }
 __all__ = ["Batch", "Method", "Task", "TaskData", "load_results", "register", "setting"]
 
 if TYPE_CHECKING:
-    from benchmark.frames import load_results as load_results
     from benchmark.method import Batch as Batch
     from benchmark.method import Method as Method
     from benchmark.method import Task as Task
     from benchmark.method import TaskData as TaskData
     from benchmark.method import setting as setting
     from benchmark.registry import register as register
+    from benchmark.results.frame import load_results as load_results
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
 
-    from benchmark.config import RunSpec
+    from benchmark.spec import RunSpec
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Accuracy: TypeAlias = Sequence[Sequence[float] | None]
-# As in `predictions.npz`, see `benchmark.results`.
+# As in `predictions.npz`, see `benchmark.results.store`.
 Predictions: TypeAlias = Mapping[str, NDArray[Any]]
 
 NAN = float("nan")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.config import Recipe, RunSpec
-from benchmark.results import SCHEMA_VERSION, ResultStore, run_key, spec_dict
+from benchmark.results.store import SCHEMA_VERSION, ResultStore, run_key, spec_dict
+from benchmark.spec import Recipe, RunSpec
 
 Arrays = dict[str, NDArray[Any]]
 IMAGES = 40  # test images a task

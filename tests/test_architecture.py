@@ -14,36 +14,37 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "methods").rglob("*.py")])
 
 # What each part may import of the project; the longest matching prefix of a module decides.
-_NAMES = {"benchmark", "benchmark.registry", "benchmark.storage", "benchmark.schema"}
+_NAMES = {"benchmark", "benchmark.registry", "benchmark.storage", "benchmark.results.schema"}
 _CONFIG = {*_NAMES, "benchmark.config", "benchmark.backbones", "benchmark.data"}
 _METHOD = {*_NAMES, "benchmark.method", "benchmark.peft", "methods"}
 _ENGINE = {
     *_CONFIG, *_METHOD, "benchmark.engine", "benchmark.seeds", "benchmark.events",
-    "benchmark.results", "benchmark.metrics",
+    "benchmark.results.store", "benchmark.metrics",
 }  # fmt: skip
 _RECORD = {*_NAMES, "benchmark.config", "benchmark.tuning.record", "benchmark.tuning.search"}
 _REPORT = {
     *_NAMES,
     "benchmark.tuning.record",
     "benchmark.report",
-    "benchmark.results",
+    "benchmark.results.store",
     "benchmark.metrics",
     "benchmark.config",
 }
 MAY_IMPORT = {
-    "benchmark": {"benchmark.method", "benchmark.registry", "benchmark.frames"},
+    "benchmark": {"benchmark.method", "benchmark.registry", "benchmark.results.frame"},
     "benchmark.registry": {"benchmark.method"},
     "benchmark.storage": set(),
     "benchmark.events": set(),
     "benchmark.seeds": set(),
     "benchmark.metrics": set(),
-    "benchmark.schema": set(),
+    "benchmark.results.schema": set(),
     "benchmark.method": {*_NAMES, "benchmark.config"},
-    "benchmark.costs": {"benchmark.schema"},
-    "benchmark.results": {
-        *_NAMES, "benchmark.config", "benchmark.metrics", "benchmark.costs", "benchmark.schema",
+    "benchmark.results.costs": {"benchmark.results.schema"},
+    "benchmark.results.store": {
+        *_NAMES, "benchmark.config", "benchmark.metrics", "benchmark.results.costs",
+        "benchmark.results.schema",
     },
-    "benchmark.frames": {*_NAMES, "benchmark.metrics", "benchmark.results"},
+    "benchmark.results.frame": {*_NAMES, "benchmark.metrics", "benchmark.results.store"},
     "benchmark.config": _CONFIG,
     "benchmark.data": {
         *_NAMES, "benchmark.data", "benchmark.method", "benchmark.seeds", "benchmark.config",
@@ -55,23 +56,23 @@ MAY_IMPORT = {
     "benchmark.peft": {*_NAMES, "benchmark.peft", "benchmark.method"},
     "methods": _METHOD,
     "benchmark.engine": _ENGINE,
-    "benchmark.replay": {*_ENGINE, "benchmark.replay"},
-    "benchmark.speed": {*_ENGINE, "benchmark.speed"},
+    "benchmark.workshop.replay": {*_ENGINE, "benchmark.workshop.replay"},
+    "benchmark.workshop.speed": {*_ENGINE, "benchmark.workshop.speed"},
     "benchmark.tuning": {*_ENGINE, "benchmark.tuning"},
     "benchmark.tuning.record": _RECORD,
     "benchmark.tuning.search": _RECORD,
-    "benchmark.exam": _ENGINE,
-    "benchmark.scaffold": _NAMES,
+    "benchmark.workshop.exam": _ENGINE,
+    "benchmark.workshop.scaffold": _NAMES,
     "benchmark.report": _REPORT,
-    "benchmark.progress": {"benchmark.events"},
+    "benchmark.cli.console": {"benchmark.events"},
     "benchmark.cli": {"benchmark", "methods"},  # everything
     "benchmark.__main__": {"benchmark.cli"},
 }  # fmt: skip
 NEVER_TORCH = {
-    "benchmark.report", "benchmark.results", "benchmark.frames", "benchmark.metrics",
+    "benchmark.report", "benchmark.results.store", "benchmark.results.frame", "benchmark.metrics",
     "benchmark.registry",
-    "benchmark.storage", "benchmark.events", "benchmark.config", "benchmark.progress",
-    "benchmark.costs",
+    "benchmark.storage", "benchmark.events", "benchmark.config", "benchmark.cli.console",
+    "benchmark.results.costs",
     "benchmark.tuning.record", "benchmark.tuning.search",
 }  # fmt: skip
 
@@ -141,7 +142,8 @@ def test_every_module_says_its_one_job(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["benchmark", "benchmark.cli", "benchmark.config", "benchmark.results", "benchmark.metrics",
+    ["benchmark", "benchmark.cli", "benchmark.config", "benchmark.results.store",
+     "benchmark.metrics",
      "benchmark.report", "benchmark.data", "benchmark.backbones.catalogue",
      "benchmark.tuning.record", "benchmark.tuning.search"],
 )  # fmt: skip

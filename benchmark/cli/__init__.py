@@ -22,7 +22,7 @@ from benchmark.cli import (
     speed,
     tune,
 )
-from benchmark.progress import warn
+from benchmark.cli.console import warn
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _COMMANDS = (

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import add_command
-from benchmark.progress import say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import say
 from benchmark.cli.data_views import add_show, add_verify
 from benchmark.cli.options import add_command, add_data_root, names, place_of
-from benchmark.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -130,7 +130,7 @@ def decode(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> int:
     """Build the data set and its upstream images from the package."""
-    from benchmark.data.icons_build import build_icons, build_upstream
+    from benchmark.workshop.icons_build import build_icons, build_upstream
 
     builders = {"icons": build_icons, "upstream": build_upstream}
     folders = {"icons": args.out / "icons", "upstream": args.out / "icons_upstream"}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import in_words, say, warn
 from benchmark.cli.options import add_command, add_data_root, place_of, positive
-from benchmark.progress import in_words, say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import add_command, add_results
-from benchmark.progress import say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands

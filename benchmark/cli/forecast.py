@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.estimate import Rough
 from benchmark.data import DataError, dataset_info
 from benchmark.data.base import Place, default_root
+from benchmark.engine.estimate import Rough
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +90,7 @@ class Forecaster:
         if precision not in self._rates:
             import torch
 
-            from benchmark.speed.bench import matrix_peak
+            from benchmark.workshop.speed.bench import matrix_peak
 
             before = torch.get_num_threads()
             torch.set_num_threads(self._threads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import say
 from benchmark.cli.options import add_command
-from benchmark.progress import say
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import say
 from benchmark.cli.options import add_command
-from benchmark.progress import say
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
 
 def new(args: argparse.Namespace) -> int:
     """Write the file and say what to do with it."""
-    from benchmark.scaffold import new_method
+    from benchmark.workshop.scaffold import new_method
 
     path = new_method(args.name, args.out)
     say(f"{path} is written; next: clbench check {path}")
@@ -64,7 +64,7 @@ def check(args: argparse.Namespace) -> int:
 
     import torch
 
-    from benchmark.exam import exam
+    from benchmark.workshop.exam import exam
 
     torch.set_num_threads(1)  # the same bits on every machine
     failed = []

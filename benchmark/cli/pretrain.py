@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmark.cli.console import in_words, say, warn
 from benchmark.cli.options import add_command, positive
-from benchmark.progress import in_words, say, warn
 
 if TYPE_CHECKING:
-    from benchmark.backbones.pretrain.recipes import SelfSupervisedSettings
-    from benchmark.backbones.pretrain.record import EpochReport, PretrainRecord
-    from benchmark.backbones.pretrain.supervised import SupervisedSettings
     from benchmark.cli.options import Command, Commands
+    from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
+    from benchmark.workshop.pretrain.record import EpochReport, PretrainRecord
+    from benchmark.workshop.pretrain.supervised import SupervisedSettings
 
     Settings = TypeVar("Settings", SupervisedSettings, SelfSupervisedSettings)
 
@@ -74,7 +74,7 @@ def _add_kind(kinds: Commands, name: str, summary: str, command: Command) -> Non
 
 def supervised(args: argparse.Namespace) -> int:
     """Pre-train with labels and say where the weights are."""
-    from benchmark.backbones.pretrain.supervised import SupervisedSettings, pretrain_supervised
+    from benchmark.workshop.pretrain.supervised import SupervisedSettings, pretrain_supervised
 
     settings = _changed(SupervisedSettings(), args)
     record = pretrain_supervised(settings, args.upstream, args.out, _show, args.threads)
@@ -83,20 +83,20 @@ def supervised(args: argparse.Namespace) -> int:
 
 def dino(args: argparse.Namespace) -> int:
     """Pre-train by self-distillation across views and say where the weights are."""
-    from benchmark.backbones.pretrain.recipes import dino_settings
+    from benchmark.workshop.pretrain.recipes import dino_settings
 
     return _selfsupervised(args, dino_settings())
 
 
 def ibot(args: argparse.Namespace) -> int:
     """Pre-train by self-distillation with masked patches and say where the weights are."""
-    from benchmark.backbones.pretrain.recipes import ibot_settings
+    from benchmark.workshop.pretrain.recipes import ibot_settings
 
     return _selfsupervised(args, ibot_settings())
 
 
 def _selfsupervised(args: argparse.Namespace, recipe: SelfSupervisedSettings) -> int:
-    from benchmark.backbones.pretrain.selfsupervised import pretrain_selfsupervised
+    from benchmark.workshop.pretrain.selfsupervised import pretrain_selfsupervised
 
     settings = _changed(recipe, args)
     record = pretrain_selfsupervised(settings, args.upstream, args.out, _show, args.threads)
@@ -116,9 +116,9 @@ def _changed(settings: Settings, args: argparse.Namespace) -> Settings:
 def _finish(record: PretrainRecord, out: Path) -> int:
     """Measure the finished weights on icons, add the scores to the card, say what was made."""
     from benchmark.backbones.loader import load_backbone
-    from benchmark.backbones.pretrain.probe import probe_backbone
-    from benchmark.backbones.pretrain.record import add_probe
     from benchmark.data.icons import load_split
+    from benchmark.workshop.pretrain.probe import probe_backbone
+    from benchmark.workshop.pretrain.record import add_probe
 
     weights = out / f"{record.name}.safetensors"
     model = load_backbone(f"file:{weights}").model
@@ -137,7 +137,7 @@ def _finish(record: PretrainRecord, out: Path) -> int:
 
 
 def _show(report: EpochReport) -> None:
-    from benchmark.backbones.pretrain.record import figure_in_words
+    from benchmark.workshop.pretrain.record import figure_in_words
 
     measured = ", ".join(figure_in_words(*figure) for figure in report.figures.items())
     say(

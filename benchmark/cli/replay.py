@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import add_command
-from benchmark.progress import say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
-    from benchmark.replay import Replay
+    from benchmark.workshop.replay import Replay
 
 
 def add_commands(commands: Commands) -> None:
@@ -35,8 +35,8 @@ def add_commands(commands: Commands) -> None:
 
 def replay(args: argparse.Namespace) -> int:
     """Compare every array of every file; 1 when one lies further off than the tolerance."""
-    from benchmark.replay import ReplayError
-    from benchmark.replay import replay as replay_file
+    from benchmark.workshop.replay import ReplayError
+    from benchmark.workshop.replay import replay as replay_file
 
     failed, unreadable = [], 0
     for file in args.files:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import add_command, add_results
-from benchmark.progress import say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
-    from benchmark.config import RunSpec
     from benchmark.report.paper.tables import Numbers
+    from benchmark.spec import RunSpec
 
 
 def add_commands(commands: Commands) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.config import RunSpec
+    from benchmark.spec import RunSpec
 
 
 def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
     """A paragraph for all runs that share their values: where they are, the stream, the rest."""
     from benchmark.config.overrides import STREAM_KEYS
-    from benchmark.results import spec_dict
+    from benchmark.results.store import spec_dict
 
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:

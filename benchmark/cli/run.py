@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import (
     add_command,
     add_data_root,
@@ -17,14 +18,14 @@ from benchmark.cli.options import (
     positive,
 )
 from benchmark.cli.report import show_report
-from benchmark.progress import say, warn
-from benchmark.schema import Keep
+from benchmark.results.schema import Keep
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
-    from benchmark.config import RunSpec, Suite
+    from benchmark.config import Suite
     from benchmark.engine.plan import PlannedRun
     from benchmark.engine.pool import ExecutionSettings
+    from benchmark.spec import RunSpec
 
     Asked = list[tuple[Suite, list[RunSpec]]]
 
@@ -89,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
 
         warm_up()
     asked = read_request(args)
+    from benchmark.cli.console import show_progress
     from benchmark.engine.pool import execute
-    from benchmark.progress import show_progress
 
     failed: list[str] = []
     _complete_data(asked, args)
@@ -120,12 +121,12 @@ def run(args: argparse.Namespace) -> int:
 def plan(args: argparse.Namespace) -> int:
     """Print every run asked for with its state, and what the open ones will take."""
     asked = read_request(args)
-    from benchmark.cli.estimate import estimate
     from benchmark.cli.forecast import forecaster, to_fetch
     from benchmark.cli.resolved import resolved_lines
+    from benchmark.engine.estimate import estimate
     from benchmark.engine.plan import plan_ahead
     from benchmark.engine.pool import default_jobs
-    from benchmark.results import ResultStore
+    from benchmark.results.store import ResultStore
 
     for suite, specs in asked:
         plan = plan_ahead(specs, ResultStore(args.results), args.data_root)
@@ -204,7 +205,7 @@ def _complete_data(asked: Asked, args: argparse.Namespace) -> None:
 
 def _planned(specs: list[RunSpec], args: argparse.Namespace) -> list[PlannedRun]:
     from benchmark.engine.plan import plan_runs
-    from benchmark.results import ResultStore
+    from benchmark.results.store import ResultStore
 
     return plan_runs(specs, ResultStore(args.results), args.data_root)
 
@@ -216,8 +217,8 @@ def _headline(suite: Suite, planned: list[PlannedRun]) -> str:
 
 
 def _launch(plans: list[tuple[Suite, list[PlannedRun]]], args: argparse.Namespace) -> int:
-    from benchmark.cli.launchers import LAUNCHERS
     from benchmark.config.command import in_shell, run_arguments
+    from benchmark.engine.launchers import LAUNCHERS
 
     script = Path(sys.executable).with_name("clbench")
     program = [str(script)] if script.is_file() else [sys.executable, "-m", "benchmark"]

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from benchmark.cli.console import in_words, say, warn
 from benchmark.cli.options import add_command, add_results, names, positive
-from benchmark.progress import in_words, say, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
-    from benchmark.speed import SpeedSettings, Variant
+    from benchmark.workshop.speed import SpeedSettings, Variant
 
 _HEAD = (
     "step ms", "floor ms", "step/floor (min..max)", "pairs", "train img/s", "eval img/s",
@@ -87,7 +87,7 @@ def speed(args: argparse.Namespace) -> int:
 
     import torch
 
-    from benchmark.speed import Patience, SpeedSettings, variants
+    from benchmark.workshop.speed import Patience, SpeedSettings, variants
 
     chosen = variants(methods, args.sets, args.variants)
     torch.set_num_threads(args.threads)
@@ -102,7 +102,7 @@ def speed(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, settings: SpeedSettings, chosen: list[Variant]) -> None:
-    from benchmark.speed import Clock, Records, runner_overhead, speed_rows
+    from benchmark.workshop.speed import Clock, Records, runner_overhead, speed_rows
 
     records = Records(args.results, settings)
     args.kept = f"What was measured is in {records.path}: see clbench speed --show."
@@ -127,7 +127,7 @@ def _progress(line: str, left: float | None) -> None:
 
 def _show(args: argparse.Namespace) -> int:
     """Print the rows of every file of measurements."""
-    from benchmark.speed import read, stored
+    from benchmark.workshop.speed import read, stored
 
     files = stored(args.results)
     if not files:

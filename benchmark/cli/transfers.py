@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import HEARTBEAT, in_words, say
 from benchmark.data.fetch.room import in_bytes
 from benchmark.data.fetch.watch import Note, Step, Watch
-from benchmark.progress import HEARTBEAT, in_words, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.console import say, show_progress, warn
 from benchmark.cli.options import (
     add_command,
     add_data_root,
@@ -14,11 +15,11 @@ from benchmark.cli.options import (
     place_of,
     positive,
 )
-from benchmark.progress import say, show_progress, warn
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
-    from benchmark.config import RunSpec, Suite
+    from benchmark.config import Suite
+    from benchmark.spec import RunSpec
     from benchmark.tuning.record import TuningRecord
     from benchmark.tuning.trials import Tuning
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from benchmark.cli.console import in_words
 from benchmark.config.tuning import LR, RECIPE
-from benchmark.progress import in_words
 
 if TYPE_CHECKING:
     from benchmark.tuning.record import MethodRecord, TuningRecord

@@ -6,7 +6,6 @@ from benchmark.config.convert import SuiteError
 from benchmark.config.expand import expand
 from benchmark.config.methods import MethodPlan
 from benchmark.config.overrides import Overrides
-from benchmark.config.spec import PROTOCOL_VERSION, Recipe, RunSpec
 from benchmark.config.suite import (
     DEFAULT_SUITE,
     Suite,
@@ -15,6 +14,7 @@ from benchmark.config.suite import (
     suite_description,
     suite_files,
 )
+from benchmark.spec import PROTOCOL_VERSION, Recipe, RunSpec
 
 __all__ = [
     "DEFAULT_SUITE",

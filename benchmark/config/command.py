@@ -11,8 +11,8 @@ from typing import Any
 from benchmark.config.expand import expand
 from benchmark.config.overrides import BACKBONE_FILE, STREAM_KEYS, Overrides
 from benchmark.config.reading import parse
-from benchmark.config.spec import Recipe, RunSpec
 from benchmark.config.suite import Suite
+from benchmark.spec import Recipe, RunSpec
 
 
 def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:

@@ -22,12 +22,12 @@ from benchmark.config.overrides import (
     values_for,
 )
 from benchmark.config.settings import method_settings, setting_types
-from benchmark.config.spec import Recipe, RunSpec
 from benchmark.config.suite import Suite
 from benchmark.config.tasks import parse_tasks
 from benchmark.config.weights import weights_file
 from benchmark.data import dataset_info
 from benchmark.registry import UnknownNameError
+from benchmark.spec import Recipe, RunSpec
 
 
 @dataclass(frozen=True)

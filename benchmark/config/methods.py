@@ -9,8 +9,8 @@ from typing import Any
 from benchmark.config.convert import Problems, convert_mapping, field_types
 from benchmark.config.names import check_name, check_names
 from benchmark.config.settings import method_settings
-from benchmark.config.spec import Recipe
 from benchmark.config.tuning import Search, read_search
+from benchmark.spec import Recipe
 
 
 @dataclass(frozen=True)

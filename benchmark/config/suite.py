@@ -13,9 +13,9 @@ from benchmark.config.grids import Grid, read_grids
 from benchmark.config.methods import MethodPlan, read_method, read_training
 from benchmark.config.names import check_names
 from benchmark.config.reading import read_mapping
-from benchmark.config.spec import InputRange, Precision, Scenario
 from benchmark.config.tuning import TuningSettings, read_tuning
 from benchmark.registry import UnknownNameError
+from benchmark.spec import InputRange, Precision, Scenario
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
 DEFAULT_SUITE = "icons"

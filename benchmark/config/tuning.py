@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.config.convert import Problems, convert, convert_mapping, field_types, unknown_key
 from benchmark.config.settings import method_settings, setting_types
-from benchmark.config.spec import Recipe
+from benchmark.spec import Recipe
 
 RECIPE = "training."  # before the name of a key of the recipe
 LR = RECIPE + "lr"

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from benchmark.backbones.loader import Backbone, load_backbone
-from benchmark.config import RunSpec
 from benchmark.data import dataset_info
 from benchmark.data.base import Dataset, Images, Place, default_root
 from benchmark.data.decoded import with_decoded
 from benchmark.data.loading import Loader, Preparation, make_loader
 from benchmark.data.stream import Stream
 from benchmark.data.transforms import CropFlip, InputRange, Resize
-from benchmark.schema import Keep
+from benchmark.results.schema import Keep
+from benchmark.spec import RunSpec
 
 
 @dataclass

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.method import Batch, Method, Task
 from benchmark.method import _numel as numel
-from benchmark.schema import Stored
+from benchmark.results.schema import Stored
 
 SAMPLE = 4  # images whose operations are counted
 

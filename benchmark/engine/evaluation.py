@@ -144,7 +144,7 @@ def evaluate(
 
 
 def final_choices(predictions: Mapping[str, np.ndarray], stage: int) -> dict[str, np.ndarray]:
-    """Of stored predictions (`benchmark.schema`) the best class at the last, 0-based, stage alone.
+    """Of stored predictions (see `results.schema`) the best class at the last stage alone.
 
     A small part of all, and enough for every metric of `benchmark.metrics`.
     """

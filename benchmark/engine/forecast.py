@@ -13,7 +13,7 @@ from benchmark.method import Method
 from benchmark.registry import get_method
 
 if TYPE_CHECKING:
-    from benchmark.config import RunSpec
+    from benchmark.spec import RunSpec
 
 # Share of the rate of a large matrix product that training reaches, small operations included.
 EFFICIENCY = 0.5

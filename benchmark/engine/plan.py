@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 
 from benchmark.backbones.loader import BackboneError, weight_hash_of
-from benchmark.config import RunSpec
 from benchmark.data import dataset_info
 from benchmark.data.base import MissingDataError, Place, default_root
 from benchmark.data.stream import class_order, stream_hash
 from benchmark.engine.provenance import method_hash
 from benchmark.registry import get_method, method_source
-from benchmark.results import ResultStore, run_key
+from benchmark.results.store import ResultStore, run_key
+from benchmark.spec import RunSpec
 
 
 @dataclass(frozen=True)

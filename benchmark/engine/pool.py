@@ -15,8 +15,8 @@ from benchmark.engine import workers
 from benchmark.engine.plan import PlannedRun
 from benchmark.events import Event, Message, RunDone
 from benchmark.registry import add_plugin, get_method
-from benchmark.results import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
-from benchmark.schema import Keep
+from benchmark.results.schema import Keep
+from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 
 
 @dataclass(frozen=True)

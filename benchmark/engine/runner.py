@@ -28,7 +28,7 @@ from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
 from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
 from benchmark.method import Batch, Task
 from benchmark.registry import get_method, method_source
-from benchmark.results import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 from benchmark.seeds import derive
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 256}  # what runs fastest; no number depends on it

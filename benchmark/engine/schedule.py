@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from benchmark.config import Recipe
+from benchmark.spec import Recipe
 
 
 def rate(recipe: Recipe, epoch: int) -> float:

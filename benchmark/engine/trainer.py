@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.config import Recipe
 from benchmark.data.stream import TaskStream
 from benchmark.engine.schedule import rate
 from benchmark.method import Method, Task
+from benchmark.spec import Recipe
 
 
 class TrainingError(RuntimeError):

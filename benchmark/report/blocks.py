@@ -22,10 +22,10 @@ from benchmark.report.fairness.tuned import shipped_records
 from benchmark.report.formatting import file_name, setting_text, task_text
 from benchmark.report.remarks import remarks
 from benchmark.report.selection import cell, current
-from benchmark.results import Result, canonical, run_numbers, spec_dict
+from benchmark.results.store import Result, canonical, run_numbers, spec_dict
 
 if TYPE_CHECKING:
-    from benchmark.config import RunSpec
+    from benchmark.spec import RunSpec
     from benchmark.tuning.record import TuningRecord
 
 # Rows of reference, in the order of the tables; every other method is compared with them.

@@ -20,11 +20,11 @@ from benchmark.report.statistics.agreement import ranking_notes
 from benchmark.report.statistics.rank_spread import rank_table
 from benchmark.report.statistics.ranks import ranking
 from benchmark.report.tables import block_table, overviews
-from benchmark.results import Result, ResultStore
+from benchmark.results.store import Result, ResultStore
 from benchmark.storage import write_atomically
 
 if TYPE_CHECKING:
-    from benchmark.config import RunSpec
+    from benchmark.spec import RunSpec
 
 WRITERS = {"md": markdown.render, "csv": csv_table.render, "tex": latex.render}
 PAGE = "report.html"

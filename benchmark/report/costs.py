@@ -10,7 +10,7 @@ from benchmark.report.fairness.check import facts_that_differ
 from benchmark.report.model import Column, Table
 from benchmark.report.notes import Notes
 from benchmark.report.tables import line_row, time_column
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 _PARAMETERS, _KEPT = "Parameters", "Statistics kept between tasks"
 _FLOPS, _USED = "FLOPs per image", "Memory and time"

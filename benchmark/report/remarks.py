@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmark.report.formatting import listing
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 _ERROR_LENGTH = 160
 

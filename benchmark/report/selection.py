@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 
 def cell(spec: Mapping[str, Any]) -> tuple[str, int]:

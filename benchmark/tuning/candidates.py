@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmark.config import MethodPlan, RunSpec, Suite
+from benchmark.config import MethodPlan, Suite
 from benchmark.config.convert import Problems
 from benchmark.config.tuning import LR, RECIPE
 from benchmark.registry import get_method
 from benchmark.seeds import derive
+from benchmark.spec import RunSpec
 from benchmark.tuning.search import Problem, Trial
 
 FIRST_SEED = 1000  # seeds below are the benchmark's own

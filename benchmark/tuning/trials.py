@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmark.config import RunSpec, Suite
+from benchmark.config import Suite
 from benchmark.config.tuning import LR
 from benchmark.data import dataset_info
 from benchmark.data.base import Place
@@ -14,7 +14,8 @@ from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.events import Event, RunStarted
 from benchmark.metrics import final_accuracy
-from benchmark.results import Environment, Result, ResultStore
+from benchmark.results.store import Environment, Result, ResultStore
+from benchmark.spec import RunSpec
 from benchmark.tuning.candidates import Candidate, TuningError, candidates
 from benchmark.tuning.record import CRITERION, MethodRecord, TrialRecord, TuningRecord
 from benchmark.tuning.search import Scored, Trial, choose, next_trials

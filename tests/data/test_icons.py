@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from benchmark.data import icons
-from benchmark.data.icons_build import build_icons, build_upstream, names, render
-from benchmark.data.icons_build.catalogue import load_catalogue
-from benchmark.data.icons_build.package import PACKAGE_NAME, PACKAGE_VERSION, open_package
-from benchmark.data.icons_build.select import DOWNSTREAM, UPSTREAM
-from benchmark.data.icons_build.upstream import candidate_names
+from benchmark.workshop.icons_build import build_icons, build_upstream, names, render
+from benchmark.workshop.icons_build.catalogue import load_catalogue
+from benchmark.workshop.icons_build.package import PACKAGE_NAME, PACKAGE_VERSION, open_package
+from benchmark.workshop.icons_build.select import DOWNSTREAM, UPSTREAM
+from benchmark.workshop.icons_build.upstream import candidate_names
 
 MANIFEST: dict[str, Any] = json.loads((icons.ASSETS / "manifest.json").read_text())
 

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
 from benchmark import registry
-from benchmark.config import Recipe, RunSpec
 from benchmark.data import DATASETS
 from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, Split
+from benchmark.spec import Recipe, RunSpec
 
 CLASSES = 8
 NAMES = tuple(f"class {c}" for c in range(CLASSES))

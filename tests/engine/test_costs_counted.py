@@ -13,15 +13,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.config import RunSpec
-from benchmark.costs import cost_numbers
 from benchmark.engine import cost
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
 from benchmark.engine.runner import run_one
 from benchmark.method import Batch, Method, Task
 from benchmark.registry import get_method
-from benchmark.results import ResultStore
+from benchmark.results.costs import cost_numbers
+from benchmark.results.store import ResultStore
+from benchmark.spec import RunSpec
 
 # The toy backbone: width 64, two blocks of one head, 16 x 16 images in patches of 8.
 WIDTH, DEPTH, TOKENS, PATCHES, CLASSES = 64, 2, 5, 4, 8

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.config import Overrides, RunSpec, SuiteError, expand, load_suite
+from benchmark.config import Overrides, SuiteError, expand, load_suite
 from benchmark.engine.plan import plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.metrics import accuracy_matrix_from_predictions, prediction_metrics
-from benchmark.results import ResultStore
+from benchmark.results.store import ResultStore
+from benchmark.spec import RunSpec
 
 
 def carry_out(spec: RunSpec, folder: Path) -> tuple[ResultStore, str]:

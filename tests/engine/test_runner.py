@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.config import RunSpec
 from benchmark.engine import checkpoint, provenance
 from benchmark.engine.context import Context
 from benchmark.engine.plan import PlannedRun, plan_runs
@@ -20,8 +19,9 @@ from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.engine.runner import run_one
 from benchmark.events import Event, TaskDone
 from benchmark.metrics import prediction_metrics
-from benchmark.results import ResultStore, StorageError
-from benchmark.schema import Keep
+from benchmark.results.schema import Keep
+from benchmark.results.store import ResultStore, StorageError
+from benchmark.spec import RunSpec
 
 WritePlugin = Callable[[str, str], Path]
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from benchmark.config import Recipe
 from benchmark.engine.schedule import rate
+from benchmark.spec import Recipe
 
 
 def test_late_cosine_starts_late_and_stays_above_zero() -> None:

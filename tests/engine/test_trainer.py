@@ -9,11 +9,11 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.config import Recipe
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.engine.trainer import Observer, TrainingError, make_optimiser, train_task
 from benchmark.method import Batch, Method, MethodConfig, ParameterGroup, Task, TaskData, setting
+from benchmark.spec import Recipe
 
 RECIPE = Recipe(lr=1e-2, epochs=2, batch_size=4)
 

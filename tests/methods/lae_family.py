@@ -9,11 +9,11 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.config import Recipe
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
+from benchmark.spec import Recipe
 from methods.lae import Lae
 from methods.lae_conv import LaeConv
 from methods.lae_conv_ties import LaeConvTies

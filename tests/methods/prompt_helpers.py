@@ -10,13 +10,13 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from benchmark.config import Recipe
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Batch, Method, Task
 from benchmark.registry import get_method
+from benchmark.spec import Recipe
 
 WIDTH, DEPTH, PER_CLASS = 16, 5, 4
 

@@ -8,12 +8,12 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.config import Recipe
 from benchmark.data.stream import make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
 from benchmark.registry import get_method
-from benchmark.replay.world import RecordedStream
+from benchmark.spec import Recipe
+from benchmark.workshop.replay.world import RecordedStream
 
 WIDTH, DEPTH = 24, 6
 RECIPE = Recipe(lr=5e-3, epochs=2, batch_size=8)

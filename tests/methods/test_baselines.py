@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from benchmark.data.stream import make_tasks
 from benchmark.method import Batch
 from benchmark.registry import get_method
-from benchmark.replay.world import RecordedStream
+from benchmark.workshop.replay.world import RecordedStream
 
 SIZES = (3, 2)
 

@@ -9,9 +9,9 @@ import torch
 from toy_tasks import DEPTH, WIDTH, Hooks, check_resume, data, images, learn, make, vit
 from toy_tasks import vit_b16_parameters as vit_b16
 
-from benchmark.config import Recipe
 from benchmark.data.stream import make_tasks
 from benchmark.method import Method
+from benchmark.spec import Recipe
 
 
 def stirred(**settings: Any) -> Any:

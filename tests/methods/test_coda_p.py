@@ -10,8 +10,8 @@ from prompt_helpers import advance, build, first_batch, pixels, tiny_vit, train
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
-from benchmark.config import Recipe
 from benchmark.data.stream import make_tasks
+from benchmark.spec import Recipe
 
 TASKS = make_tasks([2, 2, 2])
 PARTS = ("prompts", "keys", "attention")

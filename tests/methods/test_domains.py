@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmark.data.stream import make_domain_tasks
-from benchmark.exam import Candidate
 from benchmark.registry import get_method, method_sources
+from benchmark.workshop.exam import Candidate
 
 LEFT_OUT = {"ncm", "slca", "inflora_ca"}  # what they keep of a class cannot be brought up to date
 

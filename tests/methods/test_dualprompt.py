@@ -17,8 +17,8 @@ from prompt_helpers import (
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
-from benchmark.config import Recipe
 from benchmark.data.stream import make_tasks
+from benchmark.spec import Recipe
 
 TASKS = make_tasks([2, 2, 2])
 

@@ -23,11 +23,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.config import Recipe
 from benchmark.data.stream import make_tasks
 from benchmark.engine.trainer import Observer
 from benchmark.method import Method, Task
 from benchmark.registry import get_method
+from benchmark.spec import Recipe
 
 METHODS = sorted(SMALL)
 

@@ -11,12 +11,12 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.config import Recipe
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
 from benchmark.registry import get_method
+from benchmark.spec import Recipe
 
 WIDTH, DEPTH = 16, 3
 RECIPE = Recipe(lr=1e-2, epochs=2, batch_size=4)

@@ -8,7 +8,7 @@ import pytest
 from synthetic_results import write_campaign
 
 from benchmark.report.build import Report, collect_report
-from benchmark.results import ResultStore
+from benchmark.results.store import ResultStore
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from benchmark.cli import main
 from benchmark.report.evidence.change import Change, Comparison
 from benchmark.report.evidence.compare import compare_results
 from benchmark.report.evidence.compare_tables import comparison_tables, summary
-from benchmark.results import ResultStore, run_key
+from benchmark.results.store import ResultStore, run_key
 
 METHODS = ("ncm", "linear_probe", "l2p", "coda_p", "inflora")
 TASKS = 5

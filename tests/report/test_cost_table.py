@@ -13,7 +13,7 @@ from benchmark.report.costs import cost_table
 from benchmark.report.formats import terminal
 from benchmark.report.formatting import cell_text
 from benchmark.report.model import Table
-from benchmark.schema import ResultError, check
+from benchmark.results.schema import ResultError, check
 
 STATISTICS = {
     "slca": {"gaussians.mean": 300, "gaussians.factor": 2000, "aligned_weight": 40},

@@ -22,7 +22,7 @@ from benchmark.report.evidence.lookup import column_names, find_cell, position_o
 from benchmark.report.fairness.check import unfair
 from benchmark.report.formats.csv_table import headings
 from benchmark.report.model import Column, Table
-from benchmark.results import Result, ResultStore, spec_dict
+from benchmark.results.store import Result, ResultStore, spec_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "embedded"

@@ -13,7 +13,6 @@ import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.cli import main
-from benchmark.costs import cost_numbers
 from benchmark.registry import UnknownNameError
 from benchmark.report.build import Report, collect_report
 from benchmark.report.evidence import explain, redo
@@ -22,7 +21,8 @@ from benchmark.report.evidence.lookup import column_names, row_names
 from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.model import Cell, Column, Published, Row, Table
 from benchmark.report.statistics.rank_spread import MEANINGS
-from benchmark.results import Result, ResultStore
+from benchmark.results.costs import cost_numbers
+from benchmark.results.store import Result, ResultStore
 
 BLOCK = "icons-5tasks-tiny_sup-natural"
 

@@ -11,12 +11,13 @@ import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.cli import main
-from benchmark.config import Recipe, RunSpec, expand, load_suite, suite_files
+from benchmark.config import expand, load_suite, suite_files
 from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.build import build_report
 from benchmark.report.fairness.check import UnfairError, unfair
 from benchmark.report.tables import block_table
-from benchmark.results import ResultStore, spec_dict
+from benchmark.results.store import ResultStore, spec_dict
+from benchmark.spec import Recipe, RunSpec
 
 METHODS = ("sequential", "ncm", "l2p", "inflora", "joint")
 ODD = "l2p"  # the row that gets an inequality

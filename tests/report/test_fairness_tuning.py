@@ -8,9 +8,9 @@ from typing import Any
 
 from synthetic_results import make_result, make_spec
 
-from benchmark.config import Recipe
 from benchmark.config.tuning import TuningSettings
 from benchmark.report.blocks import make_blocks
+from benchmark.spec import Recipe
 from benchmark.tuning.record import MethodRecord, TrialRecord, TuningRecord
 
 LR = 0.002

@@ -42,7 +42,7 @@ from benchmark.report.figures.numbers import (
     size_text,
     stage_summaries,
 )
-from benchmark.results import ResultStore
+from benchmark.results.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
 DPI = canvas._DPI
@@ -392,7 +392,7 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
         "import hashlib\n"
         "from benchmark.report.blocks import make_blocks\n"
         "from benchmark.report.figures import Options, render\n"
-        "from benchmark.results import ResultStore\n"
+        "from benchmark.results.store import ResultStore\n"
         f"store = ResultStore({str(tmp_path)!r})\n"
         "[block] = make_blocks(store.results())\n"
         "for kind in ('relative', 'confusion'):\n"

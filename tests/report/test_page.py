@@ -26,7 +26,7 @@ from benchmark.report.page.data import in_script, sort_value
 from benchmark.report.page.svg import _OUTLINES, on_dark
 from benchmark.report.palette import styles
 from benchmark.report.tables import block_table, overviews
-from benchmark.results import Result, ResultStore
+from benchmark.results.store import Result, ResultStore
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&\x00\ud800[[DATA]]"
 

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from benchmark.backbones.catalogue import available
-from benchmark.config import Recipe
 from benchmark.data import dataset_info, dataset_names
 from benchmark.registry import get_method, method_sources
 from benchmark.report.paper import reported as module
@@ -20,6 +19,7 @@ from benchmark.report.paper.reported import (
     published_ranking,
     read_reported,
 )
+from benchmark.spec import Recipe
 
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "reported"
 GOOD = """\

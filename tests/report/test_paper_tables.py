@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.config import RunSpec, expand, load_suite
+from benchmark.config import expand, load_suite
 from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.formats.latex_text import escape
@@ -23,7 +23,8 @@ from benchmark.report.paper.layouts import LAYOUTS
 from benchmark.report.paper.reported import Reported, read_reported
 from benchmark.report.paper.settings import differences
 from benchmark.report.paper.tables import Numbers, has_runs, paper_tables
-from benchmark.results import spec_dict
+from benchmark.results.store import spec_dict
+from benchmark.spec import RunSpec
 
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "reported"
 ALL: tuple[Numbers, ...] = get_args(Numbers)

@@ -6,11 +6,11 @@ from typing import Any
 
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.config import Recipe, RunSpec
 from benchmark.report.blocks import Block, Line, make_blocks
 from benchmark.report.formats.terminal import plain
 from benchmark.report.formatting import task_text
 from benchmark.report.tables import block_table
+from benchmark.spec import Recipe, RunSpec
 
 
 def finished(spec: RunSpec, **options: Any) -> Any:

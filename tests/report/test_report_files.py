@@ -14,7 +14,7 @@ from synthetic_results import make_broken, make_result, make_spec
 from benchmark.report import drawing, figures
 from benchmark.report.build import build_report, collect_report
 from benchmark.report.palette import _COLOURS, _KNOWN, _SLOTS, styles
-from benchmark.results import ResultStore, StorageError
+from benchmark.results.store import ResultStore, StorageError
 
 ROOT = Path(__file__).resolve().parents[2]
 

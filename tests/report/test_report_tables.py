@@ -19,7 +19,7 @@ from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.formatting import cell_text
 from benchmark.report.model import Cell, Column, Row, Table
 from benchmark.report.tables import block_table, overviews
-from benchmark.results import Result, ResultStore
+from benchmark.results.store import Result, ResultStore
 
 ROWS = {  # label: (method, rank)
     "sequential": ("sequential", None),

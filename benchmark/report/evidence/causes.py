@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from benchmark.report.blocks import Run
 from benchmark.report.formatting import listing
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 _DIGITS = 12  # shown of a hash
 

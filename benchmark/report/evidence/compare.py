@@ -21,7 +21,7 @@ from benchmark.report.evidence.causes import causes
 from benchmark.report.evidence.change import Basis, Change, Comparison
 from benchmark.report.formatting import listing
 from benchmark.report.statistics import noise
-from benchmark.results import Result, ResultStore
+from benchmark.results.store import Result, ResultStore
 
 COMPARED = ("final", "average", "forgetting")
 

@@ -12,7 +12,7 @@ from benchmark.report.evidence.redo import Checkout, conditions, redo_command
 from benchmark.report.formatting import UNDEFINED, cell_text, listing
 from benchmark.report.model import Cell, Column, Published, Row, Table
 from benchmark.report.statistics.rank_spread import MEANINGS
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 __all__ = [
     "AmbiguousCellError",
@@ -54,7 +54,7 @@ class RunFact:
     """One run behind a number.
 
     value: its share of the number in the metric's own unit, None where it has none; command: the
-    whole command line that redoes it; the rest as in `benchmark.schema`. A run that broke off may
+    whole command line that redoes it; the rest as in `results.schema`. A run that broke off may
     lack any of it: empty, 0 or None then, and `error` says why.
     """
 

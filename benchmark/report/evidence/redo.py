@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from benchmark.config.command import complete_arguments, in_shell
-from benchmark.config.spec import PROTOCOL_VERSION
 from benchmark.config.suite import DEFAULT_SUITE, suite_files
 from benchmark.registry import PluginError, method_sources, plugin_files
 from benchmark.report.formatting import listing
-from benchmark.results import Result
+from benchmark.results.store import Result
+from benchmark.spec import PROTOCOL_VERSION
 
 FRESH = "redo"  # where nothing is done yet: in its own folder a finished run would be skipped
 _NAMED = 4  # changed files that are called by name

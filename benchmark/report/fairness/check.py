@@ -23,7 +23,7 @@ from benchmark.report.fairness.facts import CODE, facts, has_sources
 from benchmark.report.fairness.tuned import tuning_differences
 from benchmark.report.formatting import listing
 from benchmark.report.selection import age, cell
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 if TYPE_CHECKING:
     from benchmark.report.blocks import Block

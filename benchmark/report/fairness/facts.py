@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from benchmark.report.formatting import listing, setting_text
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 CODE = "code of "  # before the name of a file or a method
 _RECIPE = {  # how much is trained on; how fast (rates, optimiser, schedule) is each method's own

@@ -13,7 +13,7 @@ from benchmark.config.reading import read_mapping
 from benchmark.config.tuning import RECIPE
 from benchmark.report.fairness.facts import trains
 from benchmark.report.formatting import setting_text
-from benchmark.results import Result, canonical
+from benchmark.results.store import Result, canonical
 
 if TYPE_CHECKING:
     from benchmark.tuning.record import TuningRecord

@@ -16,7 +16,7 @@ from benchmark.registry import UnknownNameError
 from benchmark.report.blocks import Block, Line
 from benchmark.report.formatting import number
 from benchmark.report.selection import cell
-from benchmark.schema import Outcome
+from benchmark.results.schema import Outcome
 
 _MOST_SIZES = 5  # ticks of sizes
 DEFAULT_REFERENCE = "inflora"

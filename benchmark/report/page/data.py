@@ -12,7 +12,7 @@ from benchmark.report.evidence.explain import RunFact, counts, explain_cell, mea
 from benchmark.report.evidence.lookup import column_names
 from benchmark.report.formatting import cell_text
 from benchmark.report.model import Cell, Column, Published, Row, Table
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 _RUNS = Column("runs", "n", kind="runs")
 # Of a run's facts those that are its own; the others are the same for many runs.

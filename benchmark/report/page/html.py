@@ -19,7 +19,7 @@ from benchmark.report.page.data import in_script, page_data
 from benchmark.report.page.escape import escaped
 from benchmark.report.page.grid import grid
 from benchmark.report.palette import styles
-from benchmark.results import Result
+from benchmark.results.store import Result
 
 if TYPE_CHECKING:
     from benchmark.report.build import Report

@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.report.blocks import Line
 from benchmark.report.formatting import setting_text
 from benchmark.report.paper.published import Setting
-from benchmark.results import canonical
+from benchmark.results.store import canonical
 
 _FIELDS = {
     "split": "split",

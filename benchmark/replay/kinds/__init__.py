@@ -1,1 +1,0 @@
-"""One module per kind of recorded case; each registers itself with `benchmark.replay.run.kind`."""

@@ -1,0 +1,1 @@
+"""Results of runs: their schema, the store on disk, and tables of them."""

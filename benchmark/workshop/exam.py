@@ -1,0 +1,260 @@
+"""The exam every method passes: what the contract promises, tried out on a tiny backbone."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from benchmark.data.loading import MemoryLoader
+from benchmark.data.stream import ImageStream, make_tasks
+from benchmark.data.transforms import plain
+from benchmark.engine.trainer import Observer, train_task
+from benchmark.method import Method, Task
+from benchmark.registry import get_method, method_source
+from benchmark.spec import Recipe
+
+WIDTH, DEPTH, SIDE = 32, 6, 16
+PER_CLASS = 4
+RECIPE = Recipe(lr=1e-3, epochs=2, batch_size=6)
+TOLERANCE = 1e-5  # of a logit, when the batch around an image changes
+# What the runner owns: a method that names one of these goes behind its back.
+FORBIDDEN_CALLS = {"open", "print", "input", "manual_seed", "seed", "cuda", "set_num_threads"}
+FORBIDDEN_MODULES = {"os", "pathlib", "time", "datetime", "socket", "urllib", "requests"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One question of the exam: whether it was passed, and what was found."""
+
+    question: str
+    passed: bool
+    detail: str = ""
+
+
+def exam(name: str, only: str | None = None) -> Iterator[Verdict]:
+    """Ask method `name` every question in turn, or one of them alone."""
+    kind = get_method(name)
+    candidate = Candidate(kind)
+    questions: list[tuple[str, Callable[[], str]]] = [
+        ("source keeps to the contract", lambda: _source(method_source(name).path)),
+        ("settings are frozen and explained", lambda: _settings(kind)),
+        ("trains and predicts every class seen", candidate.predicts),
+        ("same bits twice", candidate.repeats),
+        ("grows, saves and reloads to the same bits", candidate.reloads),
+        ("prediction is independent of the batch", candidate.batch),
+        ("frozen means frozen", candidate.frozen),
+        ("parameter count equals its formula", candidate.count),
+        ("tasks of unequal size, one class, one task, batch of one", candidate.edges),
+    ]
+    for question, ask in questions:
+        if only not in (None, question):
+            continue
+        try:
+            yield Verdict(question, True, ask())
+        except Exception as error:  # noqa: BLE001 - any fault of the method is a finding
+            yield Verdict(question, False, f"{type(error).__name__}: {error}")
+
+
+class ExamError(AssertionError):
+    """A promise of the contract that a method does not keep."""
+
+
+class Freezing(Observer):
+    """Watches that nothing outside the parameter groups moves between `begin_task` and `end_task`.
+
+    Buffers may move in `after_step`, which is what averages are for.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, Tensor] = {}
+        self.gradients: list[str] = []
+
+    def prepared(self, method: Method, task: Task) -> None:
+        """Copy what must not move."""
+        trained = {id(p) for group in method.parameter_groups() for p in group["params"]}
+        kept = {name: p for name, p in method.backbone.named_parameters() if id(p) not in trained}
+        self._before = {name: p.detach().clone() for name, p in kept.items()}
+
+    def step(self, task: Task, epoch: int, loss: Tensor, lr: float) -> None:
+        """Nothing: the comparison is made once, after training."""
+
+    def trained(self, method: Method, task: Task) -> None:
+        """Compare."""
+        now = dict(method.backbone.named_parameters())
+        for name, before in self._before.items():
+            if not torch.equal(now[name], before):
+                raise ExamError(f"backbone tensor {name} is in no parameter group, yet it moved")
+
+
+class Candidate:
+    """A method under examination, with a tiny backbone and random images."""
+
+    def __init__(self, kind: type[Method]) -> None:
+        self.kind = kind
+        torch.manual_seed(0)
+        self.vit = VisionTransformer(
+            img_size=SIDE, patch_size=4, embed_dim=WIDTH, depth=DEPTH, num_heads=2, num_classes=0
+        ).eval()
+        draws = torch.Generator().manual_seed(1)
+        self.images = torch.randint(256, (64, 3, SIDE, SIDE), generator=draws, dtype=torch.uint8)
+
+    def train(
+        self,
+        sizes: list[int],
+        batch_size: int = RECIPE.batch_size,
+        observer: Observer | None = None,
+    ) -> Method:
+        """A fresh method after tasks of these numbers of new classes."""
+        joint = self.kind.stream == "joint"
+        tasks = make_tasks([sum(sizes)] if joint else sizes)
+        return self.train_tasks(tasks, batch_size, observer)
+
+    def train_tasks(
+        self,
+        tasks: list[Task],
+        batch_size: int = RECIPE.batch_size,
+        observer: Observer | None = None,
+    ) -> Method:
+        """A fresh method after these tasks."""
+        torch.manual_seed(2)
+        method = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
+        for task in tasks:
+            torch.manual_seed(3 + task.index)
+            method.grow(task)
+            data = self._data(task, batch_size)
+            recipe = Recipe(lr=RECIPE.lr, epochs=RECIPE.epochs, batch_size=batch_size)
+            train_task(method, task, data, recipe, observer)
+            data.close()
+        return method.eval()
+
+    def predict(self, method: Method, images: Tensor) -> Tensor:
+        """Logits of uint8 images, with frozen features where the method reads them."""
+        with torch.inference_mode():
+            pixels = plain(images)
+            if self.kind.frozen_features:
+                return method.predict(pixels, self.vit(pixels))
+            return method.predict(pixels)
+
+    def predicts(self) -> str:
+        """Logits have the right shape and are numbers after every task."""
+        for sizes in ([2], [2, 2], [2, 2, 2]):
+            logits = self.predict(self.train(sizes), self.images[:5])
+            _expect(logits.shape == (5, sum(sizes)), f"logits of shape {tuple(logits.shape)}")
+            _expect(bool(torch.isfinite(logits).all()), "logits are not finite")
+        return "3 tasks"
+
+    def repeats(self) -> str:
+        """Two trainings with the same seeds agree to the last bit."""
+        first, second = (self.predict(self.train([2, 2]), self.images) for _ in range(2))
+        _expect(torch.equal(first, second), f"logits differ by {_gap(first, second):.2g}")
+        return ""
+
+    def reloads(self) -> str:
+        """`grow` rebuilds all shapes from the tasks; the state loads strictly."""
+        joint = self.kind.stream == "joint"
+        self.reload(self.train([2, 2]), make_tasks([4] if joint else [2, 2]))
+        return ""
+
+    def reload(self, method: Method, tasks: list[Task]) -> None:
+        """A fresh method that grows through `tasks` and loads the state says the same."""
+        torch.manual_seed(9)
+        fresh = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
+        for task in tasks:
+            fresh.grow(task)
+        fresh.load_state_dict(copy.deepcopy(method.state_dict()), strict=True)
+        before, after = (self.predict(m.eval(), self.images) for m in (method, fresh))
+        _expect(torch.equal(before, after), f"logits differ by {_gap(before, after):.2g}")
+
+    def batch(self) -> str:
+        """Neither the size nor the order of a batch changes what is said of an image."""
+        method = self.train([2, 2, 2])
+        if method.batch_dependent:
+            return "declared: its rows are marked"
+        whole = self.predict(method, self.images)
+        single = torch.cat([self.predict(method, image) for image in self.images.split(1)])
+        uneven = torch.cat([self.predict(method, part) for part in self.images.split(7)])
+        reverse = self.predict(method, self.images.flip(0)).flip(0)
+        moved = max(_gap(whole, other) for other in (single, uneven, reverse))
+        _expect(moved <= TOLERANCE, f"a logit moved by {moved:.2g}")
+        return f"largest change {moved:.1g}"
+
+    def frozen(self) -> str:
+        """Nothing but the declared groups moves; gradients reach the backbone only if declared."""
+        # The trainer itself refuses gradients in the backbone of a method with
+        # trains_backbone = False.
+        self.train([2, 2], observer=Freezing())
+        return "backbone is trained" if self.kind.trains_backbone else "backbone gets no gradient"
+
+    def count(self) -> str:
+        """`expanded_formula` gives what a walk over the module counts."""
+        for sizes in ([2], [2, 2, 2]):
+            method = self.train(sizes)
+            counted = method.expanded_parameters()
+            formula = self.kind.expanded_formula(method.config, WIDTH, DEPTH, len(sizes))
+            _expect(counted == formula, f"formula {formula}, counted {counted}, tasks {len(sizes)}")
+        return f"{counted} after 3 tasks"
+
+    def edges(self) -> str:
+        """Degenerate streams give finite logits."""
+        for sizes, batch_size in (([1, 3, 2], 6), ([1, 1], 1), ([5], 4)):
+            logits = self.predict(self.train(sizes, batch_size), self.images[:3])
+            _expect(bool(torch.isfinite(logits).all()), f"not finite with tasks of {sizes} classes")
+        return ""
+
+    def _data(self, task: Task, batch_size: int) -> ImageStream:
+        labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(PER_CLASS)
+        if len(task.classes) == 1:
+            labels = labels[:1]  # a class with a single image
+        start = task.classes.start * PER_CLASS
+        images = self.images[torch.arange(start, start + len(labels)) % len(self.images)]
+        frozen = (lambda x: self.vit(x).detach()) if self.kind.frozen_features else None
+        return ImageStream(
+            task,
+            MemoryLoader(images),
+            labels,
+            batch_size=batch_size,
+            seed=0,
+            augment=True,
+            frozen=frozen,
+        )
+
+
+def _source(path: Path) -> str:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            roots = {name.partition(".")[0] for name in names}
+            found += [f"line {node.lineno} imports {m}" for m in sorted(roots & FORBIDDEN_MODULES)]
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in FORBIDDEN_CALLS:
+                found.append(f"line {node.lineno} calls {name}")
+    _expect(not found, "; ".join(found))
+    return ""
+
+
+def _settings(kind: type[Method]) -> str:
+    config = kind.Config()
+    parameters = vars(kind.Config).get("__dataclass_params__")
+    _expect(parameters is not None and parameters.frozen, "Config is not a frozen dataclass")
+    silent = [f.name for f in fields(config) if not f.metadata.get("help")]
+    _expect(not silent, f"no help text for {', '.join(silent)}: declare it with setting(...)")
+    _expect(bool((kind.__doc__ or "").strip()), "the class has no docstring")
+    return f"{len(fields(config))} settings"
+
+
+def _expect(condition: bool, fault: str) -> None:
+    if not condition:
+        raise ExamError(fault)
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())

@@ -1,0 +1,141 @@
+"""Choose the pictures of a class: no duplicates, whole clusters, a fair split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.workshop.icons_build import describe
+from benchmark.workshop.icons_build.gather import Picture
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The thresholds of a build."""
+
+    duplicate: float = 0.96
+    near: float = 0.93
+    per_family: int = 2
+    min_images: int = 36
+    min_clusters: int = 16
+    min_families: int = 12
+    max_cluster_share: float = 0.22
+    max_images: int = 100
+    test_share: float = 0.25
+
+
+DOWNSTREAM = Rules()
+UPSTREAM = Rules(
+    min_images=20,
+    min_clusters=2,
+    min_families=1,
+    max_cluster_share=1.0,
+    max_images=60,
+    test_share=0.10,
+)
+
+Cluster = tuple[Picture, ...]
+
+
+def ordering(text: str) -> str:
+    """Give a sort key that is fixed for ever and has nothing to do with the alphabet."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def deduplicate(pictures: Iterable[Picture], rules: Rules) -> list[Picture]:
+    """Keep one of each group of equal shapes and few variants of one family's drawing."""
+    ordered = sorted(pictures, key=lambda picture: ordering(picture.icon.key))
+    if not ordered:
+        return []
+    descriptors = np.stack([picture.descriptor for picture in ordered])
+    same = describe.similarity(descriptors, descriptors) >= rules.duplicate
+    seen: Counter[tuple[str, str, str]] = Counter()
+    kept: list[int] = []
+    for index, picture in enumerate(ordered):
+        variant = (picture.family, picture.icon.meaning, picture.style)
+        if seen[variant] < rules.per_family and not same[index, kept].any():
+            kept.append(index)
+            seen[variant] += 1
+    return [ordered[index] for index in kept]
+
+
+def cluster(pictures: Sequence[Picture], rules: Rules) -> list[Cluster]:
+    """Group pictures that must not be parted by the split; clusters come in a fixed order.
+
+    Two belong together if a family draws both under one name or their shapes are near; groups
+    are the connected components.
+    """
+    if not pictures:
+        return []
+    descriptors = np.stack([picture.descriptor for picture in pictures])
+    drawer = [(picture.family, picture.icon.meaning) for picture in pictures]
+    linked = describe.similarity(descriptors, descriptors) >= rules.near
+    linked |= np.array([[a == b for b in drawer] for a in drawer])
+    group = np.arange(len(pictures))
+    for index in range(len(pictures)):
+        touched = np.unique(group[linked[index]])
+        group[np.isin(group, touched)] = touched[0]
+    members: dict[int, list[Picture]] = defaultdict(list)
+    for number, picture in zip(group.tolist(), pictures, strict=True):
+        members[number].append(picture)
+    clusters = [
+        tuple(sorted(group, key=lambda picture: ordering(picture.icon.key)))
+        for group in members.values()
+    ]
+    return sorted(clusters, key=lambda group: ordering("|".join(p.icon.key for p in group)))
+
+
+def thin(clusters: Sequence[Cluster], rules: Rules) -> list[Cluster]:
+    """Shorten clusters until none holds more than its share of what a class may keep.
+
+    Without this a shape that everybody draws alike would fill its class.
+    """
+    limit = max(map(len, clusters), default=0)
+    while limit > 1:
+        total = sum(min(len(group), limit) for group in clusters)
+        if limit <= rules.max_cluster_share * min(total, rules.max_images):
+            break
+        limit -= 1
+    return [group[:limit] for group in clusters]
+
+
+def refusal(clusters: Sequence[Cluster], rules: Rules) -> str | None:
+    """Say why a class is too poor to use, or None."""
+    images = sum(map(len, clusters))
+    families = len({picture.family for group in clusters for picture in group})
+    if images < rules.min_images:
+        return f"{images} images, needs {rules.min_images}"
+    if len(clusters) < rules.min_clusters:
+        return f"{len(clusters)} clusters, needs {rules.min_clusters}"
+    if families < rules.min_families:
+        return f"{families} families, needs {rules.min_families}"
+    return None
+
+
+def chosen_clusters(pictures: Iterable[Picture], rules: Rules) -> list[Cluster]:
+    """Apply the rules of a class up to the split."""
+    return thin(cluster(deduplicate(pictures, rules), rules), rules)
+
+
+def split(clusters: Sequence[Cluster], rules: Rules) -> tuple[list[Cluster], list[Cluster]]:
+    """Give (train, test) clusters: whole ones, up to the class limit and the test share."""
+    kept: list[Cluster] = []
+    total = 0
+    for group in clusters:
+        if total + len(group) <= rules.max_images:
+            kept.append(group)
+            total += len(group)
+    train: list[Cluster] = []
+    test: list[Cluster] = []
+    room = int(rules.test_share * total)
+    for group in kept:
+        if len(group) <= room:
+            test.append(group)
+            room -= len(group)
+        else:
+            train.append(group)
+    return train, test

@@ -1,0 +1,78 @@
+"""The settings of self-supervised pre-training and the recipes of the embedded backbones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from benchmark.backbones.catalogue import VitShape
+from benchmark.workshop.pretrain.distillation import HeadSettings
+from benchmark.workshop.pretrain.optimiser import OptimiserSettings
+from benchmark.workshop.pretrain.views import MaskSettings, ViewSettings
+
+
+@dataclass(frozen=True)
+class SelfSupervisedSettings:
+    """Everything that decides the bits of the weights, besides the images."""
+
+    name: str = "tiny_dino"
+    shape: VitShape = field(default_factory=VitShape)
+    epochs: int = 10
+    batch_size: int = 32
+    # Images that one thread works on at a time, and over which the teacher's probabilities are
+    # balanced and the class tokens spread.
+    chunk_size: int = 32
+    seed: int = 0
+    initial_positions: float = 0.3  # deviation of the positions and the class token at the start
+    views: ViewSettings = field(default_factory=ViewSettings)
+    masks: MaskSettings | None = None  # None: no masked patches, DINO; otherwise iBOT
+    patch_drop: float = 0.5  # share of patches hidden from the student's whole views, if unmasked
+    patch_weight: float = 1.0  # of the masked patches' loss beside the class tokens'
+    spreading_weight: float = 0.1  # of the loss that spreads the class tokens
+    head: HeadSettings = field(default_factory=HeadSettings)
+    student_temperature: float = 0.1
+    teacher_temperature: tuple[float, float] = (0.04, 0.05)  # at the start, after the warm-up
+    temperature_warmup: float = 4.0  # epochs
+    balance: Literal["centre", "sinkhorn"] = "sinkhorn"  # what keeps the teacher from collapse
+    centre_momentum: float = 0.9
+    teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
+    frozen_epochs: int = 1  # first epochs, in which the prototypes stay
+    optimiser: OptimiserSettings = field(default_factory=lambda: _decay(4.0))
+    measure_every: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "chunk_size", "measure_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"SelfSupervisedSettings.{name} must be at least 1")
+        for name in ("centre_momentum", "teacher_momentum"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"SelfSupervisedSettings.{name} must lie in [0, 1]")
+        if self.views.local_size % self.shape.patch_size:
+            raise ValueError(
+                "SelfSupervisedSettings.views.local_size must be a multiple of the patch size "
+                f"{self.shape.patch_size}"
+            )
+
+    @property
+    def objective(self) -> str:
+        """Gives `dino` or `ibot`."""
+        return "dino" if self.masks is None else "ibot"
+
+
+def dino_settings() -> SelfSupervisedSettings:
+    """Gives the recipe of `tiny_dino`."""
+    return SelfSupervisedSettings()
+
+
+def ibot_settings() -> SelfSupervisedSettings:
+    """Gives the recipe of `tiny_ibot`: masked patches, fewer crops and epochs for the same time."""
+    return SelfSupervisedSettings(
+        name="tiny_ibot", epochs=8, views=ViewSettings(local_views=2), masks=MaskSettings()
+    )
+
+
+def _decay(epochs: float) -> OptimiserSettings:
+    """The optimiser of self-supervised training with the length of its last part."""
+    return OptimiserSettings(
+        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=epochs
+    )

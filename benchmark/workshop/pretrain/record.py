@@ -1,0 +1,240 @@
+"""What a pre-training leaves behind: reports, weights, a JSON record and a Markdown card."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from benchmark.backbones.hashing import hash_tensors
+from benchmark.storage import write_atomically
+from benchmark.workshop.pretrain.curve import LINEAR_PROBE, NAMES, NEAREST_NEIGHBOUR
+from benchmark.workshop.pretrain.probe import ProbeScores
+from benchmark.workshop.pretrain.upstream import UpstreamImages
+
+MAX_WEIGHT_BYTES = 8_000_000
+VALIDATION_ACCURACY = "validation accuracy"  # of a classifier that was trained along
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """Progress after one epoch; the figures are its loss and whatever else was measured."""
+
+    epoch: int
+    epochs: int
+    figures: Mapping[str, float]
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What was measured in and after one epoch: its loss, scores in per cent, and more."""
+
+    epoch: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall time and threads of a pre-training."""
+
+    seconds: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class PretrainRecord:
+    """How the weights came about: settings, data, cost, machine, scores."""
+
+    name: str
+    objective: str
+    settings: Mapping[str, Any]
+    weight_hash: str
+    parameters: int
+    classes: int
+    train_images: int
+    val_images: int
+    upstream_hash: str
+    validation_accuracy: float | None
+    seconds: float
+    hardware: str
+    packages: Mapping[str, str]
+    curve: Sequence[CurvePoint]
+    probe: ProbeScores | None = None
+
+
+def finish(
+    backbone: VisionTransformer,
+    objective: str,
+    settings: Mapping[str, Any],
+    upstream: UpstreamImages,
+    curve: Sequence[CurvePoint],
+    cost: Cost,
+    out_dir: Path,
+) -> PretrainRecord:
+    """Writes the weights, the record and the card of `settings["name"]`, and gives the record."""
+    name = str(settings["name"])
+    tensors = {key: value.float().contiguous() for key, value in backbone.state_dict().items()}
+    # The shapes do not tell the number of heads, so it travels with the tensors.
+    heads = str(settings["shape"]["num_heads"])
+    content = safetensors.torch.save(tensors, metadata={"num_heads": heads})
+    if len(content) > MAX_WEIGHT_BYTES:
+        raise ValueError(f"{name}: {len(content)} bytes of weights exceed {MAX_WEIGHT_BYTES}")
+    write_atomically(out_dir / f"{name}.safetensors", content)
+    record = PretrainRecord(
+        name=name,
+        objective=objective,
+        settings=settings,
+        weight_hash=hash_tensors({key: value.numpy() for key, value in tensors.items()}),
+        parameters=sum(value.numel() for value in tensors.values()),
+        classes=len(upstream.classes),
+        train_images=len(upstream.train_images),
+        val_images=len(upstream.val_images),
+        upstream_hash=upstream.digest,
+        validation_accuracy=curve[-1].figures.get(VALIDATION_ACCURACY),
+        seconds=cost.seconds,
+        hardware=f"{os.cpu_count()} CPU cores ({platform.machine()}), "
+        f"{_counted(cost.threads, 'thread')}",
+        packages={"torch": torch.__version__, "timm": timm.__version__},
+        curve=curve,
+    )
+    write_record(record, out_dir)
+    return record
+
+
+def add_probe(record: PretrainRecord, probe: ProbeScores, out_dir: Path) -> PretrainRecord:
+    """Writes the record and the card again with the downstream scores, and gives the record."""
+    scored = replace(record, probe=probe)
+    write_record(scored, out_dir)
+    return scored
+
+
+def write_record(record: PretrainRecord, out_dir: Path) -> None:
+    """Writes NAME.json and NAME.md."""
+    content = json.dumps(asdict(record), indent=2, sort_keys=True) + "\n"
+    write_atomically(out_dir / f"{record.name}.json", content.encode())
+    write_atomically(out_dir / f"{record.name}.md", _card(record).encode())
+
+
+def figure_in_words(name: str, value: float) -> str:
+    """Gives a figure of the curve with its name: the scores are in per cent."""
+    if name == VALIDATION_ACCURACY or name.startswith("upstream"):
+        return f"{name} {value:.2f} %"
+    return f"{name} {value:.4g}"
+
+
+def _curve(record: PretrainRecord) -> list[str]:
+    """Gives the lines of a table of the epochs in which more than the loss was measured."""
+    names = list(record.curve[-1].figures)
+    rows = [point for point in record.curve if set(names) <= set(point.figures)]
+    if len(names) < 2:
+        return []
+    lines = ["", f"| epoch | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for point in rows:
+        values = " | ".join(f"{point.figures[name]:.4g}" for name in names)
+        lines.append(f"| {point.epoch} | {values} |")
+    if any(name in (LINEAR_PROBE, NEAREST_NEIGHBOUR) for name in names):
+        lines += ["", f"Upstream scores: on the {NAMES} names with most training images."]
+    return lines
+
+
+def _distillation_recipe(settings: Mapping[str, Any]) -> str:
+    """Gives what a self-supervised recipe has beyond the optimiser."""
+    views, head, masks = settings["views"], settings["head"], settings["masks"]
+    low, high = settings["teacher_temperature"]
+    balance = f"centre momentum {settings['centre_momentum']:g}"
+    if settings["balance"] == "sinkhorn":
+        balance = "balanced by Sinkhorn-Knopp in place of a centre"
+    text = (
+        f"2 whole views and {views['local_views']} of {views['local_size']} px an image; "
+        f"{head['prototypes']} prototypes; temperatures {settings['student_temperature']:g} "
+        f"(student) and {low:g} to {high:g} over {settings['temperature_warmup']:g} epochs "
+        f"(teacher); teacher momentum {settings['teacher_momentum']:g}, along a cosine to 1 while "
+        f"the rate decays; {balance}; class tokens spread by KoLeo, weighted "
+        f"{settings['spreading_weight']:g}"
+    )
+    if masks is None:
+        return f"{text}; {settings['patch_drop']:.0%} of the patches of whole views dropped"
+    low, high = masks["share"]
+    return (
+        f"{text}; {low:.0%} to {high:.0%} of the patches masked in {masks['views']:.0%} of the "
+        f"student's whole views, their loss weighted {settings['patch_weight']:g}"
+    )
+
+
+def _card(record: PretrainRecord) -> str:
+    """Gives the Markdown card of a backbone."""
+    shape, optimiser = record.settings["shape"], record.settings["optimiser"]
+    rows = {
+        "Architecture": (
+            f"timm VisionTransformer, {shape['img_size']} px, patch {shape['patch_size']}, "
+            f"width {shape['embed_dim']}, {shape['depth']} blocks, {shape['num_heads']} heads, "
+            f"class token; {record.parameters:,} parameters, float32"
+        ),
+        "Input": (
+            "float32 in [0, 1] as it is; the standardisation used in pre-training is folded into "
+            "the patch projection"
+        ),
+        "Objective": record.objective,
+        "Data": (
+            f"upstream icons: {record.train_images:,} training and {record.val_images:,} "
+            f"validation images of {record.classes} names, none of them a class of `icons`"
+        ),
+        "Recipe": (
+            f"{record.settings['epochs']} epochs, batch {record.settings['batch_size']}, AdamW "
+            f"{tuple(optimiser['betas'])}, learning rate {optimiser['learning_rate']:g}, "
+            f"weight decay {optimiser['weight_decay']:g} on matrices, warm-up "
+            f"{_counted(optimiser['warmup_epochs'], 'epoch')}, cosine to zero over the last "
+            f"{optimiser['decay_epochs']:g}, gradient norm clipped at "
+            f"{optimiser['clip_norm']:g}; seed {record.settings['seed']}"
+        ),
+        "Self-distillation": (
+            _distillation_recipe(record.settings) if "views" in record.settings else ""
+        ),
+        "Cost": f"{record.seconds / 60:.0f} minutes of wall time on {record.hardware}",
+        "Packages": ", ".join(f"{key} {value}" for key, value in record.packages.items()),
+        "SHA-256 of the tensors": f"`{record.weight_hash}`",
+        "SHA-256 of the data": f"`{record.upstream_hash}`",
+    }
+    if record.validation_accuracy is not None:
+        rows["Upstream validation accuracy"] = f"{record.validation_accuracy:.1f} %"
+    if record.probe is not None:
+        rows["Linear probe on `icons`"] = f"{record.probe.linear_probe:.1f} %"
+        rows["Nearest class mean on `icons`"] = f"{record.probe.nearest_class_mean:.1f} %"
+        rows["Nearest neighbour on `icons`"] = f"{record.probe.nearest_neighbour:.1f} %"
+        dimensions, width = record.probe.effective_dimensions, record.settings["shape"]["embed_dim"]
+        rows["Effective dimensions on `icons`"] = f"{dimensions:.0f} of {width}"
+    lines = [f"# `{record.name}`", "", "| | |", "|---|---|"]
+    lines += [f"| {key} | {value} |" for key, value in rows.items() if value]
+    lines += _curve(record)
+    lines += [
+        "",
+        f"The full settings are in `{record.name}.json`. The scores on `icons` are those of the "
+        "frozen features.",
+        "",
+        (
+            "Licence: the weights are released under the licence of this project. The images they "
+            "were trained on are icons under MIT, Apache-2.0, ISC, BSD-3-Clause, CC0-1.0, OFL-1.1, "
+            "Unlicense and CC-BY-4.0; the attribution file beside the `icons` data names the sets. "
+            "No image is contained in the weights file."
+        ),
+        "",
+        f"Made again by `clbench pretrain {record.objective} --epochs {record.settings['epochs']} "
+        f"--decay-epochs {optimiser['decay_epochs']:g} --seed {record.settings['seed']}`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _counted(count: float, word: str) -> str:
+    return f"{count:g} {word}{'s' * (count != 1)}"

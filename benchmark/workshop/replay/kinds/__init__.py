@@ -1,0 +1,1 @@
+"""One module per kind of recorded case; each registers itself with `replay.run.kind`."""

@@ -1,0 +1,60 @@
+"""Cases of TIES-merging alone: vectors, what is trimmed, elected and merged."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import torch
+
+from benchmark.peft.merging import Aggregate, agreeing, elect, ties, trim_mask
+from benchmark.workshop.replay.case import Case
+from benchmark.workshop.replay.compare import Comparison, Line
+from benchmark.workshop.replay.pretrained import as_tensor
+from benchmark.workshop.replay.run import kind
+
+KEEP = re.compile(r"K(?P<keep>[0-9.]+)(?:_(?P<aggregate>mean|sum|max))?/")
+
+
+@kind("ties", lambda case: "merging_types" in case.meta.values)
+def merging(case: Case, tolerance: float) -> list[Line]:
+    """Merge the recorded vectors [V, ...] at every recorded K; lines for all arrays."""
+    comparison = Comparison(case.arrays, tolerance)
+    shape = case.meta.get("shape", kind=list)
+    recorded = case.array("vectors", case.meta.get("n_vectors", kind=int), *shape)
+    vectors = as_tensor(recorded.reshape(len(recorded), -1))
+    found = {KEEP.match(name) for name in case.arrays}
+    settings = {(m["keep"], m["aggregate"]) for m in found if m is not None}
+    for keep, aggregate in settings:
+        if aggregate is None:
+            _check_steps(comparison, vectors, keep)
+        else:
+            merged = ties(vectors, float(keep), _aggregate(aggregate)).view(shape)
+            comparison.check(f"K{keep}_{aggregate}/merged", merged)
+    error = _error_of_vectors(case, vectors, [keep for keep, how in settings if how is None])
+    comparison.report("vectors", error, "input: as the trimmed vectors show it")
+    return comparison.lines()
+
+
+def _aggregate(name: str) -> Aggregate:
+    return "sum" if name == "sum" else "max" if name == "max" else "mean"
+
+
+def _check_steps(comparison: Comparison, vectors: torch.Tensor, keep: str) -> None:
+    mask = trim_mask(vectors, float(keep))
+    signs = elect(vectors * mask)
+    comparison.check(f"K{keep}/mask", mask)
+    comparison.check(f"K{keep}/trimmed", vectors * mask)
+    comparison.check(f"K{keep}/elected_sign", signs)
+    comparison.check(f"K{keep}/rows_to_keep", agreeing(vectors * mask, signs))
+
+
+def _error_of_vectors(case: Case, vectors: torch.Tensor, keeps: list[str]) -> float:
+    """Largest gap between an entry and the nearest of what all trimmed vectors kept of it."""
+    gaps = np.full(tuple(vectors.shape), np.inf)
+    for keep in keeps:
+        trimmed = case.arrays.get(f"K{keep}/trimmed")
+        if trimmed is not None and trimmed.shape == gaps.shape:
+            kept = np.where(trimmed != 0, np.abs(trimmed - vectors.numpy()), np.inf)
+            gaps = np.minimum(gaps, kept)
+    return float(np.max(gaps, where=np.isfinite(gaps), initial=0.0))

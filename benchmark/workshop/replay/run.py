@@ -1,0 +1,91 @@
+"""Replays one recorded case with the kind of replay that knows it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmark.registry import Registry
+from benchmark.workshop.replay.case import Case, ReplayError, read_case
+from benchmark.workshop.replay.compare import Line
+
+Check = Callable[[Case, float], list[Line]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of case: which files are of it, and how one is replayed."""
+
+    name: str
+    matches: Callable[[Case], bool]
+    check: Check
+
+
+KINDS: Registry[Kind] = Registry("kind of recorded case")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The outcome for one file: the kind of case and a line for every array."""
+
+    file: Path
+    kind: str
+    tolerance: float
+    lines: list[Line]
+
+    @property
+    def ok(self) -> bool:
+        """True when something was compared and all of it lies within the tolerance."""
+        return all(line.ok for line in self.lines) and any(line.covered for line in self.lines)
+
+    @property
+    def error(self) -> float:
+        """Largest absolute error of all arrays."""
+        errors = [line.error for line in self.lines if line.error is not None]
+        return float(torch.tensor(errors, dtype=torch.float64).max()) if errors else float("nan")
+
+
+def kind(name: str, matches: Callable[[Case], bool]) -> Callable[[Check], Check]:
+    """Register a function that replays the cases that `matches` recognises by their meta data."""
+
+    def add(check: Check) -> Check:
+        KINDS.add(name, Kind(name, matches, check))
+        return check
+
+    return add
+
+
+def replay(file: str | Path, tolerance: float = 1e-8) -> Replay:
+    """Feed a recorded case to our method and compare every array; raises `ReplayError`."""
+    path = Path(file)
+    if not tolerance >= 0:
+        raise ReplayError(f"the tolerance must be at least 0, not {tolerance}")
+    case = read_case(path)
+    found = _find(case)
+    try:
+        lines = found.check(case, tolerance)
+    except ReplayError:
+        raise
+    except (ValueError, RuntimeError) as error:  # settings and numbers that our code refuses
+        raise ReplayError(f"{path}: cannot be replayed as {found.name}: {error}") from error
+    return Replay(path, found.name, tolerance, lines)
+
+
+def _find(case: Case) -> Kind:
+    from benchmark.workshop.replay import kinds
+
+    for module in pkgutil.iter_modules(kinds.__path__):
+        importlib.import_module(f"{kinds.__name__}.{module.name}")
+    for candidate in KINDS:
+        if candidate.matches(case):
+            return candidate
+    said = " ".join(filter(None, (case.meta.text("implementation"), case.meta.text("method"))))
+    raise ReplayError(
+        f"{case.path}: a case of {said or 'an unnamed implementation'} is not known here; "
+        f"known: {', '.join(KINDS.names())}"
+    )

@@ -1,0 +1,184 @@
+"""The tiny problem behind a recorded training run: backbone, data, protocol, and its trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from benchmark.data.stream import TaskStream
+from benchmark.engine.trainer import Observer, train_task
+from benchmark.method import Batch, Method, Task
+from benchmark.spec import Recipe
+from benchmark.workshop.replay.case import Case, Meta, ReplayError, read_case
+from benchmark.workshop.replay.compare import Line
+from benchmark.workshop.replay.pretrained import WEIGHT, as_tensor, build_vit, check_features
+
+
+@dataclass(frozen=True)
+class World:
+    """Inputs of a training case, read from the files that it names."""
+
+    case: Case
+    backbone: Case
+    data: Case
+
+    @property
+    def tasks(self) -> int:
+        """Number of recorded tasks."""
+        return self.case.meta.get("protocol", "tasks", kind=int)
+
+    @property
+    def probe(self) -> Tensor:
+        """Probe images, float64 [n, 3, H, W]."""
+        return as_tensor(self.data.array("probe_x", None, None, None, None))
+
+    def vit(self) -> VisionTransformer:
+        """A fresh backbone, float64, with the recorded weights."""
+        return build_vit(self.case.meta, self.backbone, "model")
+
+    def task(self, index: int, count: int | None = None) -> Task:
+        """Task `index` of `count` (default: the recorded ones)."""
+        size = self.case.meta.get("protocol", "cpt", kind=int)
+        return Task(index, count or self.tasks, range(index * size, (index + 1) * size))
+
+    def stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None = None) -> TaskStream:
+        """The task's training images in the recorded order."""
+        meta = self.case.meta
+        images = self.data.array("train_x", None, None, None, None, None)
+        labels = self.data.array("train_y", *images.shape[:2])
+        if not 0 <= task.index < len(images):
+            raise ReplayError(f"{self.data.path}: no training images of task {task.index}")
+        own = labels[task.index]
+        if own.min() < task.classes.start or own.max() >= task.classes.stop:
+            raise ReplayError(
+                f"{self.data.path}: train_y of task {task.index} has labels that are not its own"
+            )
+        return RecordedStream(
+            as_tensor(images[task.index]),
+            torch.from_numpy(own).long(),
+            batch_size=meta.get("protocol", "batch", kind=int),
+            frozen=frozen,
+        )
+
+    def recipe(self) -> Recipe:
+        """The recorded optimiser and schedule as a recipe of ours."""
+        meta = self.case.meta
+        options = meta.get("optimizer", kind=dict)
+        algo = meta.get("optimizer", "algo", kind=str).lower()
+        if algo not in ("adam", "adamw", "sgd"):
+            raise ReplayError(f"{meta.path}: optimizer {algo!r} is not one of ours")
+        if algo != "sgd" and options.get("eps", 1e-8) != 1e-8:
+            raise ReplayError(f"{meta.path}: eps {options['eps']}: our trainer uses 1e-8")
+        betas = options.get("betas", (0.9, 0.999))
+        return Recipe(
+            optimizer=algo,  # type: ignore[arg-type]
+            lr=meta.get("optimizer", "lr", kind=float),
+            epochs=meta.get("protocol", "epochs", kind=int),
+            batch_size=meta.get("protocol", "batch", kind=int),
+            weight_decay=float(options.get("weight_decay", 0.0)),
+            momentum=float(options.get("momentum", 0.0)),
+            betas=(float(betas[0]), float(betas[1])),
+            schedule=_schedule(meta),  # type: ignore[arg-type]
+        )
+
+    def grow(self, method: Method, task: Task) -> None:
+        """`grow` in float64, with the recorded start of the classifier."""
+        method.grow(task)
+        method.double()
+        head = method.heads[-1]
+        assert isinstance(head, nn.Linear)
+        weight = self.data.array("classifier_weight", None, head.in_features)
+        bias = self.data.array("classifier_bias", len(weight))
+        if len(weight) < task.seen:
+            raise ReplayError(f"{self.data.path}: classifier_weight has no rows for all classes")
+        own = slice(task.classes.start, task.classes.stop)
+        with torch.no_grad():
+            head.weight.copy_(as_tensor(weight[own]))
+            head.bias.copy_(as_tensor(bias[own]))
+
+    def train(
+        self,
+        method: Method,
+        task: Task,
+        observer: Observer,
+        frozen: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """Grow and train on `task` with the benchmark's own trainer."""
+        self.grow(method, task)
+        train_task(method, task, self.stream(task, frozen), self.recipe(), observer)
+        method.eval()
+
+    def shared_lines(self, tolerance: float) -> list[Line]:
+        """Lines for what the shared data file records of the unadapted backbone."""
+        names = check_features(self.vit(), self.data, tolerance)
+        return [line for line in names if line.covered]
+
+
+class RecordedStream(TaskStream):
+    """Stored images in stored order: float64 [n, 3, H, W], labels int64 [n]."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        frozen: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ReplayError(f"a batch of {batch_size} images")
+        self._images, self._labels = images, labels
+        self._size, self._frozen = batch_size, frozen
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The same pass in every epoch."""
+        return self.batches(augment=True)
+
+    def batches(self, augment: bool) -> Iterator[Batch]:
+        """The same pass, augmented or not: nothing was augmented when it was recorded."""
+        for start in range(0, len(self._labels), self._size):
+            part = slice(start, start + self._size)
+            images, labels = self._images[part], self._labels[part]
+            yield Batch(images, labels, self._frozen(images) if self._frozen else None)
+
+
+class Follower(Observer):
+    """Notes loss and learning rate of every step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+
+    def prepared(self, method: Method, task: Task) -> None:
+        """A new task begins."""
+        self.losses, self.rates = [], []
+
+    def step(self, task: Task, epoch: int, loss: Tensor, lr: float) -> None:
+        """Note the step."""
+        self.losses.append(float(loss))
+        self.rates.append(lr)
+
+
+def read_world(case: Case) -> World:
+    """The files that `case` names as its inputs, relative to the folder above its own."""
+    folder = case.path.parent.resolve().parent
+    found: dict[str, Case] = {}
+    for name in case.meta.get("inputs", kind=list):
+        part = read_case(folder / str(name))
+        found["backbone" if any(key.startswith(WEIGHT) for key in part.arrays) else "data"] = part
+    for role in ("backbone", "data"):
+        if role not in found:
+            raise ReplayError(f"{case.path}: its inputs name no file with the {role}")
+    return World(case, found["backbone"], found["data"])
+
+
+def _schedule(meta: Meta) -> str:
+    text = meta.get("schedule", kind=str)
+    if text.startswith("constant"):
+        return "constant"
+    if "cos(99*pi*s/(200*(epochs-1)))" in text.replace(" ", ""):
+        return "late_cosine"
+    raise ReplayError(f"{meta.path}: schedule {text!r} is not one of ours")

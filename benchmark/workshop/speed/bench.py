@@ -1,0 +1,222 @@
+"""Times a method's training step against its floor, and its evaluation."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.backbones.loader import load_backbone
+from benchmark.engine import cost
+from benchmark.engine.trainer import autocast, make_optimiser
+from benchmark.method import Batch
+from benchmark.spec import Recipe
+from benchmark.workshop.speed.clock import Clock
+from benchmark.workshop.speed.floors import Floor, floor_of, why_none
+from benchmark.workshop.speed.pairs import WARM, Patience, paired, repeated, seconds
+from benchmark.workshop.speed.subject import in_second_task, query
+from benchmark.workshop.speed.variants import Variant
+
+ALIKE = {"fp32": 1e-3, "bf16": 5e-2}  # relative difference of losses that rounding may make
+EVALUATION = 6  # share of the budget that goes to evaluation: one in six
+SEED = 0  # of dropout, where losses are compared
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What is timed and how long."""
+
+    backbone: str = "tiny_sup"
+    precision: str = "fp32"
+    batch_size: int = 32
+    device: str = "cpu"
+    threads: int = 1
+    patience: Patience = Patience()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class SpeedRow:
+    """One method's figures; times in milliseconds, None where nothing is trained or no floor is.
+
+    ratio: step over floor within each pair, (smallest, median, largest). pairs_ms: every pair, or
+    step alone. remark: why there is no ratio. load: the machine's load average when it began.
+    """
+
+    label: str
+    method: str
+    settings: dict[str, Any]
+    step_ms: float | None
+    floor_ms: float | None
+    ratio: tuple[float, float, float] | None
+    pairs_ms: list[tuple[float, ...]]
+    train_images_per_second: float | None
+    eval_images_per_second: float
+    share_of_peak: float | None
+    peak_memory_mb: float
+    remark: str
+    load: float | None
+    finished: str
+
+
+def speed_rows(
+    variants: Iterable[Variant], settings: SpeedSettings, clock: Clock
+) -> Iterator[SpeedRow]:
+    """Time every method on one backbone, one row at a time; nothing of a method outlives it."""
+    device = torch.device(settings.device)
+    vit = load_backbone(settings.backbone).model.to(device)
+    peak = matrix_peak(device, settings.precision)
+    for variant in variants:
+        clock.begin(variant.label)
+        row = _Subject(variant, vit, settings, clock).row(peak)
+        release(device)
+        clock.end()
+        yield row
+
+
+def release(device: torch.device) -> None:
+    """Give back the memory of what is no longer used, to the system where it lets us."""
+    gc.collect()  # hooks and ports refer to one another: nothing else would free them
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library other than glibc
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def matrix_peak(device: torch.device, precision: str, size: int = 1024) -> float:
+    """Operations per second of a large matrix product: what this machine can do at best."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    return 2 * size**3 / min(repeated(lambda: torch.mm(a, b), Patience(10, 1.0), device))
+
+
+class _Subject:
+    """One method in its second task, with the optimiser and the floor of its step."""
+
+    def __init__(
+        self, variant: Variant, vit: VisionTransformer, settings: SpeedSettings, clock: Clock
+    ) -> None:
+        self.variant, self.vit, self.settings, self.clock = variant, vit, settings, clock
+        self.device = torch.device(settings.device)
+        self.load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        clock.note("first task")
+        self.method, self.task, self.batch = in_second_task(
+            variant.method, variant.settings, vit, settings.batch_size, settings.precision
+        )
+        self.optimiser = make_optimiser(self.method, Recipe(lr=1e-4))
+
+    def row(self, peak: float) -> SpeedRow:
+        """All figures; peak: operations per second of the machine."""
+        patience, count = self.settings.patience, len(self.batch.labels)
+        flops, pairs, steps, remark = 0.0, None, [], "nothing is trained"
+        if self.optimiser is not None:
+            self.clock.note("one step")
+            memory = self._memory(self.step)
+            self.clock.note("operations of a step")
+            flops = self._operations()
+            floor, remark = self._floor()
+            if floor is None:
+                steps = repeated(self.step, patience, self.device)
+            else:
+                # Each has made a step by now: long ones need no more warming up.
+                warm = max(WARM - self.seconds, 0.0)
+                pairs = paired(self.step, floor, patience, self.device, self._note, warm)
+                steps = [step for step, _ in pairs.times]
+        self.method.eval()
+        if self.optimiser is None:
+            memory = self._memory(self.predict)
+        self.clock.note("evaluation")
+        few = Patience(patience.repeats, patience.budget / EVALUATION)
+        evaluation = statistics.median(repeated(self.predict, few, self.device))
+        step = statistics.median(steps) if steps else None
+        times = pairs.times if pairs else [(t,) for t in steps]
+        return SpeedRow(
+            label=self.variant.label,
+            method=self.variant.method,
+            settings=dict(self.variant.settings),
+            step_ms=1000 * step if step else None,
+            floor_ms=1000 * pairs.second if pairs else None,
+            ratio=pairs.ratio if pairs else None,
+            pairs_ms=[tuple(round(1000 * t, 4) for t in pair) for pair in times],
+            train_images_per_second=count / step if step else None,
+            eval_images_per_second=count / evaluation,
+            share_of_peak=flops / step / peak if step else None,
+            peak_memory_mb=memory,
+            remark=remark,
+            load=self.load,
+            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+
+    def step(self) -> None:
+        """One training step as the runner's trainer makes it, the frozen query included."""
+        assert self.optimiser is not None
+        loss = self._loss()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.method.after_step(self.task)
+
+    def predict(self) -> None:
+        """One batch of an evaluation; frozen features come from the runner's memory."""
+        frozen = () if self.batch.frozen is None else (self.batch.frozen,)
+        with torch.inference_mode(), self._autocast():
+            self.method.predict(self.batch.images, *frozen)
+
+    def _loss(self) -> torch.Tensor:
+        images, labels = self.batch.images, self.batch.labels
+        frozen = None
+        if self.method.frozen_features:  # the runner computes it for every batch
+            frozen = query(self.vit, images, self.settings.precision)
+        with self._autocast():
+            return self.method.loss(Batch(images, labels, frozen), self.task)
+
+    def _operations(self) -> float:
+        """Operations of a step, optimiser left out; leaves the method as it is."""
+        # The plain attention formula: fused kernels are not counted on every device.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            torch.manual_seed(SEED)
+            loss = self._loss()
+            loss.backward()
+        self.method.zero_grad(set_to_none=True)
+        self.value = float(loss.detach())
+        return float(counter.get_total_flops())
+
+    def _floor(self) -> tuple[Callable[[], Any] | None, str]:
+        """The floor's step, or why there is none; held to the loss that the method gave last."""
+        if reason := why_none(self.method):
+            return None, reason
+        floor: Floor = floor_of(self.method, self.task)
+        images, labels = self.batch.images, self.batch.labels
+
+        def step() -> torch.Tensor:
+            return floor.step(images, labels, self._autocast())
+
+        torch.manual_seed(SEED)
+        found = float(step())
+        if abs(found - self.value) > ALIKE[self.settings.precision] * max(abs(self.value), 1.0):
+            return None, f"the floor has another loss, {found:.6g} for {self.value:.6g}"
+        return step, ""
+
+    def _note(self, done: int, left: float) -> None:
+        self.clock.note(f"{done} pairs timed", left)
+
+    def _memory(self, work: Callable[[], None]) -> float:
+        release(self.device)
+        cost.reset_peak_memory(self.device)
+        self.seconds = seconds(work, self.device)
+        return cost.peak_memory_mb(self.device)
+
+    def _autocast(self) -> Any:
+        return autocast(self.device, self.settings.precision)

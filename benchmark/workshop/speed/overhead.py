@@ -1,0 +1,96 @@
+"""Times the suite's training loop against a bare one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmark.backbones.loader import load_backbone
+from benchmark.data.loading import MemoryLoader
+from benchmark.data.stream import ImageStream
+from benchmark.data.transforms import DRAWS, CropFlip
+from benchmark.engine.trainer import autocast, train_task
+from benchmark.method import Task
+from benchmark.registry import get_method
+from benchmark.spec import Recipe
+from benchmark.workshop.speed.bench import SpeedSettings
+from benchmark.workshop.speed.clock import Clock
+from benchmark.workshop.speed.pairs import WARM, Pairs, paired, seconds
+from benchmark.workshop.speed.subject import CLASSES, random_images
+
+MOST_BATCHES, FEWEST_BATCHES = 8, 2  # an epoch
+
+
+def runner_overhead(settings: SpeedSettings, clock: Clock) -> Pairs:
+    """Time of an epoch of the suite's training loop, paired with that of a bare one.
+
+    Both train the whole backbone and one head on the same images with the same augmentation.
+    """
+    clock.begin("runner")
+    device = torch.device(settings.device)
+    vit = load_backbone(settings.backbone).model.to(device)
+    size, most = settings.batch_size, MOST_BATCHES
+    images, labels = random_images(vit, most * size)
+    suite, bare = _suite(settings, vit, images, labels), _bare(settings, vit, images, labels)
+    step = seconds(lambda: bare(1), device)
+    batches = max(FEWEST_BATCHES, min(most, int(settings.patience.budget / (20 * step))))
+    clock.note(f"epochs of {batches} batches")
+    pairs = paired(
+        lambda: suite(batches),
+        lambda: bare(batches),
+        settings.patience,
+        device,
+        lambda done, left: clock.note(f"{done} pairs of epochs timed", left),
+        max(WARM - step, 0.0),
+    )
+    clock.end()
+    return pairs
+
+
+def _bare(
+    settings: SpeedSettings, vit: VisionTransformer, images: Tensor, labels: Tensor
+) -> Callable[[int], None]:
+    """An epoch of this many batches as a script of one's own would make it."""
+    device, size = images.device, settings.batch_size
+    model = nn.Sequential(copy.deepcopy(vit), nn.Linear(vit.num_features, CLASSES)).to(device)
+    model.requires_grad_(True)
+    augment = CropFlip()
+
+    def epoch(batches: int) -> None:
+        optimiser = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
+        model.train()
+        draws = torch.Generator().manual_seed(0)
+        for index in torch.randperm(batches * size).to(device).split(size):
+            crops = torch.rand(size, DRAWS, generator=draws)
+            x, y = augment(images[index], crops, images.shape[-1]), labels[index]
+            with autocast(device, settings.precision):
+                loss = F.cross_entropy(model(x), y)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+
+    return epoch
+
+
+def _suite(
+    settings: SpeedSettings, vit: VisionTransformer, images: Tensor, labels: Tensor
+) -> Callable[[int], None]:
+    """An epoch of this many batches as the runner makes it, for the method that trains all."""
+    task, size = Task(0, 1, range(CLASSES)), settings.batch_size
+    kind = get_method("sequential")
+    method = kind(copy.deepcopy(vit).requires_grad_(True), kind.Config())
+    method.grow(task)
+    method.to(images.device)
+    recipe = Recipe(lr=1e-5, epochs=1, batch_size=size)
+
+    def epoch(batches: int) -> None:
+        loader, own = MemoryLoader(images[: batches * size]), labels[: batches * size]
+        stream = ImageStream(task, loader, own, batch_size=size, seed=0, augment=True)
+        train_task(method, task, stream, recipe, precision=settings.precision)
+
+    return epoch

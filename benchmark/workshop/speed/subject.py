@@ -1,0 +1,99 @@
+"""A method in the middle of training, on random images: what is timed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from benchmark.data.stream import TaskStream, make_tasks
+from benchmark.data.transforms import plain
+from benchmark.engine.trainer import autocast, train_task
+from benchmark.method import Batch, Method, Task
+from benchmark.registry import get_method
+from benchmark.spec import Recipe
+
+CLASSES = 8  # a task
+TASKS = 10
+
+
+class RandomImages(TaskStream):
+    """A task's training images, float32 in [0, 1], on the device: one batch or a few more.
+
+    There are as many as a batch holds, and at least one for every class.
+    """
+
+    def __init__(
+        self, task: Task, vit: VisionTransformer, batch_size: int, precision: str, frozen: bool
+    ) -> None:
+        count = max(batch_size, CLASSES)
+        images, labels = random_images(vit, count)
+        self._precision = precision
+        parts = zip(
+            plain(images).split(batch_size),
+            (labels % len(task.classes) + task.classes.start).split(batch_size),
+            strict=True,
+        )
+        self._batches = [
+            Batch(x, y, query(vit, x, precision) if frozen else None) for x, y in parts
+        ]
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """All batches."""
+        yield from self._batches
+
+    def batches(self, augment: bool) -> Iterator[Batch]:
+        """All batches."""
+        yield from self._batches
+
+
+def in_second_task(
+    name: str,
+    settings: Mapping[str, Any],
+    vit: VisionTransformer,
+    batch_size: int,
+    precision: str,
+) -> tuple[Method, Task, Batch]:
+    """A method ready to train its second of ten tasks, what most of its steps look like.
+
+    Its first task lasted for one epoch of few images. `vit` stays untouched on its device. Gives
+    the method in training mode, its task and a batch of it.
+    """
+    kind = get_method(name)
+    own = copy.deepcopy(vit).requires_grad_(True)
+    method = kind(own, kind.Config(**settings))
+    device = next(vit.parameters()).device
+    tasks = make_tasks([CLASSES] * (1 if kind.stream == "joint" else TASKS))[:2]
+    for task in tasks:
+        method.grow(task)
+        method.to(device)
+        data = RandomImages(task, vit, batch_size, precision, kind.frozen_features)
+        if task is not tasks[-1]:
+            train_task(method, task, data, Recipe(lr=1e-4, epochs=1), precision=precision)
+    method.eval()
+    with autocast(device, precision):
+        method.begin_task(task, data)
+    method.train()
+    # Past the epochs in which some methods train the head alone.
+    method.begin_epoch(task, 10**6)
+    return method, task, next(data.epoch(0))
+
+
+def query(vit: VisionTransformer, images: Tensor, precision: str) -> Tensor:
+    """The frozen features [B, d] of images, as the runner gives them to a method."""
+    with torch.no_grad(), autocast(images.device, precision):
+        features: Tensor = vit(images)
+    return features.float()
+
+
+def random_images(vit: VisionTransformer, count: int) -> tuple[Tensor, Tensor]:
+    """uint8 [count, 3, H, W] of the backbone's size and labels [count] of 8 classes in turn."""
+    device = next(vit.parameters()).device
+    draws = torch.Generator().manual_seed(0)
+    height, width = vit.patch_embed.img_size
+    images = torch.randint(256, (count, 3, height, width), generator=draws, dtype=torch.uint8)
+    return images.to(device), torch.arange(count, device=device) % CLASSES

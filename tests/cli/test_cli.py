@@ -1,0 +1,257 @@
+"""The command line: names, exit codes, messages, and that nothing is written on wrong input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.cli import main
+from benchmark.engine.launchers import array_script
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PLUGIN = '''
+"""One method."""
+from benchmark import Method, register
+
+
+@register("my_method")
+class MyMethod(Method):
+    """A method of one's own."""
+'''
+
+SUITE = "dataset: icons\nbackbone: tiny_sup\nmethods:\n  ncm:\n"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_plugins", [])
+
+
+def clbench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "benchmark", *arguments],
+        capture_output=True, text=True, env=environment, cwd=cwd, check=False,
+    )  # fmt: skip
+
+
+# -- wrong input ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "message"),
+    [
+        (["--method", "inflorra"], {}, "unknown method 'inflorra': did you mean 'inflora'?"),
+        (["--dataset", "icns"], {}, "unknown data set 'icns': did you mean 'icons'?"),
+        (["--backbone", "tiny_sub"], {}, "unknown backbone 'tiny_sub': did you mean 'tiny_sup'?"),
+        (["--suite", "icon"], {}, "unknown suite 'icon': did you mean 'icons'?"),
+        (["--suite", "s.yaml"], {}, "suite s.yaml: no such file"),
+        (["--suite", "s.yaml"], {"s.yaml": SUITE + "  nmc:\n"}, "did you mean 'ncm'?"),
+        (
+            ["--suite", "s.yaml"],
+            {"s.yaml": SUITE + "sedes: 1\n"},
+            "s.yaml: sedes: unknown key, did you mean 'seeds'?",
+        ),
+        (
+            ["--suite", "s.yaml"],
+            {"s.yaml": SUITE + "training: {epochs: many}\n"},
+            "s.yaml: training.epochs: must be a whole number, not 'many'",
+        ),
+        (["--set", "training.lrr=1"], {}, "unknown key, did you mean 'lr'?"),
+        (
+            ["--tasks", "7"],
+            {},
+            "7 tasks do not divide the 100 classes of icons: nearest valid 5 or 10",
+        ),
+        (["--tasks", "60+60"], {}, "60+60 adds up to 120, but icons has 100 classes"),
+        (["--set", "order=shufled"], {}, "neither natural, shuffled, shuffled:SEED nor a file"),
+        (["--plugin", "mine.py"], {}, "mine.py: cannot be read as a method file"),
+        (["--plugin", "mine.py"], {"mine.py": "def broken(:\n"}, "mine.py: cannot be read"),
+        (["--plugin", "mine.py"], {"mine.py": "x = 1\n"}, "no class decorated with @register"),
+        (
+            ["--plugin", "mine.py", "--method", "my_method"],
+            {"mine.py": PLUGIN + "\n\nundefined()\n"},
+            "mine.py, line 11: cannot be imported: NameError: name 'undefined' is not defined",
+        ),
+        (
+            ["--plugin", "mine.py"],
+            {"mine.py": PLUGIN.replace("my_method", "inflora")},
+            "method 'inflora' is defined twice",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_wrong_input_is_one_message_and_writes_nothing(
+    command: str,
+    arguments: list[str],
+    files: dict[str, str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert main([command, *arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert shown.err.startswith("clbench: ")
+    assert "Traceback" not in shown.err
+    assert {path.name for path in tmp_path.iterdir()} == set(files)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--seeds", "a"],
+        ["run", "--seeds", ","],
+        ["run", "--jobs", "0"],
+        ["run", "--precision", "fp16"],
+        ["list", "method"],
+        ["runn"],
+        [],
+    ],
+)
+def test_wrong_usage_exits_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: clbench" in capsys.readouterr().err
+
+
+def test_several_faults_are_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--method", "inflorra", "--tasks", "7", "--set", "training.x=1"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "clbench: 3 errors:"
+    assert len(lines) == 4
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(args: object) -> int:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("benchmark.cli.listing.list_names", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        main(["list", "methods"])
+
+
+def test_an_interruption_says_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmark.cli.run.run", interrupted)
+    assert main(["run"]) == 130
+    assert "Finished runs are kept" in capsys.readouterr().err
+
+
+def test_a_system_error_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["data", "show", "icons", "--out", "file/sheet.png"]) == 2
+    assert capsys.readouterr().err.startswith("clbench: error: ")
+
+
+# -- help and lists ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "plan", "report", "list", "data build", "data show", "data verify",
+     "data prepare", "data decode",
+     "pretrain supervised", "pretrain dino", "pretrain ibot",
+     "replay", "new", "check", "speed", "doctor"],
+)  # fmt: skip
+def test_every_command_explains_itself_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*command.split(), "--help"])
+    assert caught.value.code == 0
+    assert f"example:\n  clbench {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("methods", {"sequential", "seq_lora", "joint", "linear_probe", "ncm", "inflora",
+                     "inflora_b5"}),
+        ("datasets", {"icons"}),
+        ("backbones", {"tiny_sup", "timm:TAG", "file:PATH"}),
+        ("suites", {"icons", "icons_full"}),
+    ],
+)  # fmt: skip
+def test_lists_name_everything_with_a_line_each(
+    kind: str, names: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", kind]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert names <= set(lines)
+    assert all(lines.values())
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "backbones", "suites"])
+def test_lists_are_quick_and_load_no_torch(kind: str) -> None:
+    code = (
+        "import sys; from benchmark.cli import main; main(sys.argv[1:]); "
+        "sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    )
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "list", kind],
+        capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert time.perf_counter() - started < 5  # 1.5 s alone; other tests share the machine
+
+
+def test_python_m_benchmark_is_the_command() -> None:
+    done = clbench("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "clbench")
+    assert clbench("run", "--suite", "nothing").returncode == 2
+
+
+def test_a_reader_that_stops_early_is_no_fault() -> None:
+    words = f"{sys.executable} -m benchmark list methods | head -n 0"
+    done = subprocess.run(
+        ["bash", "-c", words], capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
+# -- launchers -----------------------------------------------------------------------------------
+
+
+def test_an_array_script_carries_out_the_command_of_its_index(tmp_path: Path) -> None:
+    script = tmp_path / "array.sh"
+    script.write_text(array_script(["echo 'first one'", "echo second"], tmp_path))
+    assert f"#SBATCH --array=0-1\n#SBATCH --output={tmp_path}/%a.log" in script.read_text()
+    for index, text in enumerate(["first one", "second"]):
+        done = subprocess.run(
+            ["bash", str(script)], capture_output=True, text=True, check=True,
+            env=os.environ | {"SLURM_ARRAY_TASK_ID": str(index)},
+        )  # fmt: skip
+        assert done.stdout.strip() == text
+
+
+# -- replay --------------------------------------------------------------------------------------
+
+
+def test_replay_names_files_it_cannot_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.npz").write_bytes(b"no archive")
+    assert main(["replay", "missing.npz", "broken.npz"]) == 2
+    shown = capsys.readouterr()
+    assert "missing.npz" in shown.err
+    assert "broken.npz" in shown.err
+    assert shown.out == "0 of 2 files within 1e-08\n"

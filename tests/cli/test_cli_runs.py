@@ -1,0 +1,165 @@
+"""Real runs through the command line, on the embedded data set and backbone."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+# The cheapest comparison there is: nothing is trained, the features are read once.
+QUICK = ["--method", "ncm", "--tasks", "2", "--jobs", "1", "--threads", "1"]
+
+FAILING = '''
+"""One method."""
+from benchmark import Method, register
+
+
+@register("failing")
+class Failing(Method):
+    """Cannot train."""
+
+    def loss(self, batch, task):
+        raise RuntimeError("no loss today")
+'''
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_plugins", [])
+
+
+def table(shown: str) -> str:
+    """The printed table alone."""
+    return shown[shown.index("\nicons, ") : shown.index("\nruns in ")]
+
+
+def test_a_run_prints_the_table_and_a_second_one_trains_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["run", *QUICK]) == 0
+    first = capsys.readouterr().out
+    assert "suite icons: 1 runs asked for, 0 done, 1 to do" in first
+    assert "[1/1] ncm on icons/2, tiny_sup, seed 0: done, final accuracy " in first
+    assert re.search(r"^ncm ", table(first), flags=re.MULTILINE)
+    ((count, folder),) = re.findall(r"^(\d+) files of figures \(pdf, png\): (.*)$", first, re.M)
+    assert len(list(Path(folder).glob("*.p*"))) == int(count) > 0
+    (page,) = re.findall(r"^page with everything: (.*)$", first, re.M)
+    assert Path(page).is_file()
+    assert "\x1b" not in first
+
+    assert main(["run", *QUICK]) == 0
+    second = capsys.readouterr().out
+    assert "1 done, 0 to do" in second
+    assert "[1/1]" not in second
+    assert table(second) == table(first)
+
+    assert main(["report"]) == 0
+    assert table(capsys.readouterr().out) == table(first)
+    assert main(["plan", *QUICK]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  ncm on icons/2, tiny_sup, seed 0  done",
+        "nothing to do",
+    ]
+    assert main(["plan", *QUICK, "--seeds", "0,1"]) == 0
+    assert re.search(r"about \d+ s with 1 at a time, up to \d+ MB", capsys.readouterr().out)
+
+
+def test_a_run_that_fails_stops_no_other_and_exits_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    words = ["run", *QUICK, "--method", "failing,ncm", "--plugin", "failing.py"]
+    assert main(words) == 1
+    shown = capsys.readouterr()
+    assert "failed: failing on icons/2, tiny_sup, seed 0" in shown.err
+    assert "no loss today" in shown.out
+    assert re.search(r"^ncm ", table(shown.out), flags=re.MULTILINE)
+    assert "Traceback" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backbone", "file:nowhere.safetensors"], "nowhere.safetensors"),
+        (["--backbone", "file:damaged.safetensors"], "damaged.safetensors"),
+        (["--results", "damaged.safetensors"], "damaged.safetensors"),
+        (["--results", "/proc/nowhere"], "/proc/nowhere"),
+        (["--launcher", "slurm"], "sbatch, which is not on the PATH"),
+    ],
+)
+def test_missing_and_damaged_input_is_one_message(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    (tmp_path / "damaged.safetensors").write_bytes(b"nonsense" * 100)
+    assert main(["run", *QUICK, *options]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.startswith("clbench: error: ")
+    assert len(shown.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.safetensors"]
+
+
+def test_each_missing_run_becomes_a_command_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", *QUICK, "--seeds", "0,1", "--set", "settings.distance=cosine"]
+    assert main([*words, "--launcher", "print"]) == 0
+    commands = capsys.readouterr().out.splitlines()
+    assert len(commands) == 2
+    assert all("--set settings.distance=cosine" in command for command in commands)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", "-c", commands[1]], check=True, env=environment, cwd="/")
+    assert main(["plan", *words[1:]]) == 0
+    assert "2 runs asked for, 1 done, 1 to do" in capsys.readouterr().out
+
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text('#!/bin/sh\necho "Submitted batch job 7"\n')
+    sbatch.chmod(sbatch.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}")
+    assert main([*words, "--launcher", "slurm"]) == 0
+    assert "Submitted batch job 7; script: " in capsys.readouterr().out
+    (script,) = (tmp_path / "results" / "launch").glob("*/array.sh")
+    assert "#SBATCH --array=0-0" in script.read_text()
+
+
+def test_an_interruption_ends_all_processes_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmark", "run", "--method", "sequential,seq_lora"]
+    process = subprocess.Popen(
+        [*command, "--jobs", "2", "--set", "training.epochs=1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("results/runs/*/.lock"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        shown, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "interrupted. Finished runs are kept" in shown
+    assert "Traceback" not in shown

@@ -1,0 +1,382 @@
+"""The store: keys, atomic writing, honest reading."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_results import make_broken, make_result, make_spec, write_campaign
+
+from benchmark import metrics
+from benchmark.results.frame import load_results
+from benchmark.results.store import (
+    ResultError,
+    ResultStore,
+    SchemaError,
+    StorageError,
+    run_key,
+    spec_dict,
+)
+from benchmark.spec import Recipe
+
+
+def key_of(**changes: Any) -> str:
+    return run_key(make_spec(**changes), "source", "data", "weights")
+
+
+# -- keys ---------------------------------------------------------------------------------------
+
+
+def test_key_is_sixteen_digits_and_never_changes() -> None:
+    # Whoever changes this makes every stored result unknown: raise PROTOCOL_VERSION in its place.
+    assert key_of(protocol=2) == "688213d9f60ea1ec"
+    assert len(key_of()) == 16
+    assert int(key_of(), 16) >= 0
+
+
+def test_key_does_not_depend_on_how_the_same_thing_is_written() -> None:
+    one = key_of(settings={"a": 1, "b": 2.0})
+    assert one == key_of(settings={"b": 2, "a": 1.0})
+    assert one == key_of(settings=MappingProxyType({"a": 1, "b": 2.0}))
+    assert key_of(validation=0.0) == key_of(validation=0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": "cifar100"},
+        {"tasks": (5, 5)},
+        {"order": "shuffled:1"},
+        {"method": "l2p"},
+        {"settings": {"rank": 6}},
+        {"settings": {"rank": True}},
+        {"recipe": Recipe(lr=1e-3)},
+        {"recipe": Recipe(lr_scales={"heads": 2.0})},
+        {"backbone": "tiny_dino"},
+        {"seed": 1},
+        {"input_range": "native"},
+        {"precision": "bf16"},
+        {"validation": 0.1},
+        {"protocol": 99},
+    ],
+)
+def test_key_depends_on_everything_asked_for(changes: dict[str, Any]) -> None:
+    assert key_of(**changes) != key_of()
+
+
+def test_key_depends_on_method_data_and_weights() -> None:
+    spec = make_spec()
+    keys = {run_key(spec, *parts) for parts in ("abc", "xbc", "axc", "abx", "bac")}
+    assert len(keys) == 5
+
+
+def test_spec_dict_is_plain_json() -> None:
+    spec = make_spec(settings=MappingProxyType({"rank": 5, "layers": (1, 2)}))
+    plain = spec_dict(spec)
+    assert json.loads(json.dumps(plain)) == plain
+    assert plain["tasks"] == [2, 2, 2, 2, 2]
+    assert plain["settings"]["layers"] == [1, 2]
+    assert plain["recipe"]["betas"] == [0.9, 0.999]
+
+
+def test_infinite_setting_has_no_key() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        key_of(settings={"limit": float("inf")})
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+def test_write_and_read_back(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "deep" / "results")
+    result, arrays = make_result(make_spec())
+    key = result["key"]
+    assert store.status(key) == "missing"
+    store.write(result, arrays)
+    assert store.status(key) == "done"
+    assert store.read(key) == result
+    again = store.predictions(key)
+    assert again.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert again[name].dtype == array.dtype
+        assert np.array_equal(again[name], array)
+    assert sorted(p.name for p in store.folder(key).iterdir()) == ["predictions.npz", "result.json"]
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_broken_run_is_stored_with_little(tmp_path: Path, status: str) -> None:
+    store = ResultStore(tmp_path)
+    broken = make_broken(make_spec(), status)
+    store.write(broken, {})
+    assert store.status(broken["key"]) == status
+    assert [r["outcome"]["status"] for r in store.results()] == [status]
+
+
+def test_second_try_replaces_the_first(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    store.write(make_broken(make_spec()), {})
+    assert [p.name for p in store.folder(result["key"]).iterdir()] == ["result.json"]
+    store.write(result, arrays)
+    assert store.status(result["key"]) == "done"
+
+
+def test_folder_without_result_is_unfinished(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    folder = store.folder("0" * 16)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(b"half")
+    assert store.status("0" * 16) == "unfinished"
+    assert store.unfinished() == ["0" * 16]
+    assert (store.results(), store.problems) == ([], [])
+
+
+def fail(*arguments: object, **options: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(StorageError, match="No space left") as caught:
+            store.write(result, arrays)
+    assert str(store.folder(result["key"])) in str(caught.value)
+    assert list(store.folder(result["key"]).iterdir()) == []
+    assert store.status(result["key"]) == "unfinished"
+    store.write(result, arrays)
+    assert store.status(result["key"]) == "done"
+
+
+def test_full_disk_keeps_an_older_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError):
+        store.write(make_broken(make_spec()), {})
+    assert store.read(result["key"]) == result
+    assert store.predictions(result["key"]).keys() == arrays.keys()
+
+
+def test_result_is_published_after_the_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    real = os.replace
+
+    def watched(source: Path, target: Path) -> None:
+        order.append(Path(target).name)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    ResultStore(tmp_path).write(*make_result(make_spec()))
+    assert order == ["predictions.npz", "result.json"]
+
+
+def test_interruption_between_the_files_leaves_an_unfinished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        if Path(target).name == "result.json":
+            raise KeyboardInterrupt
+        real(source, target)
+
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(result, arrays)
+    assert store.status(result["key"]) == "unfinished"
+    assert [p.name for p in store.folder(result["key"]).iterdir()] == ["predictions.npz"]
+
+
+def test_root_that_cannot_be_a_folder(tmp_path: Path) -> None:
+    root = tmp_path / "file"
+    root.write_text("in the way")
+    store = ResultStore(root)
+    with pytest.raises(StorageError, match="cannot write"):
+        store.check_writable()
+    with pytest.raises(StorageError):
+        store.write(*make_result(make_spec()))
+    assert (store.results(), store.unfinished()) == ([], [])
+
+
+def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "new")
+    store.check_writable()
+    assert list(store.runs.iterdir()) == []
+
+
+def test_storage_error_travels_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(StorageError("no room in results")))
+    assert isinstance(error, StorageError)
+    assert str(error) == "no room in results"
+    problem = pickle.loads(pickle.dumps(ResultError(Path("a.json"), "damaged")))
+    assert str(problem) == "a.json: damaged"
+
+
+def test_loss_that_is_not_finite_is_stored_as_null(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    result["outcome"]["losses"] = [[float("nan"), float("inf")]] * 5
+    store.write(result, arrays)
+    assert store.read(result["key"])["outcome"]["losses"][0] == [None, None]
+    assert "NaN" not in (store.folder(result["key"]) / "result.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": "fine"}, "status"),
+        ({"accuracy": [[50.0]]}, "1 rows of accuracy"),
+        ({"accuracy": [[1.0], [1.0], [1.0] * 3, [1.0] * 4, [1.0] * 5]}, "row 1 has 1 entries"),
+        ({"accuracy": [None] * 5}, "no last row"),
+        ({"accuracy": [[1.0], None, None, None, ["x"] * 5]}, "accuracy"),
+        ({"test_counts": [0] * 5}, "at least 1"),
+        ({"test_counts": [1.5] * 5}, "test_counts"),
+        ({"marks": "text"}, "marks"),
+        ({"expanded_parameters": None}, "expanded_parameters"),
+    ],
+)
+def test_result_that_breaks_the_schema_is_not_written(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    result["outcome"] |= change
+    with pytest.raises(ResultError, match=message):
+        store.write(result, arrays)
+    assert not store.folder(result["key"]).exists()
+
+
+def test_missing_entries_are_named_all_at_once(tmp_path: Path) -> None:
+    result, arrays = make_result(make_spec())
+    del result["outcome"]["losses"], result["environment"]["suite"]
+    both = r"outcome\.losses is missing.*environment\.suite is missing"
+    with pytest.raises(ResultError, match=both):
+        ResultStore(tmp_path).write(result, arrays)
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "damaged JSON"),
+        ('{"schema": 1, "key"', "damaged JSON"),
+        ("[1, 2]", "not a result"),
+        ('{"schema": 1}', "missing"),
+        ('{"schema": 1, "key": "a", "spec": 3, "outcome": [], "environment": null}', "object"),
+        ('{"schema": 1, "value": NaN}', "damaged JSON"),
+        ("\ud800", "damaged JSON"),
+    ],
+)
+def test_damaged_result_is_reported_and_the_others_are_read(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    store = ResultStore(tmp_path)
+    store.write(*make_result(make_spec()))
+    folder = store.folder("0" * 16)
+    folder.mkdir()
+    (folder / "result.json").write_text(text, encoding="utf-8", errors="surrogatepass")
+    assert len(store.results()) == 1
+    [problem] = store.problems
+    assert message in str(problem)
+    assert str(folder / "result.json") in str(problem)
+    assert store.status("0" * 16) == "unfinished"
+
+
+def test_result_of_another_schema_is_neither_used_nor_replaced(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    file = store.folder(result["key"]) / "result.json"
+    file.write_text(json.dumps(result | {"schema": 2}))
+    assert store.results() == []
+    assert "schema 2" in str(store.problems[0])
+    with pytest.raises(SchemaError, match="another results folder"):
+        store.status(result["key"])
+
+
+def test_result_in_the_wrong_folder_is_reported(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    store.folder(result["key"]).rename(store.folder("f" * 16))
+    assert store.results() == []
+    assert "belongs to run" in str(store.problems[0])
+
+
+def test_missing_root_is_an_empty_store(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "nowhere")
+    assert (store.results(), store.problems, store.keys()) == ([], [], [])
+    assert load_results(tmp_path / "nowhere").empty
+
+
+# -- one table ----------------------------------------------------------------------------------
+
+
+def test_load_results_is_tidy(tmp_path: Path) -> None:
+    store = write_campaign(tmp_path)
+    frame = load_results(tmp_path)
+    assert len(frame) == 26
+    assert frame["key"].is_unique
+    by_key = frame.set_index("key")
+    for result in store.results():
+        row = by_key.loc[result["key"]]
+        assert (row["method"], row["seed"]) == (result["spec"]["method"], result["spec"]["seed"])
+        assert json.loads(row["settings"]) == result["spec"]["settings"]
+        if result["outcome"]["status"] != "done":
+            assert math.isnan(row["final"])
+            assert row["error"] == "out of memory"
+            continue
+        outcome = result["outcome"]
+        assert row["final"] == metrics.final_accuracy(outcome["accuracy"])
+        assert row["train_seconds"] == sum(outcome["train_seconds"])
+        assert row["expanded_share"] == 100 * outcome["expanded_parameters"] / 5_000_000
+        split = metrics.error_split(store.predictions(result["key"]))
+        assert row["wrong_task"] == split.wrong_task
+    assert set(metrics.METRICS) <= set(frame.columns)
+    assert frame.groupby("status").size().to_dict() == {"done": 25, "failed": 1}
+    assert frame["dirty"].sum() == 1
+    assert (frame["tasks"] == 5).all()
+
+
+def test_load_results_names_what_it_leaves_out(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    first, second = (make_result(make_spec(seed=seed)) for seed in (0, 1))
+    store.write(*first)
+    store.write(*second)
+    (store.folder(first[0]["key"]) / "result.json").write_text("{")
+    (store.folder(second[0]["key"]) / "predictions.npz").write_bytes(b"PK broken")
+    with pytest.warns(UserWarning, match="left out"):
+        frame = load_results(tmp_path)
+    assert list(frame["seed"]) == [1]
+    assert len(frame.attrs["problems"]) == 2
+    assert not math.isnan(frame["final"][0])
+
+
+def test_load_results_is_a_public_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import benchmark
+
+    monkeypatch.chdir(tmp_path)
+    ResultStore().write(*make_result(replace(make_spec(), seed=3)))
+    assert list(benchmark.load_results()["seed"]) == [3]

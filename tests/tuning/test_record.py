@@ -1,0 +1,198 @@
+"""The record of a tuning on disk, and that the suite uses what its record chose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmark.cli.tune_views import _at_end, _number, budget_line, suite_lines, table
+from benchmark.config import Overrides, expand, load_suite
+from benchmark.config.convert import convert, field_types
+from benchmark.config.settings import setting_types
+from benchmark.config.suite import SUITES_FOLDER
+from benchmark.config.tuning import LR, RECIPE, TuningSettings
+from benchmark.spec import Recipe
+from benchmark.tuning.record import (
+    CRITERION,
+    MethodRecord,
+    RecordError,
+    TrialRecord,
+    TuningRecord,
+    merged,
+    read_record,
+    write_record,
+)
+
+COMMITTED = SUITES_FOLDER / "tuning" / "icons.yaml"
+
+
+def trial(chooses: str, value: Any, final: float | None, seed: int = 1234) -> TrialRecord:
+    status = "failed" if final is None else "done"
+    return TrialRecord(chooses, value, seed, status, final, 12.5, "0123456789abcdef")
+
+
+LORA = MethodRecord(
+    before={LR: 0.00005, "layers": [2, 3]},
+    chosen={LR: 0.00015, "layers": [2, 3]},
+    edge=True,
+    note="1 trial failed",
+    trials=(
+        trial(LR, 0.00005, 50.0),
+        trial(LR, 0.00005, 52.0, 1235),
+        trial(LR, 0.00015, 61.25),
+        trial(LR, 0.00015, 61.25, 1235),
+        trial("layers", [2, 3], 60.0),
+        trial("layers", [2, 3], 60.0, 1235),
+        trial("layers", [3, 4], 70.0),
+        trial("layers", [3, 4], None, 1235),
+    ),
+)
+MEAN = MethodRecord(
+    {"distance": "cosine"},
+    {"distance": "euclidean"},
+    False,
+    "",
+    (trial("distance", "cosine", 60.0), trial("distance", "euclidean", 61.0)),
+)
+RECORD = TuningRecord(
+    suite="mine", dataset="icons", backbone="tiny_sup", tasks=(50, 50), validation=0.2,
+    data_hash="d", weight_hash="w", revision=None, dirty=True, version="1", date="2030-01-01",
+    changed=("training.epochs=2",), criterion=CRITERION, budget=TuningSettings(seeds=2),
+    seeds={LR: (1234, 1235), "layers": (1234, 1235)}, methods={"dualprompt": LORA, "ncm": MEAN},
+)  # fmt: skip
+
+
+def damaged(folder: Path, *keys: Any, value: Any = None) -> str:
+    """The fault of a record whose value at a place was changed, or removed for None."""
+    path = folder / "record.yaml"
+    write_record(path, RECORD)
+    content = yaml.safe_load(path.read_text())
+    inner = content
+    for key in keys[:-1]:
+        inner = inner[key]
+    if value is None:
+        del inner[keys[-1]]
+    else:
+        inner[keys[-1]] = value
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RecordError) as caught:
+        read_record(path)
+    assert all(line.startswith(str(path)) for line in str(caught.value).splitlines())
+    return str(caught.value)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "record.yaml"
+    write_record(path, RECORD)
+    assert read_record(path) == RECORD
+    text = path.read_text()
+    assert text.startswith("# Written by `clbench tune`")
+    assert sum("chooses:" in line for line in text.splitlines()) == len(LORA.trials) + 2
+    assert [file.name for file in path.parent.iterdir()] == ["record.yaml"]
+
+
+def test_tuples_come_back_as_lists(tmp_path: Path) -> None:
+    path = tmp_path / "record.yaml"
+    method = replace(MEAN, before={"layers": (2, 3)}, chosen={"layers": (2, 3)})
+    write_record(path, replace(RECORD, methods={"dualprompt": method}))
+    assert read_record(path).methods["dualprompt"].chosen == {"layers": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "fault"),
+    [
+        (("record",), 2, "record: version 2 cannot be read"),
+        (("record",), None, "record: version None cannot be read, only 1: is this a file that"),
+        (("dataset",), None, "dataset: is missing"),
+        (("datset",), "icons", "datset: unknown key, did you mean 'dataset'?"),
+        (("tasks",), "ten", "tasks: must be a list, not 'ten'"),
+        (("budget", "rates"), "x", "budget.rates: must be a whole number"),
+        (("methods", "ncm", "edge"), None, "methods.ncm.edge: is missing"),
+        (("methods", "ncm"), 3, "methods.ncm: must hold keys and values, not 3"),
+        (("methods", "ncm", "trials", 1, "final"), "x", "methods.ncm.trials[1].final: must be a"),
+        (("methods", "ncm", "trials", 0), 7, "methods.ncm.trials[0]: must hold keys and values"),
+    ],
+)
+def test_a_damaged_record_is_told_with_its_place(
+    tmp_path: Path, keys: tuple[Any, ...], value: Any, fault: str
+) -> None:
+    assert fault in damaged(tmp_path, *keys, value=value)
+
+
+def test_a_file_that_is_missing_or_no_yaml_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yaml", tmp_path / "broken.yaml"):
+        if path.stem == "broken":
+            path.write_text("a: [")
+        with pytest.raises(RecordError, match=path.name):
+            read_record(path)
+
+
+def test_scores_are_means_over_the_seeds_and_a_failure_is_none() -> None:
+    assert LORA.score(LR, 0.00005) == 51.0
+    assert LORA.score("layers", [3, 4]) is None
+    assert LORA.score("layers", [9]) is None
+    assert (LORA.tried, LORA.seconds) == (4, 100.0)
+
+
+def test_the_choice_is_shown_with_the_lines_for_the_suite() -> None:
+    shown = table(RECORD)
+    assert shown[3].split() == [
+        "dualprompt", "0.00005", "->", "0.00015", "(edge)", "51.00", "->", "61.25",
+        "layers", "[2,", "3]", "60.00", "4", "of", "7", "1", "min", "40", "s",
+    ]  # fmt: skip
+    assert shown[4].split()[:9] == [
+        "ncm", "-", "-", "distance", "cosine", "->", "euclidean", "60.00", "->",
+    ]  # fmt: skip
+    assert shown[-2:] == [
+        "edge: the best rate is the smallest or largest tried; a better one may lie beyond",
+        "dualprompt: 1 trial failed",
+    ]
+    lines = "\n".join(suite_lines(RECORD)).partition("\n")[2]
+    assert yaml.safe_load(lines)["methods"] == {
+        "dualprompt": {"training": {"lr": 0.00015}, "settings": {"layers": [2, 3]}},
+        "ncm": {"settings": {"distance": "euclidean"}},
+    }
+    assert "{lr: 0.00015}" in lines
+    assert "7 trials a method (4 learning rates and 3 values of its setting), 2 runs each" in (
+        budget_line(RECORD)
+    )
+
+
+def test_the_icons_suite_has_the_values_that_its_record_chose() -> None:
+    record = read_record(COMMITTED)
+    suite = load_suite("icons")
+    tasks = "+".join(map(str, record.tasks))
+    overrides = Overrides((record.dataset,), (record.backbone,), tasks=(tasks,), seeds=(0,))
+    specs = {spec.method: spec for spec in expand(suite, overrides)}
+    assert set(record.methods) == set(specs)
+    for name, method in record.methods.items():
+        for key, value in method.chosen.items():
+            spec = specs[name]
+            if key.startswith(RECIPE):
+                key = key.removeprefix(RECIPE)
+                used, kind = getattr(spec.recipe, key), field_types(Recipe)[key]
+            else:
+                used, kind = spec.settings[key], setting_types(name)[key]
+            value = convert(value, kind)
+            assert used == value, f"{name}: {key} is {used}, its record chose {value}"
+
+
+def test_methods_tuned_on_other_data_are_not_taken_over() -> None:
+    later = replace(RECORD, methods={"dualprompt": LORA}, dirty=False)
+    assert set(merged(RECORD, later).methods) == {"dualprompt", "ncm"}
+    assert merged(RECORD, later).dirty
+    for change in ({"data_hash": "new"}, {"weight_hash": "new"}):
+        other = replace(later, **change)
+        assert merged(RECORD, other) == other
+
+
+def test_most_chosen_numbers_lie_at_the_end_of_their_search_as_the_suite_says() -> None:
+    record = read_record(COMMITTED)
+    settings = [(m, key) for m in record.methods.values() for key in m.before if key != LR]
+    numbers = [pair for pair in settings if _number(pair[0].chosen[pair[1]]) is not None]
+    assert (sum(_at_end(*pair) for pair in numbers), len(numbers)) == (14, 19)
+    assert sum("(end)" in line for line in table(record)) == 14

@@ -1,0 +1,44 @@
+"""Recipes of a pre-training of seconds, for tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmark.backbones.catalogue import VitShape
+from benchmark.workshop.pretrain.distillation import HeadSettings
+from benchmark.workshop.pretrain.optimiser import OptimiserSettings
+from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
+from benchmark.workshop.pretrain.record import EpochReport
+from benchmark.workshop.pretrain.supervised import SupervisedSettings
+from benchmark.workshop.pretrain.views import MaskSettings, ViewSettings
+
+SHAPE = VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2)
+SUPERVISED = SupervisedSettings(
+    name="small",
+    shape=SHAPE,
+    epochs=4,
+    batch_size=12,
+    chunk_size=5,
+    whole_epochs=1,
+    mixup=0.2,
+    validate_every=2,
+    optimiser=OptimiserSettings(warmup_epochs=1.0),
+)
+DINO = SelfSupervisedSettings(
+    name="small",
+    shape=SHAPE,
+    epochs=3,
+    batch_size=12,
+    chunk_size=5,
+    views=ViewSettings(local_views=2, local_size=8),
+    head=HeadSettings(hidden=16, bottleneck=8, prototypes=24),
+    temperature_warmup=1.0,
+    balance="centre",
+    measure_every=2,
+    optimiser=OptimiserSettings(warmup_epochs=1.0, decay_epochs=1.0),
+)
+IBOT = replace(DINO, masks=MaskSettings(), balance="sinkhorn")
+
+
+def ignore(_report: EpochReport) -> None:
+    """Shows no progress."""

@@ -1,0 +1,210 @@
+"""Recorded cases of LAE, the convolutional adapter and TIES: parity, and no number unnoticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from case_tools import Arrays, meta_change, rewrite, wrong
+from reference_lae import Sizes, write_case
+
+from benchmark.peft.adapters import ConvAdapter
+from benchmark.workshop.replay import ReplayError, replay
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+CASES = ["lae/lora_case0.npz", "lae/adapter_case0.npz", "conv_adapter/case0.npz", "ties/case0.npz"]
+SMALL = Sizes(tasks=2, epochs=2, freeze=1)
+
+
+def read(path: Path) -> Arrays:
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def bump(arrays: Arrays, *names: str) -> None:
+    for name in names:
+        value = arrays[name].copy()
+        value.reshape(-1)[-1] += 1 if value.dtype.kind in "iu" else 1e-6
+        arrays[name] = value
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_recorded_numbers_are_reproduced(name: str) -> None:
+    outcome = replay(GOLDEN / name)
+    assert outcome.ok, wrong(outcome)
+    assert outcome.error <= 1e-12
+    named = {line.name: line for line in outcome.lines}
+    for array in set(read(GOLDEN / name)) - {"meta_json"}:
+        assert named[array].covered != array.startswith("st_adapter")
+        if not named[array].covered:
+            assert "st_adapter is no part of this suite" in named[array].note
+
+
+OTHERS = {
+    "lora": Sizes(),
+    "adapter": Sizes(pet="adapter", size=3, blocks=(1,), tasks=4, freeze=1, seed=1),
+    "fraction": Sizes(pet="adapter", size=0.25, blocks=(2, 0), freeze=0, decay=0.99, seed=2),
+    "all frozen": Sizes(freeze=5, epochs=2, per_task=1, blocks=(0, 1, 2), seed=3),
+    "no copy": Sizes(emas=0, image=24, width=20, heads=2, size=4, seed=4),
+    "one task": Sizes(tasks=1, epochs=1, batch=64, depth=1, blocks=(0,), seed=5),
+}
+
+
+@pytest.mark.parametrize("sizes", OTHERS.values(), ids=OTHERS.keys())
+def test_other_sizes_are_reproduced(sizes: Sizes, tmp_path: Path) -> None:
+    outcome = replay(write_case(tmp_path, sizes))
+    assert outcome.ok, wrong(outcome)
+    assert all(line.covered for line in outcome.lines if "pretrained" not in line.name)
+    assert outcome.error <= 1e-11
+
+
+@pytest.mark.parametrize("pet", ["lora", "adapter"])
+def test_every_changed_number_of_a_run_is_found_and_named(pet: str, tmp_path: Path) -> None:
+    path = write_case(tmp_path, Sizes(pet=pet, tasks=2, epochs=2, freeze=1))
+    names = [name for name in read(path) if name != "meta_json" and "online_init" not in name]
+    rewrite(path, lambda arrays: bump(arrays, *names))
+    assert wrong(replay(path)) >= set(names)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["loss/t1", "lr/t0", "online/t0/0.lora_A.1", "online/t1/1.scale.0.scale",
+     "offline/t1/0.lora_B.0", "probe_logits_online/t0", "probe_logits_offline/t1",
+     "probe_ensemble/t1", "classifier_weight/t0", "classifier_bias/t1"],
+)  # fmt: skip
+def test_a_single_changed_number_of_a_run_is_named_alone(name: str, tmp_path: Path) -> None:
+    path = write_case(tmp_path, SMALL)
+    rewrite(path, lambda arrays: bump(arrays, name))
+    assert wrong(replay(path)) == {name}
+
+
+@pytest.mark.parametrize("name", ["0.lora_A.0", "1.lora_B.1", "1.scale.0.scale"])
+def test_a_changed_start_of_a_run_is_named(name: str, tmp_path: Path) -> None:
+    path = write_case(tmp_path, SMALL)
+    rewrite(path, lambda arrays: bump(arrays, f"online_init/{name}"))
+    found = wrong(replay(path))
+    assert {f"online_init/{name}", f"online/t0/{name}", f"offline/t1/{name}"} <= found
+
+
+@pytest.mark.parametrize("settings", [{"ema_decay": 0.71}, {"num_freeze_epochs": 0}])
+def test_a_changed_setting_of_a_run_shows(settings: dict[str, Any], tmp_path: Path) -> None:
+    path = write_case(tmp_path, SMALL)
+    assert "offline/t1/0.lora_B.0" in wrong(replay(meta_change(path, **settings)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"adapt_blocks": []}, "are not blocks of the model"),
+        ({"adapt_blocks": [0, 3]}, "are not blocks of the model"),
+        ({"adapt_blocks": [1, 1]}, "are not blocks of the model"),
+        ({"num_emas": 2}, "2 offline copies; ours has one or none"),
+        ({"method": "LAE-Prefix"}, "LAE-Prefix .* is not one of ours"),
+        ({"pet_kwargs": {"rank": 2, "scale": 0.1}}, "constant scale"),
+        ({"pet_kwargs": {"rank": 2, "mode": "before"}}, "is not one of ours"),
+        ({"pet_kwargs": {"rank": 3, "scale": None}}, "online_init/0.lora_A.0 has shape"),
+        ({"ema_decay": 2.0}, "ema must be at most"),
+    ],
+)
+def test_runs_of_another_kind_say_why(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = meta_change(write_case(tmp_path, SMALL), **settings)
+    with pytest.raises(ReplayError, match=message):
+        replay(path)
+
+
+@pytest.mark.parametrize("name", CASES[2:])
+def test_every_changed_number_is_found_and_named(name: str, tmp_path: Path) -> None:
+    arrays = read(GOLDEN / name)
+    covered = [line.name for line in replay(GOLDEN / name).lines if line.covered]
+    for array in covered:
+        path = tmp_path / "case.npz"
+        np.savez(path, **arrays)
+        rewrite(path, lambda arrays, array=array: bump(arrays, array))
+        found = wrong(replay(path))
+        assert array in found
+        # An input is seen in the outputs; what a single K keeps of a vector may be either's fault.
+        if not array.startswith(("vectors", "input", "wrapped", "conv2d_adapter/param")):
+            assert found - {"vectors"} == {array}
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(1, 3), (4, 5), (5, 1)])
+def test_adapters_of_other_sizes_are_reproduced(side: int, kernel: int, tmp_path: Path) -> None:
+    """Against torch's own convolution on a padded image and its own gradients."""
+    torch.manual_seed(side)
+    width, hidden = 10, 3
+    adapter = ConvAdapter(width, hidden, kernel).double()
+    named = {"scale.scale" if k == "scale" else k: v for k, v in adapter.named_parameters()}
+    arrays = {f"conv2d_adapter/official_init/{k}": v.detach().clone() for k, v in named.items()}
+    with torch.no_grad():
+        for p in named.values():
+            p.normal_()
+    x = torch.randn(2, 1 + side**2, width, dtype=torch.float64, requires_grad=True)
+    wrapped = torch.nn.Linear(width, width).double()
+
+    def branch(tokens: torch.Tensor) -> torch.Tensor:
+        z = adapter.down(tokens)
+        z = z * torch.sigmoid(1.702 * z)
+        images = (z[:, 1:].transpose(1, 2).reshape(2, hidden, side, side), z[:, :1, :, None])
+        grid, token = images[0], images[1].transpose(1, 2)
+        z = torch.cat([adapter.conv(i).flatten(2).transpose(1, 2) for i in (token, grid)], dim=1)
+        return adapter.up(z * torch.sigmoid(1.702 * z)) * adapter.scale
+
+    arrays |= {f"conv2d_adapter/param/{k}": v for k, v in named.items()}
+    arrays |= {"input": x, "conv2d_adapter/layer_output": branch(x)}
+    arrays |= {f"wrapped_linear.{k}": v for k, v in wrapped.named_parameters()}
+    places = {
+        "parallel": wrapped(x) + branch(x),
+        "before": wrapped(x + branch(x)),
+        "after": x + branch(wrapped(x)),
+    }
+    for place, output in places.items():
+        arrays[f"conv2d_adapter/output_{place}"] = output
+        (gradient,) = torch.autograd.grad(output.square().sum(), x)
+        arrays[f"conv2d_adapter/grad_input_of_sum_sq_{place}"] = gradient
+    path = tmp_path / "case.npz"
+    plain = {name: value.detach().numpy() for name, value in arrays.items()}
+    np.savez(path, meta_json=np.array(json.dumps({"conv2d_adapter": {}})), **plain)
+    outcome = replay(path)
+    assert outcome.ok, wrong(outcome)
+    uncovered = [line.name for line in outcome.lines if not line.covered]
+    assert uncovered == ["conv2d_adapter/official_init/down.weight"]
+
+
+def test_vectors_of_other_sizes_are_merged_alike(tmp_path: Path) -> None:
+    """Against the rules entry by entry, with ties in magnitude and cancelling sums."""
+    random = np.random.default_rng(0)
+    vectors = random.integers(-4, 5, (5, 3, 13)).astype(np.float64)
+    flat, count = vectors.reshape(5, -1), 39
+    arrays: Arrays = {"vectors": vectors}
+    for keep, share in (("10", 0.1), ("75", 0.75), ("0.5", 0.5), ("100", 1.0)):
+        drop = count - int(count * share)
+        mask = np.ones(flat.shape, dtype=np.int64)
+        for row, vector in enumerate(flat):
+            if drop:
+                mask[row] = np.abs(vector) >= np.sort(np.abs(vector))[drop - 1]
+        trimmed = flat * mask
+        signs = np.sign(trimmed.sum(axis=0))
+        signs[signs == 0] = np.sign(signs.sum())
+        rows = np.where(signs > 0, trimmed > 0, trimmed < 0)
+        for how in ("mean", "sum", "max"):
+            merged = np.zeros(count)
+            for i in range(count):
+                chosen = trimmed[rows[:, i], i]
+                if len(chosen):
+                    largest = signs[i] * np.abs(chosen).max()
+                    merged[i] = {"mean": chosen.mean(), "sum": chosen.sum(), "max": largest}[how]
+            arrays[f"K{keep}_{how}/merged"] = merged.reshape(3, 13)
+        arrays |= {f"K{keep}/mask": mask, f"K{keep}/trimmed": trimmed}
+        arrays |= {f"K{keep}/elected_sign": signs, f"K{keep}/rows_to_keep": rows.astype(np.int64)}
+    meta = {"merging_types": ["mean", "sum", "max"], "n_vectors": 5, "shape": [3, 13]}
+    path = tmp_path / "case.npz"
+    np.savez(path, meta_json=np.array(json.dumps(meta)), **arrays)
+    outcome = replay(path)
+    assert outcome.ok, wrong(outcome)
+    assert all(line.covered for line in outcome.lines)
