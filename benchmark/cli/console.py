@@ -1,215 +1,302 @@
-"""Everything the user sees while a command works: lines, warnings, and progress of runs."""
+"""Everything that commands show: lines, warnings, tables and progress.
+
+    say("3 runs to do")                         a line on standard output
+    warn("failed: inflora on icons")            a line on standard error
+    say_table(rows, headers, right=("time",))   columns; without headers, plain pairs
+    with progress() as shown:                   work that takes long
+        work = shown.start("fetching a.zip", total=file.bytes, unit="bytes")
+        shown.update(work, done=received)       at any rate: it is shown as often as is useful
+        shown.end(work, "fetched a.zip")        the text stays, what `update` showed does not
+        shown.line("it was there already")      a line that stays, beside the work under way
+    with run_progress(len(runs)) as sink:       the same for the events of runs
+        execute(runs, settings, sink.event)
+
+Progress is live bars with the time left on a terminal. Elsewhere it is plain lines: those that
+stay, and a sign of life of work that takes long. `step_progress` makes a callback of it for
+functions that report `(step, done, total)`. How quantities are written (durations, sizes, counts)
+is in `benchmark.words`.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Literal, TextIO
 
-from benchmark.events import (
-    EpochDone,
-    Event,
-    Message,
-    ProgressSink,
-    RunDone,
-    RunStarted,
-    TaskDone,
-    TaskStarted,
-)
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Column, Table
+from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
+from benchmark.words import duration, size
 
-HEARTBEAT = 60.0  # seconds: without a terminal, long runs show that they are alive this often
+HEARTBEAT = 60.0  # seconds between two signs of life where progress is plain lines
+_UNLIMITED = 10_000  # columns: files and pipes have no width
+
+Unit = Literal["", "bytes"]
 
 
 def say(text: str = "") -> None:
     """Print a result to standard output."""
-    print(text, flush=True)
+    print(_encodable(text, sys.stdout), flush=True)
 
 
 def warn(text: str) -> None:
-    """Print a remark or a fault to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a remark or an error to standard error."""
+    print(_encodable(text, sys.stderr), file=sys.stderr, flush=True)
 
 
-@contextmanager
-def show_progress(total: int) -> Iterator[ProgressSink]:
-    """Progress of `total` runs: live bars on a terminal, plain lines elsewhere."""
-    if sys.stdout.isatty():
-        with live_progress(total) as sink:
-            yield sink
-    else:
-        yield LineProgress(total, say)
+def say_table(
+    rows: Iterable[Sequence[str]], headers: Sequence[str] = (), *, right: Collection[str] = ()
+) -> None:
+    """Print aligned columns to standard output; `right` names the headers of numbers.
+
+    On a terminal long cells are folded to its width, elsewhere every row is one line.
+    """
+    table = Table(box=None, show_header=bool(headers), pad_edge=False, padding=(0, 2, 0, 0))
+    for header in headers:
+        table.add_column(Text(header), justify="right" if header in right else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(
+        file=sys.stdout, width=None if _is_terminal(sys.stdout) else _UNLIMITED, highlight=False
+    )
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        say(line.rstrip())
 
 
-@dataclass
-class _Run:
-    """How far one run is, in epochs over all its tasks."""
+class Work:
+    """Work under way; the time left follows from its pace so far."""
 
-    label: str
-    epochs: int
-    size: int
-    done: int = 0
-    resumed: int = 0  # epochs that an earlier process had finished
-    task: int = -1
+    def __init__(
+        self, name: str, total: float, done: float, unit: Unit, clock: Callable[[], float]
+    ) -> None:
+        self.name, self.total, self.done, self.unit = name, total, done, unit
+        self.note = ""
+        self._clock, self._started = clock, clock()
+        self._given = done  # it took no time now: an earlier process had done it
 
-
-@dataclass
-class Tracker:
-    """Adds up the events of all runs and estimates the time left from the work done so far."""
-
-    total: int
-    clock: Callable[[], float] = time.monotonic
-    running: dict[str, _Run] = field(default_factory=dict)
-    finished: int = 0
-
-    def __post_init__(self) -> None:
-        self._started = self.clock()
-        self._credit = 0.0  # runs' worth of work that cost no time now: it was resumed
-
-    def note(self, event: Event) -> None:
-        """Take an event into account."""
-        if isinstance(event, RunStarted):
-            size = max(event.tasks * event.epochs, 1)
-            self.running[event.key] = _Run(event.label, event.epochs, size)
-        elif isinstance(event, RunDone):
-            self.running.pop(event.key, None)
-            self.finished += 1
-        elif not isinstance(event, Message) and (run := self.running.get(event.key)):
-            if isinstance(event, TaskStarted):
-                run.done = event.task * run.epochs
-                if run.task < 0:  # the first task of this process: those before were resumed
-                    run.resumed = run.done
-                    self._credit += run.resumed / run.size
-                run.task = event.task
-            elif isinstance(event, EpochDone):
-                run.done = event.task * run.epochs + event.epoch + 1
-            elif isinstance(event, TaskDone):
-                run.done = (event.task + 1) * run.epochs
+    def skip(self, amount: float) -> None:
+        """Count work that an earlier process had done."""
+        self.done += amount
+        self._given += amount
 
     @property
-    def share(self) -> float:
-        """Finished share of all work, 0 to 1, every run counting the same."""
-        under_way = sum(min(run.done / run.size, 1.0) for run in self.running.values())
-        return min((self.finished + under_way) / max(self.total, 1), 1.0)
+    def pace(self) -> float:
+        """How much is done in a second."""
+        return (self.done - self._given) / max(self._clock() - self._started, 1e-3)
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds to the end; None before anything is finished."""
-        worked = self.share * self.total - self._credit
-        if worked <= 0:
+        """Estimated seconds to the end; None while nothing tells."""
+        if self.done >= self.total or self.pace <= 0:
             return None
-        return (self.clock() - self._started) / worked * self.total * (1 - self.share)
+        return (self.total - self.done) / self.pace
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._started
+
+    def amount(self) -> str:
+        """How much is done, such as `12.3 MB of 1.2 GB, 5.1 MB/s`."""
+        if self.unit == "bytes":
+            whole = f" of {size(self.total)}" if self.total else ""
+            pace = f", {size(self.pace)}/s" if self.pace > 0 else ""
+            return f"{size(self.done)}{whole}{pace}"
+        return f"{self.done:,.0f} of {self.total:,.0f}"
 
 
-def in_words(seconds: float) -> str:
-    """A duration as a person says it: `48 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _left(tracker: Tracker) -> str:
-    left = tracker.seconds_left
-    return "" if left is None or tracker.finished >= tracker.total else f", {in_words(left)} left"
-
-
-def _ended(tracker: Tracker, label: str, event: RunDone) -> str:
-    final = "" if event.final is None else f", final accuracy {event.final:.2f} %"
-    took = f" in {in_words(event.seconds)}" if event.seconds else ""
-    head = f"[{tracker.finished}/{tracker.total}] {label}: {event.status}{final}"
-    return head + took + _left(tracker)
-
-
-class LineProgress:
-    """Plain lines without control characters: one for every finished run, and a sign of life."""
+class Progress:
+    """Progress as plain lines without control characters; see `progress`."""
 
     def __init__(
-        self, total: int, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        write: Callable[[str], None],
+        heartbeat: float = HEARTBEAT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.tracker = Tracker(total, clock)
-        self._write = write
-        self._clock = clock
+        self._write, self._heartbeat, self._clock = write, heartbeat, clock
         self._last = clock()
+        self.overall: Work | None = None  # its time left is shown with all other work
 
-    def event(self, event: Event) -> None:
-        """Write a line where there is something to say."""
-        running = self.tracker.running.get(getattr(event, "key", ""))
-        label = running.label if running else getattr(event, "key", "")
-        self.tracker.note(event)
-        if isinstance(event, Message):
-            self._line(event.text)
-        elif isinstance(event, RunDone):
-            self._line(_ended(self.tracker, label, event))
-        elif isinstance(event, (TaskDone, EpochDone)) and self._clock() - self._last > HEARTBEAT:
-            place = f"task {event.task + 1}"
-            place += f", epoch {event.epoch + 1}" if isinstance(event, EpochDone) else " done"
-            self._line(f"{label}: {place}{_left(self.tracker)}")
-
-    def _line(self, text: str) -> None:
+    def line(self, text: str) -> None:
+        """Write a line that stays."""
         self._last = self._clock()
         self._write(text)
 
+    def start(self, name: str, total: float = 0, done: float = 0, unit: Unit = "") -> Work:
+        """Begin to show work; total: 0 where it is unknown, done: what is finished already."""
+        return Work(name, total, done, unit, self._clock)
+
+    def update(
+        self, work: Work, done: float | None = None, note: str = "", total: float | None = None
+    ) -> None:
+        """Show how far work is; `note` takes the place of the amount."""
+        work.done = work.done if done is None else done
+        work.total = work.total if total is None else total
+        work.note = note
+        self._show(work)
+
+    def end(self, work: Work, text: str = "") -> None:
+        """Work is over; `text` stays."""
+        if text:
+            self.line(text)
+
+    def left(self, work: Work) -> str:
+        """The time left as the end of a sentence, empty where it is unknown."""
+        seconds = (self.overall or work).seconds_left
+        return "" if seconds is None else f", {duration(seconds)} left"
+
+    def _show(self, work: Work) -> None:
+        if self._clock() - self._last >= self._heartbeat and work is not self.overall:
+            self.line(f"{work.name}: {work.note or work.amount()}{self.left(work)}")
+
+
+class _LiveProgress(Progress):
+    """Progress as bars on a terminal."""
+
+    def __init__(self, bars: RichProgress) -> None:
+        super().__init__(self._print)
+        self._bars = bars
+        self._rows: dict[Work, TaskID] = {}
+
+    def start(self, name: str, total: float = 0, done: float = 0, unit: Unit = "") -> Work:
+        work = super().start(name, total, done, unit)
+        self._rows[work] = self._bars.add_task(name, total=total or None, note="")
+        return work
+
+    def end(self, work: Work, text: str = "") -> None:
+        self._bars.remove_task(self._rows.pop(work))
+        super().end(work, text)
+
+    def _show(self, work: Work) -> None:
+        note = work.note or work.amount()
+        if self.overall in (None, work):
+            note += self.left(work)
+        total = work.total or None
+        self._bars.update(self._rows[work], completed=work.done, total=total, note=note)
+
+    def _print(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
 
 @contextmanager
-def live_progress(total: int) -> Iterator[ProgressSink]:
-    """Bars on a terminal: one for everything, one for every run under way."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
+def progress(stream: TextIO | None = None, heartbeat: float = HEARTBEAT) -> Iterator[Progress]:
+    """Show progress on standard output or `stream` until the end of the block."""
+    stream = stream or sys.stdout
+    if not _is_terminal(stream):
+        yield Progress(warn if stream is sys.stderr else say, heartbeat)
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=10, table_column=Column(width=10)),
         TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, transient=True) as bars:
-        yield _LiveProgress(total, bars)
+    with RichProgress(*columns, console=Console(file=stream), transient=True) as bars:
+        yield _LiveProgress(bars)
 
 
-class _LiveProgress:
-    """Feeds rich's bars from the events."""
+@contextmanager
+def step_progress(
+    stream: TextIO | None = None, heartbeat: float = 10.0
+) -> Iterator[Callable[[str, int, int], None]]:
+    """A callback for functions that report `(step, done, total)`, one step after another."""
+    with progress(stream, heartbeat) as shown:
+        current: Work | None = None
 
-    def __init__(self, total: int, bars: Progress) -> None:
-        self._tracker = Tracker(total)
-        self._bars = bars
-        self._overall = bars.add_task("all runs", total=1.0, note="")
-        self._rows: dict[str, TaskID] = {}
+        def report(step: str, done: int, total: int) -> None:
+            nonlocal current
+            if current is None or current.name != step:
+                if current is not None:
+                    shown.end(current)
+                current = shown.start(step, total, done)
+            shown.update(current, done, total=total)
+
+        yield report
+
+
+@contextmanager
+def run_progress(total: int) -> Iterator[RunProgress]:
+    """Show the progress of `total` runs by their events."""
+    with progress() as shown:
+        yield RunProgress(shown, total)
+
+
+class RunProgress:
+    """Shows the events of runs: each under way, and all together, every run counting the same."""
+
+    def __init__(self, shown: Progress, total: int) -> None:
+        self._shown = shown
+        self._runs: dict[str, tuple[Work, RunStarted]] = {}
+        self._ended = 0
+        self.overall = shown.overall = shown.start("all runs", total)
 
     def event(self, event: Event) -> None:
-        """Move the bars; a finished run becomes a line above them."""
-        tracker = self._tracker
-        before = tracker.running.get(getattr(event, "key", ""))
-        tracker.note(event)
-        if isinstance(event, Message):
-            self._write(event.text)
-        elif isinstance(event, RunStarted):
-            size = tracker.running[event.key].size
-            self._rows[event.key] = self._bars.add_task(event.label, total=size, note="")
-        elif isinstance(event, RunDone):
-            row = self._rows.pop(event.key, None)
-            if row is not None:
-                self._bars.remove_task(row)
-            self._write(_ended(tracker, before.label if before else event.key, event))
-        elif before is not None:
-            self._move(event, before)
-        note = f"{tracker.finished}/{tracker.total} done{_left(tracker)}"
-        self._bars.update(self._overall, completed=tracker.share, note=note)
+        """Show one event."""
+        match event:
+            case Message():
+                self._shown.line(event.text)
+            case RunStarted():
+                work = self._shown.start(event.label, event.tasks * max(event.epochs, 1))
+                self._runs[event.key] = work, event
+            case RunDone():
+                self._end(event)
+            case _ if event.key in self._runs:
+                self._move(event, *self._runs[event.key])
+        done = sum(work.done / work.total for work, _ in self._runs.values())
+        ended = f"{self._ended} of {self.overall.total:.0f} done"
+        self._shown.update(self.overall, self._ended + done, ended)
 
-    def _move(self, event: TaskStarted | EpochDone | TaskDone, run: _Run) -> None:
+    def _move(self, event: TaskStarted | EpochDone | TaskDone, work: Work, run: RunStarted) -> None:
+        epochs = max(run.epochs, 1)
         note = f"task {event.task + 1}"
-        if isinstance(event, EpochDone):
-            note += f", loss {event.loss:.3f}"
-        elif isinstance(event, TaskDone):
-            note += f": {event.accuracy:.1f} %"
-        self._bars.update(self._rows[event.key], completed=run.done, note=note)
+        match event:
+            case TaskStarted():
+                if not work.note and event.task:  # the first task of this process
+                    work.skip(event.task * epochs)
+                    self.overall.skip(event.task / run.tasks)
+                done = event.task * epochs
+            case EpochDone():
+                done = event.task * epochs + event.epoch + 1
+                note += f", epoch {event.epoch + 1}, loss {event.loss:.3f}"
+            case TaskDone():
+                done = (event.task + 1) * epochs
+                note += f": {event.accuracy:.1f} %"
+        self._shown.update(work, done, note)
 
-    def _write(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+    def _end(self, event: RunDone) -> None:
+        work, _ = self._runs.pop(event.key, (None, None))
+        self._ended += 1
+        self.overall.done = self._ended + sum(w.done / w.total for w, _ in self._runs.values())
+        label = work.name if work else event.key
+        final = "" if event.final is None else f", final accuracy {event.final:.2f} %"
+        took = f" in {duration(event.seconds)}" if event.seconds else ""
+        text = f"[{self._ended}/{self.overall.total:.0f}] {label}: {event.status}{final}{took}"
+        text += self._shown.left(self.overall)
+        if work:
+            self._shown.end(work, text)
+        else:
+            self._shown.line(text)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether bars can be drawn; the stream is None where a shell has closed it."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _encodable(text: str, stream: TextIO | None) -> str:
+    """The text as the stream can take it."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace("±", "+-").encode(encoding, "replace").decode(encoding)
+    return text

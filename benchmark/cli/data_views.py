@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import in_words, say, warn
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import add_command, add_data_root, place_of, positive
+from benchmark.words import duration
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
@@ -142,4 +143,4 @@ class TimeLeft:
         if now - self._said >= EVERY and 0 < done < total:
             self._said = now
             left = (now - self._started) / done * (total - done)
-            self._write(f"{what}: {done:,} of {total:,}, {in_words(left)} left")
+            self._write(f"{what}: {done:,} of {total:,}, {duration(left)} left")

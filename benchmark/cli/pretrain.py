@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmark.cli.console import in_words, say, warn
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import add_command, positive
+from benchmark.words import duration
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Command, Commands
@@ -131,7 +132,7 @@ def _finish(record: PretrainRecord, out: Path) -> int:
     )
     say(
         f"{weights}: {record.parameters} parameters, "
-        f"{in_words(record.seconds)}, SHA-256 of the tensors {record.weight_hash}"
+        f"{duration(record.seconds)}, SHA-256 of the tensors {record.weight_hash}"
     )
     return 0
 
@@ -142,7 +143,7 @@ def _show(report: EpochReport) -> None:
     measured = ", ".join(figure_in_words(*figure) for figure in report.figures.items())
     say(
         f"epoch {report.epoch}/{report.epochs}: {measured}, "
-        f"{report.images_per_second:.0f} images/s, {in_words(report.seconds_left)} left"
+        f"{report.images_per_second:.0f} images/s, {duration(report.seconds_left)} left"
     )
     if report.figures.get("spread", 1.0) < COLLAPSED:
         warn(

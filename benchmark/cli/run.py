@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
         warm_up()
     asked = read_request(args)
-    from benchmark.cli.console import show_progress
+    from benchmark.cli.console import run_progress
     from benchmark.engine.pool import execute
 
     failed: list[str] = []
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
             settings = replace(
                 execution(args, suite), workers=args.workers or 0, keep=args.predictions
             )
-            with show_progress(len(todo)) as sink:
+            with run_progress(len(todo)) as sink:
                 failed += execute(todo, settings, sink.event).failed
     if not args.no_report:
         everything = [one for _, planned in plans for one in planned if one.skip is None]

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.console import in_words, say, warn
+from benchmark.cli.console import say, warn
 from benchmark.cli.options import add_command, add_results, names, positive
+from benchmark.words import duration
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
@@ -122,7 +123,7 @@ def _measure(args: argparse.Namespace, settings: SpeedSettings, chosen: list[Var
 
 
 def _progress(line: str, left: float | None) -> None:
-    warn(line if left is None else f"{line}, about {in_words(left)} left")
+    warn(line if left is None else f"{line}, about {duration(left)} left")
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import HEARTBEAT, in_words, say
+from benchmark.cli.console import HEARTBEAT, say
 from benchmark.data.fetch.room import in_bytes
 from benchmark.data.fetch.watch import Note, Step, Watch
+from benchmark.words import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -46,7 +47,7 @@ class _Rate:
         pace = (step.done - self._first) / max(self.seconds(now), 1e-3)
         if pace <= 0:
             return ""
-        left = f", {in_words((step.total - step.done) / pace)} left" if step.total else ""
+        left = f", {duration((step.total - step.done) / pace)} left" if step.total else ""
         return f"{in_bytes(round(pace))}/s{left}"
 
 
@@ -61,6 +62,7 @@ class TransferLines:
         self._next = 0.0
 
     def __call__(self, event: Step | Note) -> None:
+        """Write a line where there is something to say."""
         if isinstance(event, Note):
             self._write(event.text)
             return
@@ -69,7 +71,7 @@ class TransferLines:
             self._rate = _Rate(event, now)
             self._next = now + FIRST_SIGN
         if event.done == event.total:
-            took = in_words(self._rate.seconds(now))
+            took = duration(self._rate.seconds(now))
             self._write(f"{_DONE[event.action]} {event.name}: {in_bytes(event.done)} in {took}")
             self._rate = None
         elif now >= self._next:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say, show_progress, warn
+from benchmark.cli.console import run_progress, say, warn
 from benchmark.cli.options import (
     add_command,
     add_data_root,
@@ -95,7 +95,7 @@ def tune(args: argparse.Namespace) -> int:
         f"method{'s' if count > 1 else ''}, {tuning.runs - left} done"
     )
     if left:
-        with show_progress(left) as sink:
+        with run_progress(left) as sink:
             tuning.carry_out(sink.event)
     record = tuning.record()
     for line in (*table(record), "", *suite_lines(record), "", budget_line(record)):

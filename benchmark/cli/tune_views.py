@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.console import in_words
 from benchmark.config.tuning import LR, RECIPE
+from benchmark.words import duration
 
 if TYPE_CHECKING:
     from benchmark.tuning.record import MethodRecord, TuningRecord
@@ -30,7 +30,7 @@ def table(record: TuningRecord) -> list[str]:
                 setting,
                 _scores(method, other),
                 f"{method.tried} of {record.budget.trials}",
-                in_words(method.seconds),
+                duration(method.seconds),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -105,7 +105,7 @@ def budget_line(record: TuningRecord) -> str:
         f"budget: {budget.trials} trials a method ({budget.rates} learning rates and "
         f"{budget.values} values of its setting), {seeds} each, compared by the final accuracy on "
         f"{100 * record.validation:g} % of the training images of {record.dataset} in "
-        f"{len(record.tasks)} tasks on {record.backbone}; {in_words(spent)} of computing"
+        f"{len(record.tasks)} tasks on {record.backbone}; {duration(spent)} of computing"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import in_words
+from benchmark.words import duration, size
 
 if TYPE_CHECKING:
     from benchmark.engine.plan import PlannedRun
@@ -48,11 +48,11 @@ class Estimate:
         shown = min(jobs, self.runs)
         sure = "roughly" if self.rough else "about"
         text = (
-            f"{sure} {_duration(self.seconds / shown)} with {shown} at a time, up to "
-            f"{_megabytes(self.memory_mb)} of memory each, {_megabytes(self.disk_mb)} of disk"
+            f"{sure} {duration(self.seconds / shown)} with {shown} at a time, up to "
+            f"{size(1e6 * self.memory_mb)} of memory each, {size(1e6 * self.disk_mb)} of disk"
         )
         if self.checkpoint_mb:
-            text += f" and up to {_megabytes(self.checkpoint_mb)} for each run under way"
+            text += f" and up to {size(1e6 * self.checkpoint_mb)} for each run under way"
         if self.unknown:
             text += f"; {self.unknown} of {self.runs} runs could not be judged"
         return text
@@ -103,14 +103,3 @@ def _alike(run: PlannedRun, result: Result) -> bool:
 
 def _size_mb(store: ResultStore, key: str) -> float:
     return sum(file.stat().st_size for file in store.folder(key).iterdir()) / 1e6
-
-
-def _duration(seconds: float) -> str:
-    days = seconds / 86_400
-    return f"{days:,.0f} days" if days >= 3 else in_words(seconds)
-
-
-def _megabytes(size: float) -> str:
-    if size >= 10_000:
-        return f"{size / 1000:.1f} GB"
-    return f"{size:.0f} MB" if size >= 100 else f"{size:.1f} MB"

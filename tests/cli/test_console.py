@@ -1,15 +1,15 @@
-"""Progress: what is shown of a run, and how the time left is worked out."""
+"""What commands show: tables, progress of work and of runs, and the time left."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import sys
 
 import pytest
-from rich.console import Console
 
-from benchmark import progress
-from benchmark.cli.console import LineProgress, Tracker, in_words
+from benchmark.cli import console
+from benchmark.cli.console import Progress, RunProgress, say, say_table, step_progress
 from benchmark.events import (
     EpochDone,
     Event,
@@ -29,6 +29,35 @@ class Clock:
         return self.now
 
 
+class Shown:
+    """Runs whose progress is plain lines."""
+
+    def __init__(self, total: int) -> None:
+        self.lines: list[str] = []
+        self.clock = Clock()
+        self.sink = RunProgress(Progress(self.lines.append, clock=self.clock), total)
+        self.overall = self.sink.overall
+
+    def events(self, *events: Event) -> None:
+        for event in events:
+            self.sink.event(event)
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what is drawn on it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    return screen
+
+
 def epochs(key: str, task: int, count: int, of: int) -> list[Event]:
     return [EpochDone(key, task, e, of, 0.5) for e in range(count)]
 
@@ -39,55 +68,45 @@ def test_events_cross_a_process_boundary() -> None:
 
 
 def test_time_left_follows_from_the_work_done() -> None:
-    clock = Clock()
-    tracker = Tracker(2, clock)
-    assert tracker.seconds_left is None
-    tracker.note(RunStarted("a", "a", tasks=2, epochs=5))
-    tracker.note(TaskStarted("a", 0))
-    for event in epochs("a", 0, 5, 5):
-        tracker.note(event)
-    clock.now += 10
-    assert tracker.share == pytest.approx(0.25)
-    assert tracker.seconds_left == pytest.approx(30)
-    tracker.note(RunDone("a", "done", 50.0, 20.0))
-    clock.now += 10
-    assert tracker.seconds_left == pytest.approx(20)
-    tracker.note(RunDone("b", "failed", None, 0.0))
-    assert (tracker.share, tracker.seconds_left) == (1.0, 0.0)
+    shown = Shown(2)
+    assert shown.overall.seconds_left is None
+    shown.events(RunStarted("a", "a", tasks=2, epochs=5), TaskStarted("a", 0))
+    shown.clock.now += 10
+    shown.events(*epochs("a", 0, 5, 5))
+    assert shown.overall.done == pytest.approx(0.5)
+    assert shown.overall.seconds_left == pytest.approx(30)
+    shown.clock.now += 10
+    shown.events(RunDone("a", "done", 50.0, 20.0))
+    assert shown.overall.seconds_left == pytest.approx(20)
+    shown.events(RunDone("b", "failed", None, 0.0))
+    assert (shown.overall.done, shown.overall.seconds_left) == (2, None)
 
 
 def test_resumed_work_does_not_count_as_fast_work() -> None:
-    clock = Clock()
-    tracker = Tracker(1, clock)
-    tracker.note(RunStarted("a", "a", tasks=10, epochs=1))
-    tracker.note(TaskStarted("a", 8))  # eight tasks were finished before
-    assert tracker.share == pytest.approx(0.8)
-    tracker.note(EpochDone("a", 8, 0, 1, 0.1))
-    clock.now += 7
-    assert tracker.seconds_left == pytest.approx(7)
+    shown = Shown(1)
+    shown.events(RunStarted("a", "a", tasks=10, epochs=1), TaskStarted("a", 8))
+    assert shown.overall.done == pytest.approx(0.8)
+    shown.clock.now += 7
+    shown.events(EpochDone("a", 8, 0, 1, 0.1), TaskStarted("a", 9))
+    assert shown.overall.seconds_left == pytest.approx(7)
 
 
 def test_a_method_without_training_has_progress_too() -> None:
-    tracker = Tracker(1)
-    tracker.note(RunStarted("a", "a", tasks=4, epochs=0))
+    shown = Shown(1)
+    shown.events(RunStarted("a", "a", tasks=4, epochs=0))
     for task in range(4):
-        tracker.note(TaskStarted("a", task))
-        tracker.note(TaskDone("a", task, 10.0))
-    assert 0.0 <= tracker.share <= 1.0
+        shown.events(TaskStarted("a", task), TaskDone("a", task, 10.0))
+        assert shown.overall.done == pytest.approx((task + 1) / 4)
 
 
 def test_plain_lines_have_no_control_characters() -> None:
-    lines: list[str] = []
-    clock = Clock()
-    sink = LineProgress(2, lines.append, clock)
-    sink.event(Message("note"))
+    shown = Shown(2)
+    shown.events(Message("note"))
     for key, label in (("a", "inflora on icons"), ("b", "ncm on icons")):
-        sink.event(RunStarted(key, label, 1, 1))
-        sink.event(TaskStarted(key, 0))
-        clock.now += 5
-        sink.event(TaskDone(key, 0, 60.0))
-        sink.event(RunDone(key, "done", 61.25, 5.0))
-    assert lines == [
+        shown.events(RunStarted(key, label, 1, 1), TaskStarted(key, 0))
+        shown.clock.now += 5
+        shown.events(TaskDone(key, 0, 60.0), RunDone(key, "done", 61.25, 5.0))
+    assert shown.lines == [
         "note",
         "[1/2] inflora on icons: done, final accuracy 61.25 % in 5 s, 5 s left",
         "[2/2] ncm on icons: done, final accuracy 61.25 % in 5 s",
@@ -95,23 +114,18 @@ def test_plain_lines_have_no_control_characters() -> None:
 
 
 def test_a_long_run_shows_that_it_is_alive() -> None:
-    lines: list[str] = []
-    clock = Clock()
-    sink = LineProgress(1, lines.append, clock)
-    sink.event(RunStarted("a", "inflora", 2, 10))
-    sink.event(TaskStarted("a", 0))
+    shown = Shown(1)
+    shown.events(RunStarted("a", "inflora", 2, 10), TaskStarted("a", 0))
     for event in epochs("a", 0, 10, 10):
-        clock.now += 30
-        sink.event(event)
-    assert 2 <= len(lines) <= 4
-    assert lines[0].startswith("inflora: task 1, epoch 3, ")
+        shown.clock.now += 30
+        shown.events(event)
+    assert 2 <= len(shown.lines) <= 5
+    assert shown.lines[0].startswith("inflora: task 1, epoch 2, loss 0.500, ")
 
 
 def test_live_bars_take_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, width=100)
-    monkeypatch.setattr("rich.progress.get_console", lambda: terminal)
-    with progress.live_progress(2) as sink:
+    screen = terminal(monkeypatch)
+    with console.run_progress(2) as sink:
         sink.event(RunStarted("a", "[inflora] on icons", 1, 2))
         sink.event(TaskStarted("a", 0))
         for event in epochs("a", 0, 2, 2):
@@ -120,14 +134,60 @@ def test_live_bars_take_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
         sink.event(Message("careful"))
         sink.event(RunDone("a", "done", 61.25, 5.0))
         sink.event(RunDone("b", "failed", None, 0.0))  # a run that ended before it began
-    shown = screen.getvalue()
     for text in ("[inflora] on icons: done, final accuracy 61.25 %", "careful", "b: failed"):
-        assert text in shown
+        assert text in screen.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
-)
-def test_durations_in_words(seconds: float, text: str) -> None:
-    assert in_words(seconds) == text
+def test_bytes_show_size_and_pace() -> None:
+    lines: list[str] = []
+    clock = Clock()
+    shown = Progress(lines.append, heartbeat=5, clock=clock)
+    work = shown.start("fetching a.zip", total=3e9, done=1e9, unit="bytes")
+    clock.now += 10
+    shown.update(work, done=2e9)
+    shown.end(work, "fetched a.zip")
+    assert lines == [
+        "fetching a.zip: 2.0 GB of 3.0 GB, 100.0 MB/s, 10 s left",
+        "fetched a.zip",
+    ]
+
+
+def test_steps_follow_one_another(capsys: pytest.CaptureFixture[str]) -> None:
+    with step_progress(heartbeat=0) as report:
+        report("read", 1, 2)
+        report("write", 1000, 2000)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["read: 1 of 2", "write: 1"]
+
+
+def test_a_table_is_never_cut_in_a_file_and_folded_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [("[a]", "words " * 40, "1.5"), ("bcd", "", "12.5")]
+    screen = terminal(monkeypatch)
+    say_table(rows, ("name", "text", "value"), right=("value",))
+    assert max(map(len, screen.getvalue().splitlines()[1:])) <= 80
+    plain = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", plain)
+    say_table(rows, ("name", "text", "value"), right=("value",))
+    head, first, second = plain.getvalue().splitlines()
+    assert head.split() == ["name", "text", "value"]
+    assert first.startswith("[a]   words words")
+    assert len(head) == len(first) == len(second)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_every_output_takes_every_text(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    say("1 ± 2 → 3")
+    shown = written.getvalue().decode(encoding)
+    assert shown == ("1 ± 2 → 3\n" if encoding == "utf-8" else "1 +- 2 ? 3\n")
+
+
+def test_a_closed_output_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    say("nobody reads this")
+    say_table([("a", "b")])
+    with console.progress() as shown:
+        shown.end(shown.start("work"), "done")

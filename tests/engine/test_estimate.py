@@ -46,7 +46,7 @@ def test_cost_grows_with_the_epochs_of_runs_that_are_alike(tmp_path: Path) -> No
     found = estimate([run("ncm", 8), run("ncm", 4, open_=False), run("joint", 4)], store)
     assert found == Estimate(runs=2, unknown=1, seconds=30.0, memory_mb=500, disk_mb=2.0)
     assert found.in_words(jobs=2) == (
-        "about 15 s with 2 at a time, up to 500 MB of memory each, 2.0 MB of disk; "
+        "about 15 s with 2 at a time, up to 500.0 MB of memory each, 2.0 MB of disk; "
         "1 of 2 runs could not be judged"
     )
 
@@ -67,7 +67,7 @@ def test_a_forecast_stands_in_where_nothing_alike_is_finished(tmp_path: Path) ->
         runs=3, unknown=1, seconds=110.0, memory_mb=900, disk_mb=3.0, rough=1, checkpoint_mb=40.0
     )
     assert found.in_words(jobs=1) == (
-        "roughly 1 min 50 s with 1 at a time, up to 900 MB of memory each, 3.0 MB of disk and up "
+        "roughly 1 min 50 s with 1 at a time, up to 900.0 MB of memory each, 3.0 MB of disk and up "
         "to 40.0 MB for each run under way; 1 of 3 runs could not be judged"
     )
 

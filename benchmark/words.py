@@ -1,0 +1,37 @@
+"""Quantities as a reader says them: durations, sizes and counts."""
+
+from __future__ import annotations
+
+TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0))
+_SIZE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def time_unit(longest: float) -> tuple[str, float]:
+    """The unit that suits times of up to `longest` seconds, and how many seconds it has."""
+    return next((unit for unit in reversed(TIME_UNITS) if longest >= 2 * unit[1]), TIME_UNITS[0])
+
+
+def duration(seconds: float) -> str:
+    """A duration, such as `48 s`, `3 min 20 s`, `2 h 05 min` or `12 days`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 3 * 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole / 86_400:,.0f} days"
+
+
+def size(count: float) -> str:
+    """A number of bytes, such as `512 bytes` or `1.3 GB`."""
+    amount, units = float(count), list(_SIZE_UNITS)
+    while amount >= 999.95 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.0f} bytes" if units[0] == "bytes" else f"{amount:.1f} {units[0]}"
+
+
+def plural(count: int, noun: str, nouns: str = "") -> str:
+    """A count and its noun: `1 run`, `3 runs`; `nouns` where an s at the end is not enough."""
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
