@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
+
+Content = bytes | Callable[[IO[bytes]], object]  # or what writes it into an open file
 
 
 class StorageError(OSError):
     """A file that cannot be written; the message names the folder and the reason."""
 
 
-def stage(path: Path, content: bytes, *, durable: bool = True) -> Path:
-    """Write `content` under a temporary name beside `path`; gives that name, for `publish`.
+def stage(path: Path, content: Content, *, durable: bool = True) -> Path:
+    """Write `content` under a temporary name beside `path`, for `publish`.
 
-    durable: wait until the disk has it. Raises `StorageError` and leaves nothing behind when the
-    folder cannot be written or is full.
+    Args:
+        path: The final name.
+        content: Bytes, or a function that writes them into the open file it is given.
+        durable: Whether to wait until the disk has it.
+
+    Returns:
+        The temporary name.
+
+    Raises:
+        StorageError: The folder cannot be written or is full; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.write(content)
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -45,7 +60,7 @@ def publish(staged: Path, path: Path, *, durable: bool = True) -> None:
         raise failure(path, error) from error
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, content: Content, *, durable: bool = True) -> None:
     """Write a whole file or, on `StorageError`, leave what was there."""
     publish(stage(path, content, durable=durable), path, durable=durable)
 

@@ -1,8 +1,8 @@
-"""Saving a run after every finished task, so that a cut run goes on to the same bits."""
+"""Saving a run after every finished task, so that a run cut short resumes to the same bits."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,38 @@ import torch
 from torch import Tensor
 
 from benchmark.method import Method, Task
+from benchmark.storage import write_atomically
 
 NAME = "checkpoint.pt"
+
+
+@dataclass
+class Progress:
+    """What the finished tasks of a run gave.
+
+    Attributes:
+        accuracy: Percent on each task seen, one row a stage; None where a stage is not evaluated.
+        tasks: Number of finished tasks; the other lists have one entry for each of them.
+        losses: Mean loss of every epoch.
+        predictions: Arrays that will be stored, by name.
+    """
+
+    accuracy: list[list[float] | None]
+    tasks: int = 0
+    losses: list[list[float]] = field(default_factory=list)
+    train_seconds: list[float] = field(default_factory=list)
+    eval_seconds: list[float] = field(default_factory=list)
+    train_images_per_second: list[float] = field(default_factory=list)
+    trainable_parameters: list[int] = field(default_factory=list)
+    predictions: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a method, without backbone tensors that never changed, and the progress."""
+
+    state: dict[str, Any]
+    progress: Progress
 
 
 def initial_state(method: Method) -> dict[str, Tensor]:
@@ -23,10 +53,8 @@ def initial_state(method: Method) -> dict[str, Tensor]:
     }
 
 
-def save(
-    folder: Path, method: Method, initial: dict[str, Tensor], progress: dict[str, Any]
-) -> None:
-    """Write the method's state and `progress` (tensors and plain values) atomically.
+def save(folder: Path, method: Method, initial: dict[str, Tensor], progress: Progress) -> None:
+    """Write the method's state and the progress atomically.
 
     Backbone tensors that still have their initial values are left out.
     """
@@ -35,27 +63,20 @@ def save(
         for name, value in method.state_dict().items()
         if not (name in initial and torch.equal(value.cpu(), initial[name]))
     }
-    temporary = folder / f".{NAME}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            torch.save({"state": state, "progress": progress}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / NAME)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = {"state": state, "progress": vars(progress)}
+    write_atomically(folder / NAME, lambda file: torch.save(content, file))
 
 
-def load(folder: Path) -> dict[str, Any] | None:
+def load(folder: Path) -> Checkpoint | None:
     """The saved checkpoint, or None when there is none that can be read."""
     path = folder / NAME
     if not path.is_file():
         return None
     try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError):
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return Checkpoint(saved["state"], Progress(**saved["progress"]))
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError):
         return None  # a damaged checkpoint costs time, never a wrong number
-    return saved
 
 
 def restore(
@@ -68,5 +89,6 @@ def restore(
 
 
 def remove(folder: Path) -> None:
-    """Delete the checkpoint of a finished run."""
-    (folder / NAME).unlink(missing_ok=True)
+    """Delete the checkpoint of a finished run, and what a killed process left of one."""
+    for file in (folder / NAME, *folder.glob(f".{NAME}.*")):
+        file.unlink(missing_ok=True)

@@ -16,11 +16,11 @@ from benchmark.method import Method
 from benchmark.seeds import generator
 
 TOP = 5  # best classes kept per image
-PROBES = 8  # images predicted a second time in other company
-# Largest change of a logit, relative to the largest logit, that other images in the batch may
-# cause: kernels round differently for other batch shapes, a method that reads the batch moves more.
-COMPANY = {"fp32": 1e-3, "bf16": 5e-2}
-COMPANY_MARK = "prediction depends on the other images of the batch"
+PROBES = 8  # images predicted a second time, in a different batch
+# Largest change of a logit, relative to the largest logit, that a different batch may cause:
+# kernels round differently for other batch shapes, a method that reads the batch moves more.
+BATCH_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
+BATCH_MARK = "prediction depends on the other images of the batch"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class TestSet:
         """
         mixed = torch.randperm(count, generator=generator(0, "evaluation order", count))
         logits = self._predict(method, mixed.split(self._batch_size), precision)
-        self._check_company(method, mixed, logits, precision)
+        self._check_batch_independence(method, mixed, logits, precision)
         ordered = torch.empty_like(logits)
         ordered[mixed] = logits
         return ordered
@@ -97,17 +97,19 @@ class TestSet:
                 self._frozen = torch.cat([model(x).float() for _, x in self._batches(parts)])
         return self._frozen
 
-    def _check_company(self, method: Method, mixed: Tensor, logits: Tensor, precision: str) -> None:
-        """Predict a few images again, some of them apart: the answer must stay the same."""
+    def _check_batch_independence(
+        self, method: Method, mixed: Tensor, logits: Tensor, precision: str
+    ) -> None:
+        """Predict a few images again in different batches: their logits must stay the same."""
         if method.batch_dependent:
             return
         few = mixed[:PROBES]
         parts = [part for part in (few[:1], few[1:]) if len(part)]
         again = self._predict(method, parts, precision)
         moved = float((again - logits[: len(few)]).abs().max())
-        if moved > COMPANY[precision] * max(float(logits.abs().max()), 1.0):
+        if moved > BATCH_TOLERANCE[precision] * max(float(logits.abs().max()), 1.0):
             raise TrainingError(
-                f"{method.name}: {COMPANY_MARK} (a logit moved by {moved:.3g}); declare "
+                f"{method.name}: {BATCH_MARK} (a logit moved by {moved:.3g}); declare "
                 "batch_dependent = True to run it as a marked row"
             )
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-import fcntl
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from benchmark.backbones.loader import BackboneError
@@ -21,8 +20,9 @@ from benchmark.data.base import Images
 from benchmark.data.loading import Loader
 from benchmark.data.stream import ImageStream
 from benchmark.engine import checkpoint, cost, provenance
+from benchmark.engine.checkpoint import Progress
 from benchmark.engine.context import Context, input_range, inputs_in_words, preparation
-from benchmark.engine.evaluation import COMPANY_MARK, TestSet, evaluate, final_choices
+from benchmark.engine.evaluation import BATCH_MARK, TestSet, evaluate, final_choices
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
 from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
@@ -42,44 +42,57 @@ def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emi
     written raises `StorageError`: nothing can be recorded then.
     """
     folder = store.folder(planned.key)
-    with _lock(folder) as free:
-        if not free:
-            emit(Message(f"{planned.label} is being run by another process: left to it"))
-            return "elsewhere"
-        started = time.perf_counter()
-        begun = datetime.now(timezone.utc)
-        inputs: dict[str, str] = {}
-        try:
-            run = _Run(planned, context, folder, emit)
-            inputs = inputs_in_words(run.preparation, run.range)
-            outcome, predictions = run.carry_out()
-        except (StorageError, ConnectionError):  # the second: whoever asked for the run is gone
-            raise
-        except OSError as error:
-            raise StorageError(f"{folder}: {error.strerror or error}") from error
-        except Exception as error:  # noqa: BLE001 - a run's outermost boundary: recorded
-            emit(Message(f"{planned.label} failed: {error}"))
-            outcome, predictions = {"status": "failed", "error": _describe(error)}, {}
-        seconds = time.perf_counter() - started
-        store.write(
-            {
-                "schema": SCHEMA_VERSION,
-                "key": planned.key,
-                "spec": spec_dict(planned.spec),
-                "outcome": outcome,
-                "environment": {
-                    **_environment(planned, context),
-                    "inputs": inputs,
-                    "started": begun.isoformat(timespec="seconds"),
-                    "seconds": round(seconds, 3),
-                },
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        emit(Message(f"{planned.label} skipped: another process is running it"))
+        return "elsewhere"
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror or error}") from error
+    try:
+        return _run_locked(planned, store, context, emit)
+    finally:
+        lock.release()
+
+
+def _run_locked(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
+    folder = store.folder(planned.key)
+    started = time.perf_counter()
+    begun = datetime.now(timezone.utc)
+    inputs: dict[str, str] = {}
+    try:
+        run = _Run(planned, context, folder, emit)
+        inputs = inputs_in_words(run.preparation, run.range)
+        outcome, predictions = run.carry_out()
+    except (StorageError, ConnectionError):  # the second: whoever asked for the run is gone
+        raise
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror or error}") from error
+    except Exception as error:  # noqa: BLE001 - a run's outermost boundary: recorded
+        emit(Message(f"{planned.label} failed: {error}"))
+        outcome, predictions = {"status": "failed", "error": _describe(error)}, {}
+    seconds = time.perf_counter() - started
+    store.write(
+        {
+            "schema": SCHEMA_VERSION,
+            "key": planned.key,
+            "spec": spec_dict(planned.spec),
+            "outcome": outcome,
+            "environment": {
+                **_environment(planned, context),
+                "inputs": inputs,
+                "started": begun.isoformat(timespec="seconds"),
+                "seconds": round(seconds, 3),
             },
-            predictions,
-        )
-        if outcome["status"] == "done":
-            checkpoint.remove(folder)
-        emit(RunDone(planned.key, outcome["status"], _final(outcome), seconds))
-        return str(outcome["status"])
+        },
+        predictions,
+    )
+    if outcome["status"] == "done":
+        checkpoint.remove(folder)
+    emit(RunDone(planned.key, outcome["status"], _final(outcome), seconds))
+    return str(outcome["status"])
 
 
 class _Run(Observer):
@@ -126,7 +139,7 @@ class _Run(Observer):
         cost.reset_peak_memory(device)
         progress = self._resume()
         for task in self.tasks:
-            if task.index < progress["tasks"]:
+            if task.index < progress.tasks:
                 continue
             data = self._task_stream(task, frozen)
             self.emit(TaskStarted(self.key, task.index))
@@ -137,13 +150,12 @@ class _Run(Observer):
             record = train_task(method, task, data, spec.recipe, self, spec.precision)
             data.close()
             stage = len(spec.tasks) - 1 if self.joint else task.index
-            self._evaluate(test, stage, class_tasks, record, progress)
-            progress["tasks"] = task.index + 1
+            accuracy = self._evaluate(test, stage, class_tasks, record, progress)
+            progress.tasks = task.index + 1
             checkpoint.save(self.folder, method, self.initial, progress)
-            accuracy = progress["accuracy"][stage]
             self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
         sample = self._task_stream(self.tasks[-1], frozen).sample(cost.SAMPLE)
-        predictions = {name: value.numpy() for name, value in progress.pop("predictions").items()}
+        predictions = {name: value.numpy() for name, value in progress.predictions.items()}
         predictions |= {
             "labels": labels.short().numpy(),
             "task_of_class": class_tasks,
@@ -151,39 +163,33 @@ class _Run(Observer):
         }
         if self.context.keep == "last":
             predictions = final_choices(predictions, len(spec.tasks) - 1)
-        progress.pop("tasks")
         return {
             "status": "done",
             "error": None,
-            **progress,
+            "accuracy": progress.accuracy,
+            "losses": progress.losses,
+            "train_seconds": progress.train_seconds,
+            "eval_seconds": progress.eval_seconds,
+            "train_images_per_second": progress.train_images_per_second,
+            "trainable_parameters": progress.trainable_parameters,
             "test_counts": counts,
             **self._costs(sample),
-            "marks": [COMPANY_MARK] if method.batch_dependent else [],
+            "marks": [BATCH_MARK] if method.batch_dependent else [],
         }, predictions
 
     def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
+        """Tell that an epoch is over."""
         epochs = self.spec.recipe.epochs
         self.emit(EpochDone(self.key, task.index, epoch, epochs, mean_loss))
 
-    def _resume(self) -> dict[str, Any]:
+    def _resume(self) -> Progress:
         saved = checkpoint.load(self.folder)
         if saved is None:
-            return {
-                "tasks": 0,
-                "accuracy": [None] * len(self.spec.tasks),
-                "losses": [],
-                "train_seconds": [],
-                "eval_seconds": [],
-                "train_images_per_second": [],
-                "trainable_parameters": [],
-                "predictions": {},
-            }
-        progress: dict[str, Any] = saved["progress"]
-        checkpoint.restore(
-            self.method, self.tasks[: progress["tasks"]], saved["state"], self.initial
-        )
+            return Progress(accuracy=[None] * len(self.spec.tasks))
+        finished = self.tasks[: saved.progress.tasks]
+        checkpoint.restore(self.method, finished, saved.state, self.initial)
         self.method.to(self.context.device)
-        return progress
+        return saved.progress
 
     def _loader(self, images: Images, *, keep: bool = False) -> Loader:
         return self.context.loader(images, self.preparation, keep=keep)
@@ -222,18 +228,20 @@ class _Run(Observer):
         stage: int,
         class_tasks: np.ndarray,
         record: TaskRecord,
-        progress: dict[str, Any],
-    ) -> None:
+        progress: Progress,
+    ) -> list[float]:
+        """Evaluate after a task and add what it gave to `progress`; gives the accuracies."""
         started = time.perf_counter()
         accuracy, kept = evaluate(self.method, test, stage, class_tasks, self.spec.precision)
-        progress["accuracy"][stage] = accuracy
+        progress.accuracy[stage] = accuracy
         for name in ("top_classes", "top_scores", "known"):
-            progress["predictions"][f"{name}/{stage}"] = torch.from_numpy(getattr(kept, name))
-        progress["losses"].append(record.losses)
-        progress["train_seconds"].append(round(record.seconds, 4))
-        progress["eval_seconds"].append(round(time.perf_counter() - started, 4))
-        progress["train_images_per_second"].append(round(record.images / record.seconds, 1))
-        progress["trainable_parameters"].append(record.trainable)
+            progress.predictions[f"{name}/{stage}"] = torch.from_numpy(getattr(kept, name))
+        progress.losses.append(record.losses)
+        progress.train_seconds.append(round(record.seconds, 4))
+        progress.eval_seconds.append(round(time.perf_counter() - started, 4))
+        progress.train_images_per_second.append(round(record.images / record.seconds, 1))
+        progress.trainable_parameters.append(record.trainable)
+        return accuracy
 
     def _costs(self, sample: Batch) -> dict[str, Any]:
         method = self.method
@@ -250,23 +258,6 @@ class _Run(Observer):
             ),
             "peak_memory_mb": round(peak, 1),
         }
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[bool]:
-    """Hold the run folder for this process; yields False when another process holds it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("w")
-    except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror or error}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
 
 
 def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
