@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted([*(ROOT / "benchmark").rglob("*.py"), *(ROOT / "methods").rglob("*.py")])
 
 # What each part may import of the project; the longest matching prefix of a module decides.
-_NAMES = {"benchmark", "benchmark.registry", "benchmark.storage", "benchmark.results.schema"}
+_NAMES = {
+    "benchmark", "benchmark.spec", "benchmark.words", "benchmark.registry", "benchmark.storage",
+    "benchmark.results.schema",
+}  # fmt: skip
 _CONFIG = {*_NAMES, "benchmark.config", "benchmark.backbones", "benchmark.data"}
 _METHOD = {*_NAMES, "benchmark.method", "benchmark.peft", "methods"}
 _ENGINE = {
@@ -33,10 +36,13 @@ _REPORT = {
 MAY_IMPORT = {
     "benchmark": {"benchmark.method", "benchmark.registry", "benchmark.results.frame"},
     "benchmark.registry": {"benchmark.method"},
+    "benchmark.spec": set(),
+    "benchmark.words": set(),
     "benchmark.storage": set(),
     "benchmark.events": set(),
     "benchmark.seeds": set(),
     "benchmark.metrics": set(),
+    "benchmark.results": set(),
     "benchmark.results.schema": set(),
     "benchmark.method": {*_NAMES, "benchmark.config"},
     "benchmark.results.costs": {"benchmark.results.schema"},
@@ -61,10 +67,11 @@ MAY_IMPORT = {
     "benchmark.tuning": {*_ENGINE, "benchmark.tuning"},
     "benchmark.tuning.record": _RECORD,
     "benchmark.tuning.search": _RECORD,
+    "benchmark.workshop": {*_ENGINE, "benchmark.workshop"},
     "benchmark.workshop.exam": _ENGINE,
     "benchmark.workshop.scaffold": _NAMES,
     "benchmark.report": _REPORT,
-    "benchmark.cli.console": {"benchmark.events"},
+    "benchmark.cli.console": {"benchmark.events", "benchmark.words"},
     "benchmark.cli": {"benchmark", "methods"},  # everything
     "benchmark.__main__": {"benchmark.cli"},
 }  # fmt: skip

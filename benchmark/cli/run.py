@@ -86,7 +86,7 @@ def add_commands(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry out what is missing; 1 when a run failed."""
     if args.launcher == "local" and args.jobs != 1:
-        from benchmark.engine.workers import warm_up
+        from benchmark.engine.pool import warm_up
 
         warm_up()
     asked = read_request(args)
@@ -247,4 +247,4 @@ def _launch(plans: list[tuple[Suite, list[PlannedRun]]], args: argparse.Namespac
         for one in planned
         if one.open
     ]
-    return LAUNCHERS.get(args.launcher)(commands, args.results)
+    return LAUNCHERS.get(args.launcher)(commands, args.results, say)

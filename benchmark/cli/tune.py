@@ -155,7 +155,7 @@ def _read(args: argparse.Namespace) -> Tuning:
                 f"--{name}: one at a time is tuned, not {', '.join(getattr(args, name))}"
             )
     if args.jobs != 1:
-        from benchmark.engine.workers import warm_up
+        from benchmark.engine.pool import warm_up
 
         warm_up()
     ((suite, specs),) = read_request(args)

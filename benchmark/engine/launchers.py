@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from benchmark.cli.console import say
 from benchmark.registry import Registry
 from benchmark.storage import write_atomically
 
-Launcher = Callable[[list[str], Path], int]
+Say = Callable[[str], None]
+Launcher = Callable[[list[str], Path, Say], int]
 LAUNCHERS: Registry[Launcher] = Registry("launcher")
 
 
@@ -20,14 +20,14 @@ class LaunchError(ValueError):
     """Runs that cannot be handed over."""
 
 
-def print_commands(commands: list[str], results: Path) -> int:
+def print_commands(commands: list[str], results: Path, say: Say) -> int:
     """One command per run on standard output, each complete in itself."""
     for command in commands:
         say(command)
     return 0
 
 
-def submit_to_slurm(commands: list[str], results: Path) -> int:
+def submit_to_slurm(commands: list[str], results: Path, say: Say) -> int:
     """Write an array script under the results folder and submit it: one array task per run."""
     sbatch = shutil.which("sbatch")
     if sbatch is None:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import Pipe
+from multiprocessing import Pipe, forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.data.base import default_root
-from benchmark.engine import workers
-from benchmark.engine.plan import PlannedRun
 from benchmark.events import Event, Message, RunDone
 from benchmark.registry import add_plugin, get_method
 from benchmark.results.schema import Keep
 from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+
+if TYPE_CHECKING:  # it imports torch, which `warm_up` must come before
+    from benchmark.engine.plan import PlannedRun
+
+# Workers are copies of a process that has imported everything: only safe where nothing but Python
+# was started in that process.
+_CAN_COPY = sys.platform == "linux"
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,30 @@ def execute(
     for run in todo:
         summary.add(run, worker.run(run, emit))
     return summary
+
+
+def warm_up() -> None:
+    """Begin to import the engine in the process that workers will be copied from.
+
+    It takes seconds, on another core than the planning that goes on meanwhile.
+    """
+    if _CAN_COPY:
+        multiprocessing.set_forkserver_preload(["benchmark.engine.runner"])
+        with ignore_sigint():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def ignore_sigint() -> Iterator[None]:
+    """Processes started inside ignore SIGINT, which reaches the whole group of processes.
+
+    The parent alone answers it, and ends its workers.
+    """
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def default_jobs(device: str) -> int:
@@ -155,10 +188,11 @@ class _Process:
         self.connection, theirs = Pipe()
         arguments = (theirs, self.settings, self.index)
         # Typeshed does not know that every context has a Process of its own.
-        self.process = workers.context().Process(  # type: ignore[attr-defined]
+        context = multiprocessing.get_context("forkserver" if _CAN_COPY else "spawn")
+        self.process = context.Process(  # type: ignore[attr-defined]
             target=_serve, args=arguments, daemon=True
         )
-        with workers.deaf_to_interruption():
+        with ignore_sigint():
             self.process.start()
         theirs.close()
 

@@ -30,7 +30,6 @@ RUNNER_FILES = (
     "benchmark/engine/context.py",
     "benchmark/engine/evaluation.py",
     "benchmark/engine/runner.py",
-    "benchmark/engine/schedule.py",
     "benchmark/engine/trainer.py",
     "benchmark/method.py",
     "benchmark/seeds.py",

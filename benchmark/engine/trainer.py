@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from benchmark.data.stream import TaskStream
-from benchmark.engine.schedule import rate
 from benchmark.method import Method, Task
 from benchmark.spec import Recipe
 
@@ -74,7 +73,7 @@ def train_task(
     if optimiser is not None:
         clipped = [p for g in optimiser.param_groups for p in g["params"]]
         for epoch in range(recipe.epochs):
-            lr = rate(recipe, epoch)
+            lr = learning_rate(recipe, epoch)
             for group in optimiser.param_groups:
                 group["lr"] = lr * group["lr_scale"]
             method.train()
@@ -105,6 +104,24 @@ def train_task(
     with autocast(device, precision):
         method.end_task(task, data)
     return TaskRecord(losses, time.perf_counter() - started, images, trainable)
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Base learning rate of 0-based `epoch`, constant within the epoch.
+
+    late_cosine is the schedule of the official InfLoRA and CODA-Prompt code,
+    lr * cos(99 pi s / (200 (E - 1))) with s = max(epoch - 1, 0): the first two epochs run at the
+    base rate and the last one does not reach zero. With one epoch the rate is the base rate.
+    cosine falls from lr towards zero, lr / 2 * (1 + cos(pi epoch / E)).
+    """
+    last = recipe.epochs - 1
+    if recipe.schedule == "late_cosine" and last > 0:
+        return recipe.lr * math.cos(99 * math.pi * max(epoch - 1, 0) / (200 * last))
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+    if recipe.schedule == "multistep":
+        return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
+    return recipe.lr
 
 
 def make_optimiser(method: Method, recipe: Recipe) -> torch.optim.Optimizer | None:

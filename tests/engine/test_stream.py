@@ -47,7 +47,7 @@ def test_order_that_is_nothing() -> None:
 
 def test_uneven_tasks_are_consecutive() -> None:
     tasks = make_tasks([3, 1, 2])
-    assert [task.classes for task in tasks] == [range(0, 3), range(3, 4), range(4, 6)]
+    assert [task.classes for task in tasks] == [range(3), range(3, 4), range(4, 6)]
     assert [task.seen for task in tasks] == [3, 4, 6]
 
 
