@@ -1,7 +1,7 @@
 """clbench: a fair, fast and reproducible comparison of continual-learning methods on ViTs.
 
 The public names below are loaded on first use, so that commands which only read results never
-import torch.
+import torch. `import clbench` gives the same names.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from benchmark.version import __version__ as __version__
 
 _PUBLIC = {
     "Method": "benchmark.method",
+    "MethodConfig": "benchmark.method",
+    "ParameterGroup": "benchmark.method",
     "Task": "benchmark.method",
     "Batch": "benchmark.method",
     "TaskData": "benchmark.method",
@@ -20,11 +22,23 @@ _PUBLIC = {
     "register": "benchmark.registry",
     "load_results": "benchmark.results.frame",
 }
-__all__ = ["Batch", "Method", "Task", "TaskData", "load_results", "register", "setting"]
+__all__ = [
+    "Batch",
+    "Method",
+    "MethodConfig",
+    "ParameterGroup",
+    "Task",
+    "TaskData",
+    "load_results",
+    "register",
+    "setting",
+]
 
 if TYPE_CHECKING:
     from benchmark.method import Batch as Batch
     from benchmark.method import Method as Method
+    from benchmark.method import MethodConfig as MethodConfig
+    from benchmark.method import ParameterGroup as ParameterGroup
     from benchmark.method import Task as Task
     from benchmark.method import TaskData as TaskData
     from benchmark.method import setting as setting
@@ -37,3 +51,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'benchmark' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return [*__all__, "__version__"]

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from benchmark.spec import RunSpec
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 
 @dataclass(frozen=True)
 class Task:

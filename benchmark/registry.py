@@ -1,7 +1,14 @@
-"""Finding things by name: one registry for every kind, and where methods are looked for.
+"""Finding things by name: one lazy registry for methods, data sets, backbones, launchers, figures.
 
-Methods are found by reading their source (`@register("name")` above a class), so listing them or
-misspelling one costs no import of torch; a method's module is imported when it is asked for.
+An entry says its name in the file that defines it, either above a class or function,
+
+    @register("inflora")
+    class InfLoRA(Method): ...
+
+or where an object is made: `INFO = DATASETS.add("icons", DatasetInfo(...))`. Files are found in the
+folder of each kind, in installed packages (entry points) and among the plug-in files of the command
+line. They are read, not run, so listing names or misspelling one imports nothing; a module is
+imported when one of its entries is asked for.
 """
 
 from __future__ import annotations
@@ -18,20 +25,22 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from benchmark.sources import ROOT, closure
 
 if TYPE_CHECKING:
     from benchmark.method import Method
 
 T = TypeVar("T")
+E = TypeVar("E")
 M = TypeVar("M", bound="type[Method]")
 
-METHODS_FOLDER = Path(__file__).resolve().parent.parent / "methods"
-ENTRY_POINT_GROUP = "clbench.methods"
+KINDS = ("METHODS", "DATASETS", "BACKBONES", "LAUNCHERS", "FIGURES")  # variables of the registries
 
 
 class UnknownNameError(ValueError):
-    """A name nobody registered; the message gives the nearest valid one and the rest."""
+    """A name nobody registered; the message gives the nearest valid name and all the others."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -42,52 +51,135 @@ class UnknownNameError(ValueError):
 
 
 class PluginError(ValueError):
-    """A method file that cannot be read or imported, or that clashes with another one."""
-
-
-class Registry(Generic[T]):
-    """Named entries of one kind (data sets, backbones, launchers, ...)."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self._entries: dict[str, T] = {}
-
-    def add(self, name: str, entry: T) -> T:
-        """Register `entry` under `name`; a second entry of the same name is an error."""
-        if name in self._entries:
-            raise ValueError(f"{self.kind} {name!r} is registered twice")
-        self._entries[name] = entry
-        return entry
-
-    def get(self, name: str) -> T:
-        """The entry called `name`, or `UnknownNameError` with the nearest valid name."""
-        if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self._entries)
-        return self._entries[name]
-
-    def names(self) -> list[str]:
-        """All names in the order of registration."""
-        return list(self._entries)
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._entries.values())
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._entries
+    """A file with entries that cannot be read or imported, or a name that is taken."""
 
 
 @dataclass(frozen=True)
-class MethodSource:
-    """Where a method is defined, known without importing it."""
+class Source:
+    """Where an entry is defined, known without importing it.
+
+    Attributes:
+        name: Name of the entry.
+        registry: Name of the registry's variable, such as METHODS.
+        summary: First line of the docstring; empty for an object that has none.
+        path: The file.
+        module: Name under which the file is imported.
+    """
 
     name: str
+    registry: str
     summary: str
     path: Path
     module: str
 
 
-_loaded: dict[str, type[Method]] = {}
+class Registry(Generic[T]):
+    """Entries of one kind by name.
+
+    Args:
+        kind: What an entry is called in messages, such as "data set".
+        variable: Name of the variable that holds this registry; sources are searched for it.
+        package: Dotted name of the folder whose files define the project's own entries.
+        group: Entry-point group through which installed packages add theirs.
+    """
+
+    def __init__(self, kind: str, *, variable: str, package: str, group: str) -> None:
+        self.kind = kind
+        self.variable = variable
+        self.folder = ROOT.joinpath(*package.split("."))
+        self._package = package
+        self._group = group
+        self._loaded: dict[str, tuple[str, T]] = {}
+        _registries[variable] = self
+
+    def add(self, name: str, entry: E, module: str = "") -> E:
+        """Register `entry`, defined in `module` (default: the caller's), under `name`."""
+        where = module or str(sys._getframe(1).f_globals["__name__"])
+        self._loaded[name] = (where, entry)  # type: ignore[assignment]  # returned as it came
+        return entry
+
+    def register(self, name: str) -> Callable[[E], E]:
+        """Class or function decorator that registers what it decorates under `name`."""
+
+        def wrap(entry: E) -> E:
+            return self.add(name, entry, str(getattr(entry, "__module__", "")))
+
+        return wrap
+
+    def get(self, name: str) -> T:
+        """The entry called `name`; imports its module.
+
+        Raises:
+            UnknownNameError: Nobody registered the name.
+            PluginError: The file cannot be imported.
+        """
+        if name in self._defined_here():
+            return self._loaded[name][1]
+        source = self.source(name)
+        if not self._has(source):
+            _import(source)
+        if not self._has(source):
+            raise PluginError(f"{source.path}: importing it did not register {name!r}")
+        return self._loaded[name][1]
+
+    def source(self, name: str) -> Source:
+        """Where `name` is defined, or UnknownNameError."""
+        sources = self.sources()
+        if name not in sources:
+            raise UnknownNameError(self.kind, name, sources)
+        return sources[name]
+
+    def sources(self) -> dict[str, Source]:
+        """Every known entry by name: the project's files, installed packages, plug-in files.
+
+        Raises:
+            PluginError: A file cannot be read, or two files claim one name.
+        """
+        sources: dict[str, Source] = {}
+        for source in self._all_sources():
+            other = sources.setdefault(source.name, source)
+            if other.path != source.path:
+                raise PluginError(
+                    f"{self.kind} {source.name!r} is defined twice: "
+                    f"in {other.path} and in {source.path}"
+                )
+        return sources
+
+    def names(self) -> list[str]:
+        """Every known name: the project's own in order of their files, then plug-ins'."""
+        return [*self.sources(), *self._defined_here()]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names()
+
+    def _defined_here(self) -> list[str]:
+        """Entries made in this process and in no file that is searched, as in a notebook."""
+        found = self.sources()
+        return [
+            name
+            for name, (module, _) in self._loaded.items()
+            if name not in found and not module.startswith(PLUGIN_PREFIX)
+        ]
+
+    def _has(self, source: Source) -> bool:
+        return source.name in self._loaded and self._loaded[source.name][0] == source.module
+
+    def _all_sources(self) -> Iterator[Source]:
+        files = [(f, f"{self._package}.{f.stem}") for f in sorted(self.folder.glob("*.py"))]
+        files = [(file, module) for file, module in files if not file.name.startswith("_")]
+        files += _installed_files(self._group)
+        files += [(file, plugin_module(file)) for file in _plugins]
+        for file, module in files:
+            yield from (s for s in scan(file, module) if s.registry == self.variable)
+
+
+PLUGIN_PREFIX = "clbench_plugin_"  # of the modules made from plug-in files
+_registries: dict[str, Registry[Any]] = {}
 _plugins: list[Path] = []
+
+METHODS: Registry[type[Method]] = Registry(
+    "method", variable="METHODS", package="methods", group="clbench.methods"
+)
 
 
 def register(name: str) -> Callable[[M], M]:
@@ -95,118 +187,104 @@ def register(name: str) -> Callable[[M], M]:
 
     def wrap(cls: M) -> M:
         cls.name = name
-        _loaded[name] = cls
-        return cls
+        return METHODS.add(name, cls, cls.__module__)
 
     return wrap
 
 
-def add_plugin(path: str | Path) -> list[str]:
-    """Make the methods of one Python file available; gives their names."""
+# -- plug-in files ------------------------------------------------------------------------------
+
+
+def add_plugin(path: str | Path) -> list[Source]:
+    """Make the entries of one Python file available.
+
+    Returns:
+        What the file defines.
+
+    Raises:
+        PluginError: The file cannot be read, defines nothing, or claims a name that is taken.
+    """
     file = Path(path).expanduser().resolve()
-    found = [source.name for source in _scan(file, _plugin_module(file))]
+    found = scan(file, plugin_module(file))
     if not found:
-        raise PluginError(f'{file}: no class decorated with @register("name") in this file')
+        raise PluginError(f'{file}: nothing is registered here: no class under @register("name")')
     if file not in _plugins:
         _plugins.append(file)
-    method_sources()  # a clash of names is reported now, not at the first use
+    for registry in _registries.values():
+        registry.sources()  # a clash of names is reported now, not at the first use
     return found
 
 
 def plugin_files() -> list[Path]:
-    """The plugin files added so far, for handing them to worker processes."""
+    """The plug-in files added so far, for handing them to worker processes."""
     return list(_plugins)
 
 
-def method_sources() -> dict[str, MethodSource]:
-    """Every known method by name: files in `methods/`, installed entry points, plugin files."""
-    sources: dict[str, MethodSource] = {}
-    for source in _all_sources():
-        other = sources.get(source.name)
-        if other is not None and other.path != source.path:
-            raise PluginError(
-                f"method {source.name!r} is defined twice: in {other.path} and in {source.path}"
-            )
-        sources[source.name] = source
-    return sources
+def plugin_module(file: Path) -> str:
+    """Name under which a plug-in file is imported: no other file has it."""
+    return f"{PLUGIN_PREFIX}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
-def method_source(name: str) -> MethodSource:
-    """The source of method `name`, or `UnknownNameError`."""
-    sources = method_sources()
-    if name not in sources:
-        raise UnknownNameError("method", name, sources)
-    return sources[name]
+# -- reading sources ----------------------------------------------------------------------------
 
 
-def get_method(name: str) -> type[Method]:
-    """Import and give the method class registered under `name`."""
-    source = method_source(name)
-    if not _is_loaded(source):
-        _import(source)
-    if not _is_loaded(source):
-        raise PluginError(f"{source.path}: importing it did not register {name!r}")
-    return _loaded[name]
+def scan(file: Path, module: str) -> list[Source]:
+    """Entries of every kind that a file registers, found without running it."""
+    try:
+        return _parse(file, module, file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
+        raise PluginError(f"{file}: cannot be read as a plug-in file: {error}") from error
 
 
-def _is_loaded(source: MethodSource) -> bool:
-    return source.name in _loaded and _loaded[source.name].__module__ == source.module
+@cache  # every look-up of a name scans all files, which seldom change
+def _parse(file: Path, module: str, text: str) -> list[Source]:
+    found = []
+    for node in ast.parse(text, filename=str(file)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            calls, summary = node.decorator_list, (ast.get_docstring(node) or "").partition("\n")[0]
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr):
+            calls, summary = [node.value] if node.value else [], ""
+        else:
+            continue
+        for call in calls:
+            registry, name = _registration(call)
+            if registry in KINDS:
+                found.append(Source(name, registry, summary, file, module))
+    return found
 
 
-def _all_sources() -> Iterator[MethodSource]:
-    for file in sorted(METHODS_FOLDER.glob("*.py")):
-        if not file.name.startswith("_"):
-            yield from _scan(file, f"methods.{file.stem}")
-    for point in _installed(tuple(sys.path)):
+def _registration(node: ast.expr) -> tuple[str, str]:
+    """Registry and name of `register("x")`, `METHODS.register("x")` or `DATASETS.add("x", ...)`."""
+    if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
+        return "", ""
+    name, called = node.args[0].value, ast.unparse(node.func)
+    owner, _, action = called.rpartition(".")
+    registry = owner.rpartition(".")[2]
+    if action not in ("register", "add") or not isinstance(name, str):
+        return "", ""
+    return ("METHODS" if called.endswith("register") and not registry.isupper() else registry), name
+
+
+@cache  # reading every installed package's list takes longer than all else here
+def _entry_points(group: str, import_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _installed_files(group: str) -> list[tuple[Path, str]]:
+    files = []
+    for point in _entry_points(group, tuple(sys.path)):
         module = point.value.partition(":")[0]
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
             raise PluginError(f"entry point {point.name!r} names a missing module: {module}")
-        yield from _scan(Path(spec.origin).resolve(), module)
-    for file in _plugins:
-        yield from _scan(file, _plugin_module(file))
+        files.append((Path(spec.origin).resolve(), module))
+    return files
 
 
-@cache  # reading every installed package's list takes longer than all else here
-def _installed(import_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=ENTRY_POINT_GROUP))
+# -- importing ----------------------------------------------------------------------------------
 
 
-def _plugin_module(file: Path) -> str:
-    return f"clbench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
-
-
-def _scan(file: Path, module: str) -> list[MethodSource]:
-    """Read the registered classes of a file without running it."""
-    try:
-        return _parse(file, module, file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
-        raise PluginError(f"{file}: cannot be read as a method file: {error}") from error
-
-
-@cache  # every look-up of a name scans all files, which seldom change
-def _parse(file: Path, module: str, text: str) -> list[MethodSource]:
-    tree = ast.parse(text, filename=str(file))
-    found = []
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            summary = (ast.get_docstring(node) or "").strip().partition("\n")[0]
-            found += [MethodSource(name, summary, file, module) for name in _registered_names(node)]
-    return found
-
-
-def _registered_names(node: ast.ClassDef) -> Iterator[str]:
-    for decorator in node.decorator_list:
-        if not (isinstance(decorator, ast.Call) and decorator.args):
-            continue
-        called, argument = decorator.func, decorator.args[0]
-        label = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
-        value = argument.value if isinstance(argument, ast.Constant) else None
-        if label == "register" and isinstance(value, str):
-            yield value
-
-
-def _import(source: MethodSource) -> None:
+def _import(source: Source) -> None:
     if source.path not in _plugins:
         _check_not_hidden(source)
         importlib.import_module(source.module)
@@ -214,20 +292,23 @@ def _import(source: MethodSource) -> None:
     spec = importlib.util.spec_from_file_location(source.module, source.path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{source.path}: not a Python file")
+    folder = str(source.path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # modules beside a plug-in can be imported, as beside a script
     module = importlib.util.module_from_spec(spec)
     sys.modules[source.module] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's file raises is a fault of that file
         del sys.modules[source.module]
-        _loaded.pop(source.name, None)
         frames = [f for f in extract_tb(error.__traceback__) if f.filename == spec.origin]
         line = frames[-1].lineno if frames else "?"
         reason = f"{type(error).__name__}: {error}"
         raise PluginError(f"{source.path}, line {line}: cannot be imported: {reason}") from error
+    _check_neighbours(source)
 
 
-def _check_not_hidden(source: MethodSource) -> None:
+def _check_not_hidden(source: Source) -> None:
     """`methods` is a common name: another package of that name may lie earlier on the path."""
     found = importlib.util.find_spec(source.module)
     origin = None if found is None or found.origin is None else Path(found.origin).resolve()
@@ -239,3 +320,14 @@ def _check_not_hidden(source: MethodSource) -> None:
             f"{source.module} is not {source.path} but {place}: a package named {package!r} "
             "earlier on the import path hides clbench's own"
         )
+
+
+def _check_neighbours(source: Source) -> None:
+    """A module beside a plug-in must be the one that was imported, not a namesake elsewhere."""
+    for name, file in closure(source.path.stem, source.path).items():
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if loaded is not None and Path(loaded).resolve() != file.resolve():
+            raise PluginError(
+                f"{source.path}: `import {name}` gave {loaded}, not {file}: "
+                "rename the file beside the plug-in"
+            )

@@ -6,6 +6,8 @@ import hashlib
 
 import torch
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 
 def derive(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed for one purpose, e.g. `derive(0, "shuffle", task, epoch)`.

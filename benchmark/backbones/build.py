@@ -20,6 +20,8 @@ from benchmark.backbones.places import HUB_FILES, hub_file
 from benchmark.backbones.reading import UNREADABLE, Contents, read_weights
 from benchmark.backbones.shape import describe, infer_shape, misfit
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 
 @dataclass(frozen=True)
 class Built:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from benchmark.backbones.build import Built
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 __all__ = [
     "Backbone",
     "BackboneError",

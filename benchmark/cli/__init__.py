@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmark import __version__
 from benchmark.cli import (
     compare,
     data,
@@ -23,6 +22,7 @@ from benchmark.cli import (
     tune,
 )
 from benchmark.cli.console import warn
+from benchmark.version import __version__
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _COMMANDS = (

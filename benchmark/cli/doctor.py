@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark import __version__
 from benchmark.cli.console import say
 from benchmark.cli.options import add_command, add_data_root, add_results, place_of
+from benchmark.version import __version__
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands

@@ -66,11 +66,11 @@ def explain(args: argparse.Namespace) -> int:
 def _here(method: str) -> Checkout:
     """The code of this installation, for what has changed since the runs."""
     from benchmark.engine.provenance import method_hash, revision, source_hashes
-    from benchmark.registry import PluginError, UnknownNameError, method_source
+    from benchmark.registry import METHODS, PluginError, UnknownNameError
     from benchmark.report.evidence.explain import Checkout
 
     try:
-        source = method_source(method)
+        source = METHODS.source(method)
         return Checkout(*revision(), {method: method_hash(source)}, {method: source_hashes(source)})
     except (UnknownNameError, PluginError, SyntaxError):  # said where the command is explained
         return Checkout(*revision())

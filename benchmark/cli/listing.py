@@ -34,9 +34,9 @@ def list_names(args: argparse.Namespace) -> int:
 
 
 def _methods() -> dict[str, str]:
-    from benchmark.registry import method_sources
+    from benchmark.registry import METHODS
 
-    return {name: source.summary for name, source in sorted(method_sources().items())}
+    return {name: source.summary for name, source in sorted(METHODS.sources().items())}
 
 
 def _datasets() -> dict[str, str]:

@@ -50,17 +50,20 @@ def new(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Examine methods one after another; 1 when one fails a question."""
-    from benchmark.registry import add_plugin, method_source, method_sources
+    from benchmark.registry import METHODS, add_plugin
 
-    known = {source.path: name for name, source in method_sources().items()}
+    known = {source.path: name for name, source in METHODS.sources().items()}
     names: list[str] = []
     for given in args.methods:
         file = Path(given)
         if file.suffix == ".py":
             resolved = file.expanduser().resolve()
-            names += [known[resolved]] if resolved in known else add_plugin(file)
+            if resolved in known:
+                names.append(known[resolved])
+            else:
+                names += [s.name for s in add_plugin(file) if s.registry == "METHODS"]
         else:
-            names.append(method_source(given).name)
+            names.append(METHODS.source(given).name)
 
     import torch
 

@@ -80,9 +80,9 @@ def speed(args: argparse.Namespace) -> int:
         return _show(args)
 
     from benchmark.backbones.catalogue import find
-    from benchmark.registry import method_source, method_sources
+    from benchmark.registry import METHODS
 
-    methods = [method_source(name).name for name in args.method] or sorted(method_sources())
+    methods = [METHODS.source(name).name for name in args.method] or sorted(METHODS.sources())
     for name in args.backbone:
         find(name)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from benchmark.backbones import catalogue
 from benchmark.config.convert import Problems
 from benchmark.data import dataset_info
-from benchmark.registry import method_source
+from benchmark.registry import METHODS
 
 _FINDERS: dict[str, Callable[[str], object]] = {
     "dataset": dataset_info,
     "backbone": catalogue.find,
-    "method": method_source,
+    "method": METHODS.source,
 }
 
 

@@ -7,12 +7,12 @@ from dataclasses import fields
 from typing import Any
 
 from benchmark.config.convert import Problems, convert_mapping, field_types
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 
 
 def setting_types(method: str) -> dict[str, Any]:
     """Names and types of a method's settings; imports the method's module."""
-    return field_types(get_method(method).Config)
+    return field_types(METHODS.get(method).Config)
 
 
 def method_settings(
@@ -21,7 +21,7 @@ def method_settings(
     """Every field of the method's Config: the given values, checked, over the defaults."""
     converted = convert_mapping(given, setting_types(method), place, problems)
     try:
-        resolved = get_method(method).Config(**converted)
+        resolved = METHODS.get(method).Config(**converted)
     except ValueError as error:
         problems.add(place, error)
         return {}

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-
 from benchmark.data.base import DataError, DatasetInfo
 from benchmark.registry import Registry, UnknownNameError
 
 __all__ = ["DATASETS", "DataError", "dataset_info", "dataset_names"]
 
 FOLDER = "folder:PATH"  # the form of a name that carries its own address
-_MODULES = ("icons", "cifar100", "imagenet_r", "imagenet_a", "domainnet", "cub200")
-DATASETS: Registry[DatasetInfo] = Registry("data set")
+DATASETS: Registry[DatasetInfo] = Registry(
+    "data set", variable="DATASETS", package="benchmark.data", group="clbench.datasets"
+)
 
 
 def dataset_names() -> list[str]:
     """Names of all data sets; a folder of one's own is named `folder:PATH`."""
-    return list(dict.fromkeys([*_MODULES, *DATASETS.names()]))
+    return DATASETS.names()
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -25,9 +24,6 @@ def dataset_info(name: str) -> DatasetInfo:
         from benchmark.data.folder import info
 
         return info(name.removeprefix("folder:"))
-    if name in _MODULES and name not in DATASETS:
-        entry: DatasetInfo = importlib.import_module(f"benchmark.data.{name}").INFO
-        DATASETS.add(name, entry)
     if name not in DATASETS:
         raise UnknownNameError("data set", name, [*dataset_names(), FOLDER])
     return DATASETS.get(name)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmark.data import DATASETS
 from benchmark.data.base import ArrayImages, DataError, Dataset, DatasetInfo, Place, Remote, Split
 from benchmark.data.listing import OnFault
 from benchmark.data.location import check_split, find_folder, report_missing
@@ -162,15 +163,18 @@ def _load(place: Place) -> Dataset:
     return Dataset("cifar100", content.names, content.train, content.test, evaluation="resize")
 
 
-INFO = DatasetInfo(
-    name="cifar100",
-    summary="100 classes of 32 x 32 photographs, 500 training images each",
-    classes=100,
-    default_tasks=10,
-    class_names=lambda place: list(read_names(find_files(place) / "meta")),
-    manifest_hash=lambda place: _content(place).manifest_hash,
-    load=_load,
-    survey=survey,
-    images=(50_000, 10_000),
-    files=(_ARCHIVE,),
+INFO = DATASETS.add(
+    "cifar100",
+    DatasetInfo(
+        name="cifar100",
+        summary="100 classes of 32 x 32 photographs, 500 training images each",
+        classes=100,
+        default_tasks=10,
+        class_names=lambda place: list(read_names(find_files(place) / "meta")),
+        manifest_hash=lambda place: _content(place).manifest_hash,
+        load=_load,
+        survey=survey,
+        images=(50_000, 10_000),
+        files=(_ARCHIVE,),
+    ),
 )

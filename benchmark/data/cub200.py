@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmark.data import DATASETS
 from benchmark.data.base import Place, Remote
 from benchmark.data.listing import Entry, Listing, OnFault, fail, is_safe, listed, read_text
 from benchmark.data.location import check_split, find_folder, report_missing
@@ -113,12 +114,15 @@ def _class_names(file: Path, rows: dict[int, _Row], on_fault: OnFault) -> list[s
     return [rows[n].text if n in rows else f"class {n}" for n in range(1, len(rows) + 1)]
 
 
-INFO = listed(
+INFO = DATASETS.add(
     "cub200",
-    listing,
-    summary="200 kinds of birds, about 30 training photographs each (CUB-200-2011)",
-    classes=200,
-    default_tasks=10,
-    images=(5_994, 5_794),
-    files=(_ARCHIVE,),
+    listed(
+        "cub200",
+        listing,
+        summary="200 kinds of birds, about 30 training photographs each (CUB-200-2011)",
+        classes=200,
+        default_tasks=10,
+        images=(5_994, 5_794),
+        files=(_ARCHIVE,),
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.data import DATASETS
 from benchmark.data.base import DataError, Place, Remote
 from benchmark.data.listing import (
     ClassNames,
@@ -148,29 +149,33 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((file for file in places if file.is_file()), None)
 
 
-INFO = listed(
+INFO = DATASETS.add(
     "domainnet",
-    listing,
-    summary="345 classes in six domains, cleaned version with the official lists; 586,590 images",
-    classes=CLASSES,
-    default_tasks=5,
-    images=(409_842, 176_748),
-    splits=_SPLITS,
-    domains=DOMAINS,
-    files=(*ARCHIVES.values(), *LISTS.values()),
-    notes=(
-        "Class-incremental runs pool the six domains, 5 tasks of 69 classes; the "
-        "domain-incremental scenario has one task a domain and all classes in each.",
-        "Images a domain, training / test: clipart 33,525 / 14,604, infograph 36,023 / 15,582, "
-        "painting 50,426 / 21,855, quickdraw 120,750 / 51,750, real 120,906 / 52,041, sketch "
-        "48,212 / 20,916.",
-        "Faults of the official painting lists: the test list has no image of syringe, the "
-        "training list none of t-shirt, and painting_301_000006.jpg, painting_301_000007.jpg, "
-        "painting_328_000006.jpg and painting_328_000007.jpg are in neither. Over all domains "
-        "both classes have images on both sides, so the lists are used as they are; only the "
-        "domain-incremental task painting is touched.",
-        "Split `coda` takes the lists domainnet_train.yaml and domainnet_test.yaml of "
-        "CODA-Prompt from the user. They have no published checksum, other contents than the "
-        "official ones, and quickdraw is reported to be absent: numbers are not comparable.",
+    listed(
+        "domainnet",
+        listing,
+        summary="345 classes in six domains, cleaned version with the official lists; "
+        "586,590 images",
+        classes=CLASSES,
+        default_tasks=5,
+        images=(409_842, 176_748),
+        splits=_SPLITS,
+        domains=DOMAINS,
+        files=(*ARCHIVES.values(), *LISTS.values()),
+        notes=(
+            "Class-incremental runs pool the six domains, 5 tasks of 69 classes; the "
+            "domain-incremental scenario has one task a domain and all classes in each.",
+            "Images a domain, training / test: clipart 33,525 / 14,604, infograph 36,023 / 15,582, "
+            "painting 50,426 / 21,855, quickdraw 120,750 / 51,750, real 120,906 / 52,041, sketch "
+            "48,212 / 20,916.",
+            "Faults of the official painting lists: the test list has no image of syringe, the "
+            "training list none of t-shirt, and painting_301_000006.jpg, painting_301_000007.jpg, "
+            "painting_328_000006.jpg and painting_328_000007.jpg are in neither. Over all domains "
+            "both classes have images on both sides, so the lists are used as they are; only the "
+            "domain-incremental task painting is touched.",
+            "Split `coda` takes the lists domainnet_train.yaml and domainnet_test.yaml of "
+            "CODA-Prompt from the user. They have no published checksum, other contents than the "
+            "official ones, and quickdraw is reported to be absent: numbers are not comparable.",
+        ),
     ),
 )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmark.data import base
+from benchmark.data import DATASETS, base
 from benchmark.data.base import DataError
 
 ASSETS = Path(__file__).parent / "assets" / "icons"
@@ -122,13 +122,16 @@ def _split(name: Split) -> base.Split:
     return base.Split(base.ArrayImages(images), labels, tuple(domains(name)))
 
 
-INFO = base.DatasetInfo(
-    name="icons",
-    summary="100 classes of 32 x 32 icons drawn by many hands; comes with the package",
-    classes=100,
-    default_tasks=10,
-    class_names=lambda place: class_names(),
-    manifest_hash=lambda place: manifest_hash(),
-    load=_load,
-    images=(5529, 1804),
+INFO = DATASETS.add(
+    "icons",
+    base.DatasetInfo(
+        name="icons",
+        summary="100 classes of 32 x 32 icons drawn by many hands; comes with the package",
+        classes=100,
+        default_tasks=10,
+        class_names=lambda place: class_names(),
+        manifest_hash=lambda place: manifest_hash(),
+        load=_load,
+        images=(5529, 1804),
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmark.data import DATASETS
 from benchmark.data.base import Place, Remote
 from benchmark.data.imagenet_tree import find_tree, scan
 from benchmark.data.listing import Listing, OnFault, fail, listed
@@ -26,16 +27,19 @@ def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     return top, split_listing(scan(top, on_fault), lambda _class, _file: "photo")
 
 
-INFO = listed(
+INFO = DATASETS.add(
     "imagenet_a",
-    listing,
-    summary="200 ImageNet classes, photographs that models get wrong; 7,500 images",
-    classes=200,
-    default_tasks=10,
-    total=7_500,
-    files=(ARCHIVE,),
-    notes=(
-        "No official split: the images of each class are ranked by the SHA-256 of their names and "
-        "the first fifth are test images, so no file is moved and every machine agrees.",
+    listed(
+        "imagenet_a",
+        listing,
+        summary="200 ImageNet classes, photographs that models get wrong; 7,500 images",
+        classes=200,
+        default_tasks=10,
+        total=7_500,
+        files=(ARCHIVE,),
+        notes=(
+            "No official split: the images of each class are ranked by the SHA-256 of their names "
+            "and the first fifth are test images, so no file is moved and every machine agrees.",
+        ),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmark.data import DATASETS
 from benchmark.data.base import Place, Remote
 from benchmark.data.imagenet_tree import find_tree, scan
 from benchmark.data.listing import ClassNames, Entry, Listing, OnFault, fail, listed
@@ -103,23 +104,26 @@ def _rendition(class_name: str, file: str, on_fault: OnFault) -> str:
     return match[1] if match else "unknown"
 
 
-INFO = listed(
+INFO = DATASETS.add(
     "imagenet_r",
-    listing,
-    summary="200 ImageNet classes as art, cartoons, sketches, toys, ...; 30,000 images",
-    classes=200,
-    default_tasks=10,
-    total=30_000,
-    splits=_SPLITS,
-    domains=RENDITIONS,
-    files=(ARCHIVE,),
-    split_files=tuple(("coda", remote) for remote in CODA_LISTS),
-    notes=(
-        "No official split: `default` ranks the images of each class by the SHA-256 of their "
-        "names and tests on the first fifth, so no file is moved and every machine agrees.",
-        "Split `coda` is the fixed pair of lists of CODA-Prompt, 24,000 training and 6,000 test "
-        "images; its natural class order is a fixed permutation of the WordNet ids.",
-        "The official code of InfLoRA ships those lists but draws a new random split instead, "
-        "which is not stratified and depends on the first seed.",
+    listed(
+        "imagenet_r",
+        listing,
+        summary="200 ImageNet classes as art, cartoons, sketches, toys, ...; 30,000 images",
+        classes=200,
+        default_tasks=10,
+        total=30_000,
+        splits=_SPLITS,
+        domains=RENDITIONS,
+        files=(ARCHIVE,),
+        split_files=tuple(("coda", remote) for remote in CODA_LISTS),
+        notes=(
+            "No official split: `default` ranks the images of each class by the SHA-256 of their "
+            "names and tests on the first fifth, so no file is moved and every machine agrees.",
+            "Split `coda` is the fixed pair of lists of CODA-Prompt, 24,000 training and 6,000 "
+            "test images; its natural class order is a fixed permutation of the WordNet ids.",
+            "The official code of InfLoRA ships those lists but draws a new random split instead, "
+            "which is not stratified and depends on the first seed.",
+        ),
     ),
 )

@@ -17,6 +17,8 @@ from torch import Tensor
 from benchmark.data.base import ArrayImages, Images
 from benchmark.data.transforms import CropFlip, Resize, plain
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 AHEAD = 4  # batches decoded while the device is busy with one
 KEPT_BYTES = 4 << 30  # decoded test images that are kept between evaluations
 

@@ -19,6 +19,8 @@ from benchmark.method import Batch, Task, TaskData
 from benchmark.registry import UnknownNameError
 from benchmark.seeds import generator
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 Frozen = Callable[[Tensor], Tensor]
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 ATTEMPTS = 10  # crops drawn until one fits into the image, as torchvision does
 # Uniform numbers an augmented image takes: two an attempt, two for the place, one for the flip.
 DRAWS = 2 * ATTEMPTS + 3

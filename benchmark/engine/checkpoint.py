@@ -12,6 +12,8 @@ from torch import Tensor
 from benchmark.method import Method, Task
 from benchmark.storage import write_atomically
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 NAME = "checkpoint.pt"
 
 

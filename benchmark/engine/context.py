@@ -17,6 +17,8 @@ from benchmark.data.transforms import CropFlip, InputRange, Resize
 from benchmark.results.schema import Keep
 from benchmark.spec import RunSpec
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 
 @dataclass
 class Context:

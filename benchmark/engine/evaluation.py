@@ -15,6 +15,8 @@ from benchmark.engine.trainer import TrainingError, autocast
 from benchmark.method import Method
 from benchmark.seeds import generator
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 TOP = 5  # best classes kept per image
 PROBES = 8  # images predicted a second time, in a different batch
 # Largest change of a logit, relative to the largest logit, that a different batch may cause:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.backbones.catalogue import BackboneSpec, VitShape, find
 from benchmark.engine.evaluation import TOP
 from benchmark.method import Method
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 
 if TYPE_CHECKING:
     from benchmark.spec import RunSpec
@@ -49,7 +49,7 @@ def cost(spec: RunSpec, shape: VitShape, images: tuple[int, int]) -> Cost:
     `begin_task` and `end_task` that the method has, and every evaluation. Not counted: what a
     method does beside passing images through the network, and the decoding of images.
     """
-    kind = get_method(spec.method)
+    kind = METHODS.get(spec.method)
     trained, tested = (float(count) for count in images)
     if spec.validation > 0:
         trained, tested = trained * (1 - spec.validation), trained * spec.validation

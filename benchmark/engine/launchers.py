@@ -13,7 +13,12 @@ from benchmark.storage import write_atomically
 
 Say = Callable[[str], None]
 Launcher = Callable[[list[str], Path, Say], int]
-LAUNCHERS: Registry[Launcher] = Registry("launcher")
+LAUNCHERS: Registry[Launcher] = Registry(
+    "launcher",
+    variable="LAUNCHERS",
+    package="benchmark.engine.launchers",
+    group="clbench.launchers",
+)
 
 
 class LaunchError(ValueError):

@@ -12,7 +12,7 @@ from benchmark.data import dataset_info
 from benchmark.data.base import MissingDataError, Place, default_root
 from benchmark.data.stream import class_order, stream_hash
 from benchmark.engine.provenance import method_hash
-from benchmark.registry import get_method, method_source
+from benchmark.registry import METHODS
 from benchmark.results.store import ResultStore, run_key
 from benchmark.spec import RunSpec
 
@@ -104,8 +104,8 @@ def _plan(specs: Iterable[RunSpec], store: ResultStore, inputs: _Inputs) -> Iter
     for spec in specs:
         data = inputs.data(spec.dataset, spec.split, spec.order, spec.validation)
         weights = inputs.weights(spec.backbone, spec.backbone_file)
-        source = method_hash(method_source(spec.method))
-        reason = get_method(spec.method).skip(spec)
+        source = method_hash(METHODS.source(spec.method))
+        reason = METHODS.get(spec.method).skip(spec)
         if not (data and weights):
             yield PlannedRun(spec, "", "not prepared", reason, source, data, weights)
             continue

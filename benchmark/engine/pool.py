@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.data.base import default_root
 from benchmark.events import Event, Message, RunDone
-from benchmark.registry import add_plugin, get_method
+from benchmark.registry import METHODS, add_plugin
 from benchmark.results.schema import Keep
 from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 
@@ -114,7 +114,7 @@ def _expected_work(run: PlannedRun) -> float:
     """A rough size for ordering runs: passes over the data, so that no long one comes last."""
     from benchmark.method import Method
 
-    method = get_method(run.spec.method)
+    method = METHODS.get(run.spec.method)
     training = 1.0 + method.trains_backbone + 0.5 * method.frozen_features
     around = sum(getattr(method, h) is not getattr(Method, h) for h in ("begin_task", "end_task"))
     return run.spec.recipe.epochs * training + around

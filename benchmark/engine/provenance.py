@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
 import os
 import platform
 import subprocess
@@ -12,81 +10,53 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmark import __version__
-from benchmark.registry import METHODS_FOLDER, MethodSource
+from benchmark import sources
+from benchmark.registry import PLUGIN_PREFIX, Source
+from benchmark.sources import ROOT
+from benchmark.version import __version__
 
-ROOT = METHODS_FOLDER.parent
-# Files of these places decide a method's numbers; the runner's own are covered by
-# `config.PROTOCOL_VERSION`.
-_FOLLOWED = ("methods", "benchmark.peft", "benchmark.method")
-# What else decides the numbers of a run, whatever its method.
-RUNNER_FILES = (
-    "benchmark/backbones/build.py",
-    "benchmark/backbones/loader.py",
-    "benchmark/data/loading.py",
-    "benchmark/data/stream.py",
-    "benchmark/data/transforms.py",
-    "benchmark/engine/checkpoint.py",
-    "benchmark/engine/context.py",
-    "benchmark/engine/evaluation.py",
-    "benchmark/engine/runner.py",
-    "benchmark/engine/trainer.py",
-    "benchmark/method.py",
-    "benchmark/seeds.py",
-)
-_DIGITS = 12  # of a file's SHA-256, to tell its versions apart
+_MARK = "\nPART_OF_EVERY_RUN = True"  # in a module that decides numbers whatever the method
+_DIGITS = 12  # of a module's digest, to tell its versions apart
 
 
-def method_hash(source: MethodSource) -> str:
-    """SHA-256 of a method's file and of every method and building-block file it imports."""
+def method_hash(source: Source) -> str:
+    """SHA-256 of everything that a method's behaviour can come from.
+
+    That is the method contract, the method's own module and all modules these import: other
+    methods, building blocks, files beside a plug-in. The runner's own modules are covered by
+    `spec.PROTOCOL_VERSION`.
+    """
     digest = hashlib.sha256()
-    for path in sorted(_closure(source.path), key=lambda p: (p != source.path, p.name)):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, file in sorted(_behaviour(source).items()):
+        digest.update(f"{name} {sources.digest(file)}\n".encode())
     return digest.hexdigest()
 
 
-def source_hashes(source: MethodSource) -> dict[str, str]:
-    """The first digits of the SHA-256 of every file that decides a run's numbers, by its name.
+def source_hashes(source: Source) -> dict[str, str]:
+    """First digits of the digest of every module that decides a run's numbers, by module name.
 
-    Two runs of other revisions whose files agree here were made by the same code.
+    Two runs of different revisions that agree here were made by the same code.
     """
-    files = {*_closure(source.path), *(ROOT / name for name in RUNNER_FILES)}
-    named = {f.relative_to(ROOT).as_posix() if f.is_relative_to(ROOT) else f.name: f for f in files}
-    return {
-        name: hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
-        for name, file in sorted(named.items())
-    }
+    files = _behaviour(source) | _runner_modules()
+    return {name: sources.digest(file)[:_DIGITS] for name, file in sorted(files.items())}
 
 
-def _closure(path: Path) -> set[Path]:
-    found: set[Path] = set()
-    todo = [path]
-    while todo:
-        current = todo.pop()
-        if current not in found:
-            found.add(current)
-            todo += _imported(current)
-    return found
+def _behaviour(source: Source) -> dict[str, Path]:
+    # The name of a plug-in's module holds its path: only the file's own name counts.
+    module = source.path.stem if source.module.startswith(PLUGIN_PREFIX) else source.module
+    contract = ROOT / "benchmark" / "method.py"
+    return sources.closure(module, source.path) | sources.closure("benchmark.method", contract)
 
 
 @cache
-def _imported(path: Path) -> tuple[Path, ...]:
-    """Followed modules that a file imports, wherever in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    files = (_module_file(name) for name in names if name.startswith(_FOLLOWED))
-    return tuple(file for file in files if file is not None)
-
-
-def _module_file(name: str) -> Path | None:
-    base = ROOT.joinpath(*name.split("."))
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((file for file in candidates if file.is_file()), None)
+def _runner_modules() -> dict[str, Path]:
+    """Modules that mark themselves as part of every run."""
+    files = (ROOT / "benchmark").rglob("*.py")
+    return {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): file
+        for file in files
+        if _MARK in sources.read(file)
+    }
 
 
 @cache
@@ -134,13 +104,6 @@ def processor() -> str:
         ]
         name = models[0] if models else name
     return f"{name}, {os.cpu_count()} cores"
-
-
-def is_ours(module: str) -> bool:
-    """Whether importing `module` gives this installation's package and not a namesake."""
-    spec = importlib.util.find_spec(module)
-    origin = None if spec is None or spec.origin is None else Path(spec.origin).resolve()
-    return origin is not None and origin.is_relative_to(ROOT)
 
 
 def own_version() -> str:

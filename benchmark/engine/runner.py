@@ -27,9 +27,11 @@ from benchmark.engine.plan import PlannedRun
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
 from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
 from benchmark.method import Batch, Task
-from benchmark.registry import get_method, method_source
+from benchmark.registry import METHODS
 from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 from benchmark.seeds import derive
+
+PART_OF_EVERY_RUN = True  # see engine.provenance
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 256}  # what runs fastest; no number depends on it
 Emit = Callable[[Event], None]
@@ -110,7 +112,7 @@ class _Run(Observer):
         self.preparation = preparation(dataset, backbone)
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
-        kind = get_method(spec.method)
+        kind = METHODS.get(spec.method)
         torch.manual_seed(derive(spec.seed, "construction"))
         own = copy.deepcopy(backbone.model).requires_grad_(True)
         self.method = kind(own, kind.Config(**spec.settings))
@@ -274,7 +276,7 @@ def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
         "method_source_hash": planned.method_hash,
         "data_manifest_hash": planned.data_hash,
         "weight_hash": planned.weight_hash,
-        "sources": provenance.source_hashes(method_source(planned.spec.method)),
+        "sources": provenance.source_hashes(METHODS.source(planned.spec.method)),
         "packages": provenance.packages(),
         "device": device.type,
         "hardware": hardware,

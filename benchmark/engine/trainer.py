@@ -14,6 +14,8 @@ from benchmark.data.stream import TaskStream
 from benchmark.method import Method, Task
 from benchmark.spec import Recipe
 
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
 
 class TrainingError(RuntimeError):
     """Training that cannot go on, such as a loss that is no longer a number."""

@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.config import MethodPlan, Suite
 from benchmark.config.convert import Problems
 from benchmark.config.tuning import LR, RECIPE
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.seeds import derive
 from benchmark.spec import RunSpec
 from benchmark.tuning.search import Problem, Trial
@@ -70,7 +70,7 @@ def candidates(
             spec = replace(asked, validation=suite.tuning.validation)
         elif not spec.validation > 0:
             problems.add("--set validation", _NO_TEST, "")
-        reason = get_method(spec.method).skip(spec)
+        reason = METHODS.get(spec.method).skip(spec)
         if reason is not None:
             skipped[spec.method] = reason
         else:
@@ -100,7 +100,7 @@ def trains_nothing(method: str) -> bool:
 
     Asked of an instance that holds nothing: a method that looks for its parameters fails.
     """
-    kind = get_method(method)
+    kind = METHODS.get(method)
     try:
         return not kind.parameter_groups(kind.__new__(kind))
     except (AttributeError, TypeError):
@@ -117,7 +117,7 @@ def _candidate(suite: Suite, spec: RunSpec, own_order: bool, problems: Problems)
     problem = Problem(rate, search.name, values, suite.tuning)
     for value in problem.compared:  # `when` and --set may have changed what it must go with
         try:
-            get_method(spec.method).Config(**_with(spec, search.name, value).settings)
+            METHODS.get(spec.method).Config(**_with(spec, search.name, value).settings)
         except ValueError as error:
             problems.add(f"methods.{spec.method}.search.{search.name}", error)
     return Candidate(spec, problem, own_order, values[max(len(problem.compared), 1) :])

@@ -17,7 +17,7 @@ from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
-from benchmark.registry import get_method, method_source
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 
 WIDTH, DEPTH, SIDE = 32, 6, 16
@@ -40,10 +40,10 @@ class Verdict:
 
 def exam(name: str, only: str | None = None) -> Iterator[Verdict]:
     """Ask method `name` every question in turn, or one of them alone."""
-    kind = get_method(name)
+    kind = METHODS.get(name)
     candidate = Candidate(kind)
     questions: list[tuple[str, Callable[[], str]]] = [
-        ("source keeps to the contract", lambda: _source(method_source(name).path)),
+        ("source keeps to the contract", lambda: _source(METHODS.source(name).path)),
         ("settings are frozen and explained", lambda: _settings(kind)),
         ("trains and predicts every class seen", candidate.predicts),
         ("same bits twice", candidate.repeats),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from pathlib import Path
 
-from benchmark.registry import METHODS_FOLDER, method_sources
+from benchmark.registry import METHODS
 
 TEMPLATE = '''"""{title}: one line on the idea, and the paper it comes from."""
 
@@ -76,10 +76,10 @@ def new_method(name: str, out: Path | None = None) -> Path:
         raise ScaffoldError(
             f"{name!r} cannot name a method: use small letters, digits, underscores"
         )
-    if name in method_sources():
-        raise ScaffoldError(f"a method called {name!r} exists: {method_sources()[name].path}")
-    checkout = METHODS_FOLDER.parent.resolve() == Path.cwd().resolve()
-    path = out or (METHODS_FOLDER if checkout else Path.cwd()) / f"{name}.py"
+    if name in METHODS.sources():
+        raise ScaffoldError(f"a method called {name!r} exists: {METHODS.sources()[name].path}")
+    checkout = METHODS.folder.parent.resolve() == Path.cwd().resolve()
+    path = out or (METHODS.folder if checkout else Path.cwd()) / f"{name}.py"
     title = "".join(part.capitalize() for part in name.split("_") if part)
     try:
         with path.open("x", encoding="utf-8") as file:

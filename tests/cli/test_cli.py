@@ -73,9 +73,9 @@ def clbench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
         ),
         (["--tasks", "60+60"], {}, "60+60 adds up to 120, but icons has 100 classes"),
         (["--set", "order=shufled"], {}, "neither natural, shuffled, shuffled:SEED nor a file"),
-        (["--plugin", "mine.py"], {}, "mine.py: cannot be read as a method file"),
+        (["--plugin", "mine.py"], {}, "mine.py: cannot be read as a plug-in file"),
         (["--plugin", "mine.py"], {"mine.py": "def broken(:\n"}, "mine.py: cannot be read"),
-        (["--plugin", "mine.py"], {"mine.py": "x = 1\n"}, "no class decorated with @register"),
+        (["--plugin", "mine.py"], {"mine.py": "x = 1\n"}, "nothing is registered here"),
         (
             ["--plugin", "mine.py", "--method", "my_method"],
             {"mine.py": PLUGIN + "\n\nundefined()\n"},

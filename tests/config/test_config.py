@@ -325,5 +325,5 @@ def test_a_suite_shows_every_setting_of_every_method(name: str) -> None:
     recipe = {field.name for field in fields(Recipe)}
     for plan in suite.methods.values():
         assert {*suite.training, *plan.training} == recipe, plan.name
-        config = registry.get_method(plan.name).Config
+        config = registry.METHODS.get(plan.name).Config
         assert set(plan.settings) == {field.name for field in fields(config)}, plan.name

@@ -15,10 +15,10 @@ import pytest
 from benchmark.config import Overrides, Suite, expand, load_suite, suite_files
 from benchmark.config.command import run_arguments
 from benchmark.data import dataset_info
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe, RunSpec
 
-METHODS = {
+EVERY_METHOD = {
     "sequential", "seq_lora", "joint", "linear_probe", "ncm", "l2p", "l2p_pp", "dualprompt",
     "coda_p", "lae", "lae_conv", "lae_ties", "lae_conv_ties", "c_lora", "inflora", "inflora_b5",
     "inflora_ca", "inflora_random", "inflora_nt", "inflora_mperp", "slca",
@@ -29,17 +29,17 @@ SELFSUP = {
 }  # fmt: skip
 # suite -> data sets, numbers of tasks, backbones, methods
 PROTOCOL: dict[str, tuple[set[str], set[int], set[str], set[str]]] = {
-    "imagenet_r": ({"imagenet_r"}, {5, 10, 20}, {"vit_b16_in21k"}, METHODS),
-    "cifar100": ({"cifar100"}, {10}, {"vit_b16_in21k"}, METHODS),
-    "domainnet": ({"domainnet"}, {5}, {"vit_b16_in21k"}, METHODS),
-    "domainnet_domains": ({"domainnet"}, {6}, {"vit_b16_in21k"}, METHODS),
+    "imagenet_r": ({"imagenet_r"}, {5, 10, 20}, {"vit_b16_in21k"}, EVERY_METHOD),
+    "cifar100": ({"cifar100"}, {10}, {"vit_b16_in21k"}, EVERY_METHOD),
+    "domainnet": ({"domainnet"}, {5}, {"vit_b16_in21k"}, EVERY_METHOD),
+    "domainnet_domains": ({"domainnet"}, {6}, {"vit_b16_in21k"}, EVERY_METHOD),
     "imagenet_r_selfsup": ({"imagenet_r"}, {10}, {"vit_b16_dino", "vit_b16_ibot"}, SELFSUP),
     "ablations": ({"imagenet_r"}, {5, 10, 20}, {"vit_b16_in21k"}, ABLATIONS),
     "alignment": (
         {"imagenet_r", "cifar100"}, {10}, {"vit_b16_in21k"}, {"inflora", "inflora_ca", "slca"},
     ),
-    "imagenet_a": ({"imagenet_a"}, {10, 20}, {"vit_b16_in21k"}, METHODS),
-    "cub200": ({"cub200"}, {10}, {"vit_b16_in21k"}, METHODS),
+    "imagenet_a": ({"imagenet_a"}, {10, 20}, {"vit_b16_in21k"}, EVERY_METHOD),
+    "cub200": ({"cub200"}, {10}, {"vit_b16_in21k"}, EVERY_METHOD),
 }  # fmt: skip
 
 SGD_HEADS = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0}
@@ -157,7 +157,7 @@ def test_all_classes_are_learned_and_every_setting_is_in_the_file(name: str) -> 
     recipe = {field.name for field in fields(Recipe)}
     for plan in suite(name).methods.values():
         assert {*suite(name).training, *plan.training} == recipe
-        config = get_method(plan.name).Config
+        config = METHODS.get(plan.name).Config
         assert set(plan.settings) == {field.name for field in fields(config)}
 
 

@@ -45,7 +45,7 @@ def toy_data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
         lambda place: dataset,
         domains=("drawn", "painted"),
     )
-    monkeypatch.setitem(DATASETS._entries, "toy", info)
+    monkeypatch.setitem(DATASETS._loaded, "toy", ("", info))
     return dataset
 
 

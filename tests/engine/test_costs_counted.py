@@ -18,7 +18,7 @@ from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
 from benchmark.engine.runner import run_one
 from benchmark.method import Batch, Method, Task
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.results.costs import cost_numbers
 from benchmark.results.store import ResultStore
 from benchmark.spec import RunSpec
@@ -73,7 +73,7 @@ def finish(
     monkeypatch.setattr(cost, "flops_per_image", count)
 
     def run(method: str) -> Finished:
-        settings = vars(get_method(method).Config(**SMALL.get(method, {})))
+        settings = vars(METHODS.get(method).Config(**SMALL.get(method, {})))
         recipe = replace(spec.recipe, epochs=1, batch_size=BATCH)
         asked = replace(spec, method=method, settings=settings, recipe=recipe)
         store = ResultStore(tmp_path)

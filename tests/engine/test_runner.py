@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.engine import checkpoint, provenance
+from benchmark.engine import checkpoint
 from benchmark.engine.context import Context
 from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
@@ -67,8 +67,9 @@ def test_result_has_every_block(spec: RunSpec, tmp_path: Path) -> None:
     assert outcome["classifier_parameters"] == 8 * 65
     assert result["environment"]["weight_hash"] == planned.weight_hash
     assert result["environment"]["sources"].keys() >= {
-        "methods/sequential.py",
-        *provenance.RUNNER_FILES,
+        "methods.sequential",
+        "benchmark.engine.runner",
+        "benchmark.method",
     }
     assert result["environment"]["inputs"].keys() == {
         "image size",
@@ -120,9 +121,9 @@ def test_same_run_twice_gives_the_same_bits(spec: RunSpec, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("method", ["sequential", "inflora", "ncm"])
 def test_cut_run_goes_on_to_the_same_bits(spec: RunSpec, tmp_path: Path, method: str) -> None:
-    from benchmark.registry import get_method
+    from benchmark.registry import METHODS
 
-    settings = vars(get_method(method).Config())
+    settings = vars(METHODS.get(method).Config())
     spec = replace(spec, method=method, settings=settings)
     whole, store = run(spec, tmp_path / "whole")
 
@@ -189,6 +190,8 @@ def test_changed_method_file_is_another_run(
     store = ResultStore(tmp_path)
     first = plan_runs([replace(spec, method="mine")], store)[0].key
     path.write_text(path.read_text() + "\n# changed\n")
+    assert plan_runs([replace(spec, method="mine")], store)[0].key == first
+    path.write_text(path.read_text() + "\nCHANGED = True\n")
     assert plan_runs([replace(spec, method="mine")], store)[0].key != first
 
 

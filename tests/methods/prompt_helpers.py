@@ -15,7 +15,7 @@ from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Batch, Method, Task
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 
 WIDTH, DEPTH, PER_CLASS = 16, 5, 4
@@ -48,7 +48,7 @@ def pixels(count: int) -> Tensor:
 
 def build(name: str, vit: VisionTransformer, settings: Mapping[str, Any] | None = None) -> Any:
     """An untrained method with small settings, `settings` over them, on a copy of `vit`."""
-    kind = get_method(name)
+    kind = METHODS.get(name)
     torch.manual_seed(2)
     config = kind.Config(**{**SMALL[name], **(settings or {})})
     return kind(copy.deepcopy(vit).requires_grad_(True), config)

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.data.stream import make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 from benchmark.workshop.replay.world import RecordedStream
 
@@ -33,7 +33,7 @@ def vit() -> VisionTransformer:
 
 def make(name: str, **settings: Any) -> Method:
     """A method on a fresh backbone."""
-    kind = get_method(name)
+    kind = METHODS.get(name)
     return kind(vit(), kind.Config(**settings)).double().eval()
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from benchmark.data.stream import make_tasks
 from benchmark.method import Batch
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.workshop.replay.world import RecordedStream
 
 SIZES = (3, 2)
@@ -135,4 +135,4 @@ def test_methods_on_a_frozen_backbone_promise_it(name: str) -> None:
 )
 def test_settings_are_checked(name: str, settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
-        get_method(name).Config(**settings)
+        METHODS.get(name).Config(**settings)

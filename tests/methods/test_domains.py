@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from benchmark.data.stream import make_domain_tasks
-from benchmark.registry import get_method, method_sources
+from benchmark.registry import METHODS
 from benchmark.workshop.exam import Candidate
 
 LEFT_OUT = {"ncm", "slca", "inflora_ca"}  # what they keep of a class cannot be brought up to date
 
 
-@pytest.mark.parametrize("name", sorted(method_sources()))
+@pytest.mark.parametrize("name", sorted(METHODS.sources()))
 def test_domains_share_one_head(name: str) -> None:
-    kind = get_method(name)
+    kind = METHODS.get(name)
     assert kind.meets_classes_once == (name in LEFT_OUT)
     if name in LEFT_OUT:
         return

@@ -18,7 +18,7 @@ from benchmark.data.stream import make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Batch, Method, Task
 from benchmark.peft.lora import AdaptedQKV, LowRank
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from methods.inflora import InfLoRA
 
 SIZES = (3, 2, 3)
@@ -211,7 +211,7 @@ def test_the_short_form_adapts_five_blocks_with_a_plain_memory() -> None:
 
 @pytest.mark.parametrize(("name", "expected"), [("inflora", 368_640), ("inflora_b5", 153_600)])
 def test_expanded_parameters_are_the_published_ones(name: str, expected: int) -> None:
-    kind = get_method(name)
+    kind = METHODS.get(name)
     with torch.device("meta"):
         method = kind(create_model("vit_base_patch16_224", num_classes=0), kind.Config())
         method.grow(make_tasks([10, 10])[0])

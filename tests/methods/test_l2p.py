@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.data.stream import make_tasks
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 
 TASK = make_tasks([2, 2])[0]
 
@@ -82,7 +82,7 @@ def test_the_vote_marks_the_row_and_reads_the_batch(vit: VisionTransformer) -> N
     method = train("l2p", vit, (2, 2), {"batch_vote": True})
     spread_keys(method, vit)
     assert method.batch_dependent
-    assert not get_method("l2p").batch_dependent
+    assert not METHODS.get("l2p").batch_dependent
     assert not build("l2p", vit).batch_dependent
     _, chosen = method.choose(vit(pixels(24) / 255.0))
     assert torch.equal(chosen, chosen[:1].expand_as(chosen))

@@ -26,10 +26,10 @@ from torch.nn import functional as F
 from benchmark.data.stream import make_tasks
 from benchmark.engine.trainer import Observer
 from benchmark.method import Method, Task
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 
-METHODS = sorted(SMALL)
+FAMILY = sorted(SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_parameters_added_to_a_vit_b16(
 ) -> None:
     with torch.device("meta"):
         backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
-    kind = get_method(name)
+    kind = METHODS.get(name)
     config = kind.Config(**settings)
     method = kind(backbone, config)
     for task in make_tasks([10] * tasks):
@@ -67,7 +67,7 @@ def test_parameters_added_to_a_vit_b16(
     assert method.statistics() == 0
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_only_prompts_and_the_current_head_learn(name: str, vit: VisionTransformer) -> None:
     method = train(name, vit)
     head = {id(p) for p in method.heads[-1].parameters()}
@@ -79,7 +79,7 @@ def test_only_prompts_and_the_current_head_learn(name: str, vit: VisionTransform
         assert torch.equal(p, q), n
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_no_gradient_reaches_a_backbone_that_asks_for_one(
     name: str, vit: VisionTransformer
 ) -> None:
@@ -92,7 +92,7 @@ def test_no_gradient_reaches_a_backbone_that_asks_for_one(
     assert all(p.grad is not None for g in method.parameter_groups() for p in g["params"])
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_the_company_of_an_image_does_not_matter(name: str, vit: VisionTransformer) -> None:
     method = train(name, vit)
     if name != "coda_p":
@@ -112,7 +112,7 @@ def test_the_company_of_an_image_does_not_matter(name: str, vit: VisionTransform
         torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_a_cut_run_goes_on_to_the_same_bits(name: str, vit: VisionTransformer) -> None:
     sizes = (2, 1, 3)
     whole = train(name, vit, sizes)
@@ -128,7 +128,7 @@ def test_a_cut_run_goes_on_to_the_same_bits(name: str, vit: VisionTransformer) -
     assert torch.equal(predict(resumed, vit, pixels(9)), predict(whole, vit, pixels(9)))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_queries_are_computed_where_nobody_gives_them(name: str, vit: VisionTransformer) -> None:
     method = train(name, vit, (2, 2))
     images = pixels(5) / 255.0
@@ -136,7 +136,7 @@ def test_queries_are_computed_where_nobody_gives_them(name: str, vit: VisionTran
         torch.testing.assert_close(method.predict(images), method.predict(images, vit(images)))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize(
     ("sizes", "batch_size"),
     [((1, 1, 1), 5), ((4,), 5), ((2, 2), 1), ((1, 3, 2), 4), ((1,), 1)],
@@ -151,7 +151,7 @@ def test_degenerate_streams(
     assert all(torch.isfinite(p).all() for p in method.parameters())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_mixed_precision_trains(name: str, vit: VisionTransformer) -> None:
     method = build(name, vit)
     task = make_tasks([2])[0]
@@ -166,7 +166,7 @@ def test_mixed_precision_trains(name: str, vit: VisionTransformer) -> None:
     assert all(torch.isfinite(g).all() for g in grads)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILY)
 def test_prompts_learn_from_the_labels(name: str, vit: VisionTransformer) -> None:
     start: dict[str, Tensor] = {}
 
@@ -203,7 +203,7 @@ def test_prompts_learn_from_the_labels(name: str, vit: VisionTransformer) -> Non
 )
 def test_settings_that_make_no_sense(name: str, settings: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
-        get_method(name).Config(**settings)
+        METHODS.get(name).Config(**settings)
 
 
 @pytest.mark.parametrize("name", ["l2p_pp", "dualprompt", "coda_p"])

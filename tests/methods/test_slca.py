@@ -13,7 +13,7 @@ from toy_tasks import vit_b16_parameters as vit_b16
 
 from benchmark.data.stream import make_tasks
 from benchmark.peft.alignment import align
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 
 SIZES = (2, 3, 1)
 
@@ -115,7 +115,7 @@ def test_single_images_and_odd_tasks_give_numbers(sizes: tuple[int, ...]) -> Non
 def test_pooled_tokens_get_a_fresh_norm_too() -> None:
     pooled = ViT(img_size=8, patch_size=4, embed_dim=16, depth=1, num_heads=2, num_classes=0,
                  global_pool="avg", class_token=False)  # fmt: skip
-    kind = get_method("slca")
+    kind = METHODS.get("slca")
     method = kind(pooled, kind.Config())
     assert isinstance(pooled.norm, nn.Identity)
     assert pooled.fc_norm.eps == 1e-5

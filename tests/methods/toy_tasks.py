@@ -15,7 +15,7 @@ from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream, make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 
 WIDTH, DEPTH = 16, 3
@@ -33,7 +33,7 @@ def vit() -> ViT:
 
 def make(name: str, **settings: Any) -> Any:
     """A fresh method on a fresh backbone."""
-    kind = get_method(name)
+    kind = METHODS.get(name)
     backbone = vit()
     torch.manual_seed(1)
     return kind(backbone, kind.Config(**settings))
@@ -109,7 +109,7 @@ def copies(module: torch.nn.Module) -> dict[str, Tensor]:
 
 def vit_b16_parameters(name: str, tasks: int = 10) -> tuple[int, int]:
     """Counted and predicted expanded parameters on an uninitialised ViT-B/16."""
-    kind = get_method(name)
+    kind = METHODS.get(name)
     with torch.device("meta"):
         backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
         method = kind(backbone, kind.Config())

@@ -10,7 +10,7 @@ import yaml
 
 from benchmark.backbones.catalogue import available
 from benchmark.data import dataset_info, dataset_names
-from benchmark.registry import get_method, method_sources
+from benchmark.registry import METHODS
 from benchmark.report.paper import reported as module
 from benchmark.report.paper.published import METRICS
 from benchmark.report.paper.reported import (
@@ -74,7 +74,7 @@ def test_every_row_itself_says_where_it_is_from_and_how_sure_that_is() -> None:
 
 
 def test_the_names_are_ours(shipped: Reported) -> None:
-    methods = set(method_sources())
+    methods = set(METHODS.sources())
     backbones = {spec.name for spec in available()}
     for entry in shipped.entries:
         assert entry.method is None or entry.method in methods, entry.name
@@ -87,7 +87,7 @@ def test_the_settings_are_those_of_our_specifications(shipped: Reported) -> None
     for entry in shipped.entries:
         assert set(entry.setting.recipe) <= recipe, entry.name
         if entry.method:
-            config = {field.name for field in dataclasses.fields(get_method(entry.method).Config)}
+            config = {field.name for field in dataclasses.fields(METHODS.get(entry.method).Config)}
             assert set(entry.setting.settings) <= config, entry.name
 
 

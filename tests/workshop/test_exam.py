@@ -82,7 +82,7 @@ BROKEN = {
 def fresh_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(registry, "_plugins", [])
-    monkeypatch.delitem(registry._loaded, "candidate", raising=False)
+    monkeypatch.delitem(registry.METHODS._loaded, "candidate", raising=False)
 
 
 def ask(tmp_path: Path, body: str, only: str | None = None) -> dict[str, bool]:
@@ -90,7 +90,7 @@ def ask(tmp_path: Path, body: str, only: str | None = None) -> dict[str, bool]:
     path.write_text(HEADER.format(doc='"""A candidate."""') + body)
     registry.add_plugin(path)
     verdicts = {verdict.question: verdict.passed for verdict in exam("candidate", only)}
-    registry._loaded.pop("candidate")
+    registry.METHODS._loaded.pop("candidate")
     return verdicts
 
 
@@ -105,7 +105,7 @@ def test_broken_promise_is_found(tmp_path: Path, question: str) -> None:
     assert ask(tmp_path, BROKEN[question], question) == {question: False}
 
 
-@pytest.mark.parametrize("name", sorted(registry.method_sources()))
+@pytest.mark.parametrize("name", sorted(registry.METHODS.sources()))
 def test_every_method_passes(name: str) -> None:
     failed = [verdict for verdict in exam(name) if not verdict.passed]
     assert not failed

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmark.config.command import complete_arguments, in_shell
 from benchmark.config.suite import DEFAULT_SUITE, suite_files
-from benchmark.registry import PluginError, method_sources, plugin_files
+from benchmark.registry import METHODS, PluginError, plugin_files
 from benchmark.report.formatting import listing
 from benchmark.results.store import Result
 from benchmark.spec import PROTOCOL_VERSION
@@ -138,6 +138,6 @@ def _plugin(method: str) -> str:
 def _method_places(plugins: tuple[Path, ...]) -> dict[str, Path]:
     """Files of all methods; none where one of them cannot be read. plugins: what was added."""
     try:
-        return {name: source.path for name, source in method_sources().items()}
+        return {name: source.path for name, source in METHODS.sources().items()}
     except PluginError:
         return {}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from benchmark.registry import Registry
 from benchmark.workshop.replay.case import Case, ReplayError, read_case
 from benchmark.workshop.replay.compare import Line
 
@@ -26,7 +25,7 @@ class Kind:
     check: Check
 
 
-KINDS: Registry[Kind] = Registry("kind of recorded case")
+KINDS: dict[str, Kind] = {}
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def kind(name: str, matches: Callable[[Case], bool]) -> Callable[[Check], Check]
     """Register a function that replays the cases that `matches` recognises by their meta data."""
 
     def add(check: Check) -> Check:
-        KINDS.add(name, Kind(name, matches, check))
+        KINDS[name] = Kind(name, matches, check)
         return check
 
     return add
@@ -81,11 +80,11 @@ def _find(case: Case) -> Kind:
 
     for module in pkgutil.iter_modules(kinds.__path__):
         importlib.import_module(f"{kinds.__name__}.{module.name}")
-    for candidate in KINDS:
+    for candidate in KINDS.values():
         if candidate.matches(case):
             return candidate
     said = " ".join(filter(None, (case.meta.text("implementation"), case.meta.text("method"))))
     raise ReplayError(
         f"{case.path}: a case of {said or 'an unnamed implementation'} is not known here; "
-        f"known: {', '.join(KINDS.names())}"
+        f"known: {', '.join(KINDS)}"
     )

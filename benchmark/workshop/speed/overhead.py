@@ -16,7 +16,7 @@ from benchmark.data.stream import ImageStream
 from benchmark.data.transforms import DRAWS, CropFlip
 from benchmark.engine.trainer import autocast, train_task
 from benchmark.method import Task
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 from benchmark.workshop.speed.bench import SpeedSettings
 from benchmark.workshop.speed.clock import Clock
@@ -82,7 +82,7 @@ def _suite(
 ) -> Callable[[int], None]:
     """An epoch of this many batches as the runner makes it, for the method that trains all."""
     task, size = Task(0, 1, range(CLASSES)), settings.batch_size
-    kind = get_method("sequential")
+    kind = METHODS.get("sequential")
     method = kind(copy.deepcopy(vit).requires_grad_(True), kind.Config())
     method.grow(task)
     method.to(images.device)

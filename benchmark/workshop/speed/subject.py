@@ -14,7 +14,7 @@ from benchmark.data.stream import TaskStream, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import autocast, train_task
 from benchmark.method import Batch, Method, Task
-from benchmark.registry import get_method
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 
 CLASSES = 8  # a task
@@ -63,7 +63,7 @@ def in_second_task(
     Its first task lasted for one epoch of few images. `vit` stays untouched on its device. Gives
     the method in training mode, its task and a batch of it.
     """
-    kind = get_method(name)
+    kind = METHODS.get(name)
     own = copy.deepcopy(vit).requires_grad_(True)
     method = kind(own, kind.Config(**settings))
     device = next(vit.parameters()).device

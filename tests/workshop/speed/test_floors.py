@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.engine.trainer import make_optimiser
 from benchmark.method import Batch, Method, Task, TaskData
-from benchmark.registry import get_method, method_sources
+from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 from benchmark.workshop.speed.floors import floor_of, why_none
 from benchmark.workshop.speed.floors.floor import Floor
@@ -26,7 +26,7 @@ KINDS = ("conv", "linear", "none")
 MIXES = [(a, b) for a in KINDS for b in KINDS if (a, b) != ("none", "none")]
 # Every method with its own settings, then the settings that change a step.
 CASES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in sorted(set(method_sources()) - {"ncm"})),
+    *((name, {}) for name in sorted(set(METHODS.sources()) - {"ncm"})),
     *((name, {"pet": pet}) for name in ("lae", "lae_ties") for pet in ("adapter", "prefix")),
     *((name, {"msa": a, "mlp": b}) for name in ("lae_conv", "lae_conv_ties") for a, b in MIXES),
     ("lae_conv", {"kernel": 1, "dropout": 0.0, "blocks": 0}),
@@ -73,7 +73,7 @@ def small_vit(**options: Any) -> VisionTransformer:
 
 
 def small_config(name: str, given: dict[str, Any]) -> Any:
-    kind = get_method(name).Config
+    kind = METHODS.get(name).Config
     names = kind.__dataclass_fields__
     small = {key: value for key, value in SMALL.items() if key in names}
     if name in ("dualprompt", "coda_p"):
@@ -87,7 +87,7 @@ def in_second_task(
 ) -> tuple[Method, Task, Batch]:
     """A method in the middle of its second task, every trained number away from its start."""
     vit = small_vit().to(dtype)
-    kind = get_method(name)
+    kind = METHODS.get(name)
     method = kind(vit, small_config(name, given))
     tasks = [Task(0, 3, range(3)), Task(1, 3, range(3, 5))]
     tasks = tasks[:1] if kind.stream == "joint" else tasks
@@ -218,7 +218,7 @@ def test_network_is_the_backbone() -> None:
 def test_other_networks_have_no_floor(options: dict[str, Any]) -> None:
     vit = small_vit(**options)
     assert not_plain(vit)
-    kind = get_method("sequential")
+    kind = METHODS.get("sequential")
     method = kind(vit, kind.Config())
     assert "plain ViT" in why_none(method)
     with pytest.raises(ValueError, match="plain ViT"):

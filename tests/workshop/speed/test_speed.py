@@ -13,7 +13,7 @@ import torch
 from benchmark.cli import main
 from benchmark.config import SuiteError
 from benchmark.method import Method, MethodConfig, setting
-from benchmark.registry import get_method, method_sources
+from benchmark.registry import METHODS
 from benchmark.workshop.speed import (
     Clock,
     Patience,
@@ -205,7 +205,7 @@ def test_matrix_peak_is_that_of_a_product() -> None:
 
 
 @pytest.mark.usefixtures("given_peak")
-@pytest.mark.parametrize("name", sorted(method_sources()))
+@pytest.mark.parametrize("name", sorted(METHODS.sources()))
 def test_every_method_has_a_row(name: str) -> None:
     settings = SpeedSettings(batch_size=2, patience=QUICK)
     (row,) = speed_rows(variants([name]), settings, Clock(1))
@@ -232,8 +232,8 @@ def test_mixed_precision_has_a_row() -> None:
 def test_a_floor_that_computes_something_else_gives_no_ratio(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loss = get_method("seq_lora").loss
-    kind = get_method("seq_lora")
+    loss = METHODS.get("seq_lora").loss
+    kind = METHODS.get("seq_lora")
     monkeypatch.setattr(kind, "loss", lambda self, batch, task: 1.5 * loss(self, batch, task))
     settings = SpeedSettings(batch_size=2, patience=QUICK)
     (row,) = speed_rows(variants(["seq_lora"]), settings, Clock(1))

@@ -73,7 +73,7 @@ def test_no_test_image_or_label_is_looked_at(
     test = toy_data.test
     poisoned = replace(toy_data, test=Poisoned(test.images, test.labels, test.domains))
     info = replace(DATASETS.get("toy"), load=lambda place: poisoned)
-    monkeypatch.setitem(DATASETS._entries, "toy", info)
+    monkeypatch.setitem(DATASETS._loaded, "toy", ("", info))
     assert main(suite()) == 0
     assert len(stored()) == 7
     assert all(r["outcome"]["status"] == "done" for r in stored().values())
