@@ -219,7 +219,7 @@ class Stream:
 
     def joint_task(self) -> Task:
         """All classes as one task, for the upper bound."""
-        return Task(0, 1, range(0, self.tasks[-1].seen))
+        return Task(0, 1, range(self.tasks[-1].seen))
 
     def train(self, task: Task) -> tuple[Images, Tensor]:
         """Training images and labels int64 [n] of one task."""
