@@ -127,6 +127,8 @@ class Method(nn.Module):
     """Baseline every method starts from: train everything, one linear head a task, local loss.
 
     Class attributes a subclass may set:
+        role: "bound" for what learning without or with all data at once gives, "reference" for a
+            plain baseline, "method" for what is compared.
         stream: "tasks" to meet the tasks one by one, "joint" to get all classes as one task.
         frozen_features: the method reads the untouched backbone's features; `Batch.frozen` and the
             second argument of `predict` are then filled (float32 [B, d]).
@@ -138,6 +140,7 @@ class Method(nn.Module):
     """
 
     name: ClassVar[str] = ""
+    role: ClassVar[Literal["bound", "reference", "method"]] = "method"
     stream: ClassVar[Literal["tasks", "joint"]] = "tasks"
     frozen_features: ClassVar[bool] = False
     trains_backbone: ClassVar[bool] = True

@@ -14,4 +14,5 @@ class Joint(Method):
     uses the same recipe as `sequential`.
     """
 
+    role = "bound"
     stream = "joint"

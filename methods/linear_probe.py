@@ -17,6 +17,7 @@ class LinearProbe(Method):
     Expanded parameters: 0.
     """
 
+    role = "reference"
     frozen_features = True
     trains_backbone = False
 

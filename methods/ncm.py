@@ -24,6 +24,7 @@ class NearestClassMean(Method):
     tasks: one mean per class, classes * width numbers. Expanded parameters: 0.
     """
 
+    role = "reference"
     frozen_features = True
     trains_backbone = False
     meets_classes_once = True

@@ -24,6 +24,7 @@ class SequentialLoRA(Method):
     Expanded parameters: blocks * 2 * (2 * width) * rank.
     """
 
+    role = "reference"
     trains_backbone = False
 
     @dataclass(frozen=True)

@@ -17,3 +17,5 @@ class Sequential(Method):
     untrained heads of future tasks; here heads appear with their task. Its optimiser settings are
     not published.
     """
+
+    role = "bound"

@@ -44,6 +44,13 @@ def make_spec(method: str = "inflora", seed: int = 0, **changes: Any) -> RunSpec
     return RunSpec(**(fields | changes))
 
 
+def role_of(method: str) -> str:
+    """What the method is in a comparison."""
+    if method in ("sequential", "joint"):
+        return "bound"
+    return "reference" if method in ("seq_lora", "linear_probe", "ncm") else "method"
+
+
 def make_predictions(spec: RunSpec) -> Arrays:
     """Predictions that get worse with every later task, in the form of `predictions.npz`."""
     new, loss, _ = METHODS.get(spec.method, (80.0, 4.0, 0))
@@ -117,6 +124,8 @@ def make_result(
             "marks": list(marks),
         },
         "environment": {
+            "role": role_of(spec.method),
+            "stream": "joint" if spec.method == "joint" else "tasks",
             "suite": "icons",
             "revision": "0123456789abcdef",
             "dirty": dirty,
@@ -142,7 +151,7 @@ def make_broken(
     result = copy.deepcopy(make_result(spec)[0])
     return result | {
         "outcome": {"status": status, "error": error},
-        "environment": {"suite": "icons"},
+        "environment": {name: result["environment"][name] for name in ("role", "stream", "suite")},
     }
 
 

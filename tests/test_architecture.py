@@ -20,7 +20,7 @@ METHOD_FILES = sorted((ROOT / "methods").glob("*.py"))
 
 # From the ground up: a module imports from its own layer and from lower ones.
 LAYERS = (
-    {"version", "spec", "seeds", "events", "storage", "metrics", "sources", "words"},
+    {"version", "spec", "seeds", "events", "storage", "metrics", "sources", "words", "validation"},
     {"method"},
     {"registry"},
     {"results", "data", "backbones", "peft"},
@@ -37,10 +37,12 @@ LAYERS = (
 NEIGHBOURS = {"spec": set(), "backbones": {"data"}, "peft": set(), "config": {"methods"}}
 # What the parts that only read results may use beside the ground floor.
 REPORT_MAY_USE = {
-    "registry", "results", "report", "spec", "storage", "metrics", "config", "tuning", "words",
+    "registry", "results", "report", "spec", "storage", "metrics", "config", "tuning", "validation",
+    "words",
 }  # fmt: skip
 WITHOUT_TORCH = {
     "report", "results", "metrics", "registry", "storage", "events", "config", "spec", "sources",
+    "validation",
 }  # fmt: skip
 MOST_CODE_OF_A_METHOD = 120  # lines, docstrings and comments not counted
 

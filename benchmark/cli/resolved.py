@@ -17,11 +17,11 @@ def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
 
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        values = spec_dict(spec)
-        parts = [values[key] for key in ("method", "recipe", "settings", *STREAM_KEYS)]
+        asked: Mapping[str, Any] = spec_dict(spec)
+        parts = [asked[key] for key in ("method", "recipe", "settings", *STREAM_KEYS)]
         groups.setdefault(json.dumps(parts), []).append(spec)
     for runs in groups.values():
-        values = spec_dict(runs[0])
+        values: Mapping[str, Any] = spec_dict(runs[0])
         yield f"{runs[0].method}: {_places(runs)}"
         yield f"  stream: {_pairs({key: values[key] for key in STREAM_KEYS})}"
         yield f"  training: {_pairs(values['recipe'])}"

@@ -208,6 +208,7 @@ class _Process:
         assert self.current is not None
         self.process.join()
         run, code = self.current, self.process.exitcode
+        method = METHODS.get(run.spec.method)
         error = f"its process ended with exit code {code} (killed, or out of memory?)"
         ResultStore(self.settings.results).write(
             {
@@ -215,7 +216,11 @@ class _Process:
                 "key": run.key,
                 "spec": spec_dict(run.spec),
                 "outcome": {"status": "failed", "error": error},
-                "environment": {"suite": self.settings.suite},
+                "environment": {
+                    "role": method.role,
+                    "stream": method.stream,
+                    "suite": self.settings.suite,
+                },
             },
             {},
         )

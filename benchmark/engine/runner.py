@@ -268,7 +268,10 @@ def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
     hardware = provenance.processor()
     if device.type == "cuda":
         hardware = f"{torch.cuda.get_device_name(device)}; {hardware}"
+    method = METHODS.get(planned.spec.method)
     return {
+        "role": method.role,
+        "stream": method.stream,
         "suite": context.suite,
         "revision": revision,
         "dirty": dirty,

@@ -22,7 +22,7 @@ from benchmark.report.fairness.tuned import shipped_records
 from benchmark.report.formatting import file_name, setting_text, task_text
 from benchmark.report.remarks import remarks
 from benchmark.report.selection import cell, current
-from benchmark.results.store import Result, canonical, run_numbers, spec_dict
+from benchmark.results.store import Result, SpecBlock, canonical, run_numbers, spec_dict
 
 if TYPE_CHECKING:
     from benchmark.spec import RunSpec
@@ -155,7 +155,7 @@ def make_blocks(
     found: dict[BlockKey, list[Result]] = defaultdict(list)
     for result in results:
         found[_block_key(result["spec"])].append(result)
-    asked: dict[BlockKey, dict[str, dict[str, Any]]] = defaultdict(dict)
+    asked: dict[BlockKey, dict[str, SpecBlock]] = defaultdict(dict)
     for run, spec in wanted.items():
         asked[_block_key(spec)][run] = spec
     shown: Iterable[BlockKey] = found if expected is None else asked

@@ -6,7 +6,9 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast
+
+from typing_extensions import get_type_hints
 
 from benchmark import metrics
 from benchmark.results.schema import Environment, SpecBlock

@@ -53,17 +53,17 @@ __all__ = [
 # -- keys ---------------------------------------------------------------------------------------
 
 
-def spec_dict(spec: RunSpec) -> dict[str, Any]:
+def spec_dict(spec: RunSpec) -> SpecBlock:
     """The specification as plain JSON types, for the `spec` block and the key."""
-    return cast("dict[str, Any]", _plain(spec))
+    return cast("SpecBlock", _plain(spec))
 
 
 def run_key(
     spec: RunSpec, method_source_hash: str, data_manifest_hash: str, weight_hash: str
 ) -> str:
     """16 hexadecimal digits that stand for the run: the same run always has the same key."""
-    asked = spec_dict(spec)
-    del asked["backbone_file"]  # a path on one machine; what lies there is in the weights' hash
+    # A path on one machine counts for nothing; what lies there is in the weights' hash.
+    asked = {name: part for name, part in spec_dict(spec).items() if name != "backbone_file"}
     parts = {
         "spec": canonical(asked),
         "method": method_source_hash,
@@ -86,7 +86,7 @@ def _plain(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """nan and infinity as None, which JSON knows."""
+    """The value with None, which JSON knows, for nan and infinity."""
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -119,7 +119,7 @@ class ResultStore:
         return self.runs / key
 
     def status(self, key: str) -> str:
-        """done | failed | cancelled | unfinished (no usable result yet) | missing.
+        """One of done, failed, cancelled, unfinished (no usable result yet) and missing.
 
         A damaged result counts as unfinished; one of another schema raises `SchemaError`, since
         running again would replace it.

@@ -66,6 +66,7 @@ def test_result_has_every_block(spec: RunSpec, tmp_path: Path) -> None:
     assert outcome["expanded_parameters"] == 0
     assert outcome["classifier_parameters"] == 8 * 65
     assert result["environment"]["weight_hash"] == planned.weight_hash
+    assert (result["environment"]["role"], result["environment"]["stream"]) == ("bound", "tasks")
     assert result["environment"]["sources"].keys() >= {
         "methods.sequential",
         "benchmark.engine.runner",

@@ -281,11 +281,11 @@ def test_missing_entries_are_named_all_at_once(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "damaged JSON"),
-        ('{"schema": 1, "key"', "damaged JSON"),
+        ('{"schema": 2, "key"', "damaged JSON"),
         ("[1, 2]", "not a result"),
-        ('{"schema": 1}', "missing"),
-        ('{"schema": 1, "key": "a", "spec": 3, "outcome": [], "environment": null}', "object"),
-        ('{"schema": 1, "value": NaN}', "damaged JSON"),
+        ('{"schema": 2}', "missing"),
+        ('{"schema": 2, "key": "a", "spec": 3, "outcome": [], "environment": null}', "mapping"),
+        ('{"schema": 2, "value": NaN}', "damaged JSON"),
         ("\ud800", "damaged JSON"),
     ],
 )
@@ -309,11 +309,23 @@ def test_result_of_another_schema_is_neither_used_nor_replaced(tmp_path: Path) -
     result, arrays = make_result(make_spec())
     store.write(result, arrays)
     file = store.folder(result["key"]) / "result.json"
-    file.write_text(json.dumps(result | {"schema": 2}))
+    file.write_text(json.dumps(result | {"schema": 1}))
     assert store.results() == []
-    assert "schema 2" in str(store.problems[0])
+    assert "schema 1" in str(store.problems[0])
     with pytest.raises(SchemaError, match="another results folder"):
         store.status(result["key"])
+
+
+@pytest.mark.parametrize("name", ["role", "stream"])
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_every_result_says_what_its_method_is(tmp_path: Path, name: str, status: str) -> None:
+    result = make_result(make_spec())[0] if status == "done" else make_broken(make_spec())
+    result["environment"][name] = "other"
+    with pytest.raises(ResultError, match=rf"environment\.{name} must be one of"):
+        ResultStore(tmp_path).write(result, {})
+    del result["environment"][name]
+    with pytest.raises(ResultError, match=rf"environment\.{name} is missing"):
+        ResultStore(tmp_path).write(result, {})
 
 
 def test_result_in_the_wrong_folder_is_reported(tmp_path: Path) -> None:

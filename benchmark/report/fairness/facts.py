@@ -6,7 +6,7 @@ must agree in every fact that more than one of them has (`benchmark.report.fairn
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from benchmark.report.formatting import listing, setting_text
@@ -40,7 +40,7 @@ def facts(result: Result, *, by_file: bool) -> dict[str, str]:
         **_code(result, by_file),
     }
     if trains(result):
-        recipe: dict[str, Any] = spec["recipe"]
+        recipe: Mapping[str, Any] = spec["recipe"]
         found |= {name: setting_text(recipe[key]) for key, name in _RECIPE.items() if key in recipe}
     found |= {f"{name} version": version for name, version in environment["packages"].items()}
     return found
