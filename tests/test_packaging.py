@@ -57,6 +57,7 @@ def test_the_wheel_holds_all_of_both_packages_and_nothing_else(wheel: Path) -> N
         for package in ("benchmark", "methods")
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+        if path.parent != ROOT / "benchmark" / "clbench"  # becomes the package `clbench`
     }
     published = {
         f"benchmark/reported/{path.name}" for path in (ROOT / "results/reported").iterdir()
@@ -65,6 +66,7 @@ def test_the_wheel_holds_all_of_both_packages_and_nothing_else(wheel: Path) -> N
     packages = {name for name in packed if name.startswith(("benchmark/", "methods/"))}
     assert packages == tracked | published
     assert {"benchmark/py.typed", "methods/py.typed", "benchmark/suites/icons.yaml"} <= packed
+    assert {f"clbench/{name}" for name in ("__init__.py", "__main__.py", "py.typed")} <= packed
 
 
 def test_the_metadata(wheel: Path) -> None:
@@ -93,6 +95,15 @@ def test_elsewhere_it_is_ours_that_is_imported(installed: Path, tmp_path: Path) 
     elsewhere.mkdir()
     files = run(sys.executable, "-c", code, cwd=elsewhere, PYTHONPATH=str(installed)).split()
     assert [Path(file).parent.parent for file in files] == [installed, installed]
+
+
+def test_it_goes_by_its_own_name(installed: Path, tmp_path: Path) -> None:
+    code = "import benchmark, clbench; print(clbench.Method is benchmark.Method, dir(clbench))"
+    shown = run(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(installed))
+    assert shown.startswith("True")
+    assert "load_results" in shown
+    words = ("-m", "clbench", "list", "methods")
+    assert "inflora" in run(sys.executable, *words, cwd=tmp_path, PYTHONPATH=str(installed))
 
 
 def test_a_namesake_earlier_on_the_path_is_named(installed: Path, tmp_path: Path) -> None:
