@@ -13,7 +13,7 @@ STORE := $(if $(RESULTS),--results $(RESULTS))
 DATA := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 .DEFAULT_GOAL := help
-.PHONY: setup bench plan report list check test lint type speed clean help
+.PHONY: setup bench plan report list check test test-fast lint type speed clean help
 
 setup: $(READY)  ## make the virtual environment and install clbench into it
 
@@ -38,8 +38,11 @@ list: $(READY)  ## every method, data set, backbone and suite
 
 check: lint type test  ## everything that has to pass before a change lands
 
-test: $(READY)  ## the tests
+test: $(READY)  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-fast: $(READY)  ## the tests that take seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
 
 lint: $(READY)  ## style and common mistakes
 	$(BIN)/ruff check .
@@ -55,4 +58,4 @@ clean:  ## remove the environment, caches and build products; results stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 10

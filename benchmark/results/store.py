@@ -50,6 +50,10 @@ __all__ = [
     "spec_dict",
 ]
 
+# What numpy raises for a damaged archive; before Python 3.11 an array that is none is an
+# AttributeError, for want of __enter__.
+_DAMAGED = (OSError, ValueError, TypeError, AttributeError, KeyError, EOFError, BadZipFile)
+
 # -- keys ---------------------------------------------------------------------------------------
 
 
@@ -190,7 +194,7 @@ class ResultStore:
                 return {name: arrays[name] for name in arrays.files}
         except FileNotFoundError as error:
             raise ResultError(file, "is missing") from error
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+        except _DAMAGED as error:
             raise ResultError(file, f"damaged: {error}") from error
 
     def keys(self) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-GLOSSARY = (Path(__file__).resolve().parent.parent / "docs" / "glossary.md").read_text("utf-8")
+GLOSSARY = (Path(__file__).resolve().parents[2] / "docs" / "glossary.md").read_text("utf-8")
 ROWS = re.findall(r"^\| \*\*(.+?)\*\* \|.*\| (?:`(\S+)` )?\|$", GLOSSARY, flags=re.MULTILINE)
 
 

@@ -1,0 +1,160 @@
+"""README and docs: commands parse, links lead somewhere, examples run, numbers are the results'."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.cli import build_parser, main
+from benchmark.config import expand, load_suite
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md"))]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+TABLES = ROOT / "results" / "embedded" / "report" / "tables"
+BLOCK = "icons-10tasks-tiny_sup-shuffled"
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def fences(page: Path, language: str = "") -> list[str]:
+    """The code blocks of a page in one language; plain ones are commands."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", read(page), flags=re.DOTALL | re.MULTILINE)
+    return [code for name, code in found if name == language]
+
+
+def commands(program: str) -> list[str]:
+    """What is given to `program` in code blocks, tables and running text."""
+    found = []
+    for page in PAGES:
+        lines = "\n".join(fences(page)).splitlines()
+        found += [line for line in lines if line.startswith(f"{program} ")]
+        prose = re.sub(r"^```.*?^```", "", read(page), flags=re.DOTALL | re.MULTILINE)
+        found += re.findall(rf"`({program} [^`]+)`", prose.replace("\n", " "))
+    return sorted(set(found))
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    part = read(page).split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def names(cells: list[list[str]]) -> set[str]:
+    """The names in the first column of a table."""
+    return {name for first, *_ in cells for name in re.findall(r"`([^`]+)`", first)}
+
+
+@pytest.mark.parametrize("command", commands("clbench"))
+def test_every_command_parses(command: str) -> None:
+    args = build_parser().parse_args(shlex.split(command, comments=True)[1:])
+    assert callable(args.command)
+
+
+@pytest.mark.parametrize("command", commands("make"))
+def test_every_make_command_has_a_target_and_known_variables(command: str) -> None:
+    makefile = read(ROOT / "Makefile")
+    for word in shlex.split(command, comments=True)[1:]:
+        name, given, _ = word.partition("=")
+        known = rf"\$\((if )?{name}|,\$\({name}\)" if given else rf"^{name}:"
+        assert re.search(known, makefile, flags=re.MULTILINE), f"{word} in {command}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_linked_files_exist(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(page)):
+        assert (page.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.stem)
+def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
+    assert f"]({page.relative_to(ROOT)})" in read(README)
+
+
+# -- examples -------------------------------------------------------------------------------------
+
+PYTHON = [(page.stem, code) for page in PAGES for code in fences(page, "python")]
+METHODS = [(page, code) for page, code in PYTHON if "(Method)" in code]
+SCRIPTS = [(page, code) for page, code in PYTHON if "load_results(" in code]
+SUITES = [(page.stem, code) for page in PAGES for code in fences(page, "yaml")]
+
+
+def test_every_example_is_of_a_kind_that_is_tested() -> None:
+    assert len(PYTHON) == len(METHODS) + len(SCRIPTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "code"), METHODS, ids=[page for page, _ in METHODS])
+def test_example_methods_run_and_pass_the_exam(
+    page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(code.splitlines()) <= 24
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_plugins", [])
+    (name,) = re.findall(r'@register\("(\w+)"\)', code)
+    Path(f"{name}.py").write_text(code)
+    words = ["run", "--plugin", f"{name}.py", "--method", name, "--jobs", "1", "--threads", "1"]
+    assert main([*words, "--set", "training.epochs=0", "--tasks", "2", "--no-report"]) == 0
+    assert len(list(tmp_path.glob("results/runs/*/result.json"))) == 1
+    assert main(["check", f"{name}.py"]) == 0
+
+
+@pytest.mark.parametrize(("page", "code"), SCRIPTS, ids=[page for page, _ in SCRIPTS])
+def test_example_scripts_run(page: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, page, "exec"), {})
+
+
+@pytest.mark.parametrize(("page", "code"), SUITES, ids=[page for page, _ in SUITES])
+def test_example_suites_load(page: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(code)
+    assert expand(load_suite(str(tmp_path / "mine.yaml")))
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def committed(table: str) -> dict[str, dict[str, str]]:
+    """A committed table by the names of its rows."""
+    with (TABLES / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+        return {row["row"]: row for row in csv.DictReader(file)}
+
+
+def test_the_table_of_results_is_that_of_the_committed_runs() -> None:
+    shown = rows(README, "Results on the embedded icons")
+    table = read(TABLES / f"{BLOCK}.md").replace("**", "").splitlines()
+    wanted = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[4:]]
+    wanted = [[*cells[:4], cells[5]] for cells in wanted if len(cells) > 5]
+    assert shown == wanted
+
+
+def test_the_table_of_methods_says_what_each_keeps() -> None:
+    costs = committed(f"{BLOCK}-costs")
+    for first, *_, kept in rows(README, "Methods"):
+        row = {name.rpartition(": ")[2]: cell for name, cell in costs[first.strip("`")].items()}
+        for kind in ("class means", "covariances", "bases"):
+            (column,) = [name for name in row if name.replace("_", " ").endswith(kind)]
+            assert (float(row[column]) > 0) == (kind in kept), f"{first}: {kind}"
+        assert kept != "nothing" or float(row["stored_statistics"]) == 0, first
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [("Methods", "methods"), ("Data sets", "datasets"), ("Backbones", "backbones")],
+)
+def test_the_tables_of_names_are_complete(
+    heading: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", kind]) == 0
+    assert names(rows(README, heading)) == {
+        line.split()[0] for line in capsys.readouterr().out.splitlines()
+    }
