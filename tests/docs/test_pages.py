@@ -32,13 +32,12 @@ def fences(page: Path, language: str = "") -> list[str]:
 
 
 def commands(program: str) -> list[str]:
-    """What is given to `program` in code blocks, tables and running text."""
+    """What is given to `program` in code blocks and tables."""
     found = []
     for page in PAGES:
         lines = "\n".join(fences(page)).splitlines()
-        found += [line for line in lines if line.startswith(f"{program} ")]
-        prose = re.sub(r"^```.*?^```", "", read(page), flags=re.DOTALL | re.MULTILINE)
-        found += re.findall(rf"`({program} [^`]+)`", prose.replace("\n", " "))
+        found += [line.strip() for line in lines if line.strip().startswith(f"{program} ")]
+        found += re.findall(rf"^\| `({program} [^`]+)`", read(page), flags=re.MULTILINE)
     return sorted(set(found))
 
 
@@ -58,6 +57,15 @@ def names(cells: list[list[str]]) -> set[str]:
 def test_every_command_parses(command: str) -> None:
     args = build_parser().parse_args(shlex.split(command, comments=True)[1:])
     assert callable(args.command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_in_running_text_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in sorted(set(re.findall(r"`clbench\s+(\w+)", read(page)))):
+        with pytest.raises(SystemExit) as stopped:
+            build_parser().parse_args([name, "--help"])
+        assert stopped.value.code == 0, name
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("command", commands("make"))
@@ -84,12 +92,13 @@ def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
 
 PYTHON = [(page.stem, code) for page in PAGES for code in fences(page, "python")]
 METHODS = [(page, code) for page, code in PYTHON if "(Method)" in code]
+DATASETS = [(page, code) for page, code in PYTHON if "DATASETS.add(" in code]
 SCRIPTS = [(page, code) for page, code in PYTHON if "load_results(" in code]
 SUITES = [(page.stem, code) for page in PAGES for code in fences(page, "yaml")]
 
 
 def test_every_example_is_of_a_kind_that_is_tested() -> None:
-    assert len(PYTHON) == len(METHODS) + len(SCRIPTS)
+    assert len(PYTHON) == len(METHODS) + len(DATASETS) + len(SCRIPTS)
 
 
 @pytest.mark.slow
@@ -106,6 +115,19 @@ def test_example_methods_run_and_pass_the_exam(
     assert main([*words, "--set", "training.epochs=0", "--tasks", "2", "--no-report"]) == 0
     assert len(list(tmp_path.glob("results/runs/*/result.json"))) == 1
     assert main(["check", f"{name}.py"]) == 0
+
+
+@pytest.mark.parametrize(("page", "code"), DATASETS, ids=[page for page, _ in DATASETS])
+def test_example_data_sets_can_be_learned(
+    page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_plugins", [])
+    (name,) = re.findall(r'DATASETS.add\("(\w+)"', code)
+    Path(f"{name}.py").write_text(code)
+    words = ["run", "--plugin", f"{name}.py", "--dataset", name, "--tasks", "4"]
+    assert main([*words, "--method", "ncm", "--jobs", "1", "--threads", "1", "--no-report"]) == 0
+    assert len(list(tmp_path.glob("results/runs/*/result.json"))) == 1
 
 
 @pytest.mark.parametrize(("page", "code"), SCRIPTS, ids=[page for page, _ in SCRIPTS])
