@@ -10,7 +10,7 @@ from benchmark.backbones.catalogue import BackboneSpec
 from benchmark.backbones.places import absence, home_of, offline_switch, weights_folder
 
 if TYPE_CHECKING:
-    from benchmark.data.fetch.watch import Note, Step
+    from benchmark.data.fetch.download import Note, Step
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +29,12 @@ def check_hub(spec: BackboneSpec) -> None:
     check_network(spec)
     from huggingface_hub import constants
 
-    from benchmark.data.fetch.connection import BrokenError, open_url
-    from benchmark.data.fetch.errors import FetchError, UnreachableError
+    from benchmark.data.fetch.download import (
+        BrokenError,
+        FetchError,
+        UnreachableError,
+        open_url,
+    )
 
     try:
         open_url(constants.ENDPOINT).close()

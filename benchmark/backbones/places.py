@@ -13,7 +13,6 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
 HUB = "https://huggingface.co"
 # What timm calls the file of a tag on the hub, in the order it looks for them.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-_SWITCHES = ("CLBENCH_OFFLINE", "HF_HUB_OFFLINE")
 
 
 class MissingWeightsError(BackboneError):
@@ -30,8 +29,9 @@ def weights_folder() -> Path:
 
 def offline_switch() -> str | None:
     """The environment variable that forbids the network, if one does."""
-    off = ("", "0", "false", "no", "off")
-    return next((s for s in _SWITCHES if os.environ.get(s, "").strip().lower() not in off), None)
+    from benchmark.data.fetch.download import OFFLINE, switched_on
+
+    return switched_on(OFFLINE, "HF_HUB_OFFLINE")
 
 
 def with_file(spec: BackboneSpec, file: Path | None) -> BackboneSpec:

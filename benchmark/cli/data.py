@@ -6,15 +6,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say
+from benchmark.cli.console import progress, say, step_progress
 from benchmark.cli.data_views import add_show, add_verify
 from benchmark.cli.options import add_command, add_data_root, names, place_of
+from benchmark.words import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from benchmark.cli.console import Progress, Work
     from benchmark.cli.options import Commands
     from benchmark.data.base import Place
+    from benchmark.data.fetch.download import Note, Step
+
+_DOING = {"fetch": "fetching", "check": "checking", "unpack": "unpacking"}
+_DONE = {"fetch": "fetched", "check": "checked", "unpack": "unpacked"}
 
 
 def add_commands(commands: Commands) -> None:
@@ -93,10 +99,10 @@ def complete(
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Fetch what the data sets lack; `DataError` names all that is missing of all of them."""
-    from benchmark.cli.transfers import show_transfers
     from benchmark.data import dataset_info
     from benchmark.data.base import DataError
-    from benchmark.data.fetch import UnreachableError, check, prepare
+    from benchmark.data.fetch.download import UnreachableError
+    from benchmark.data.fetch.prepare import check, prepare
 
     failed: list[DataError] = []
     online = True
@@ -105,7 +111,8 @@ def complete(
             if check_only:
                 check(info, place)
             else:
-                with show_transfers() as watch:
+                with progress() as shown:
+                    watch = TransferProgress(shown)
                     prepare(info, place, watch, download=online, discard_archives=discard_archives)
         except DataError as error:
             failed.append(error)
@@ -122,9 +129,10 @@ def decode(args: argparse.Namespace) -> int:
     from benchmark.data.decoded import decode
 
     info, place = dataset_info(args.name), place_of(args, args.split)
-    folder = decode(info, place, _Steps(info.name))
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    say(f"{folder}: {size / 1e9:.2f} GB; runs read from it, delete it at any time")
+    with step_progress() as report:
+        folder = decode(info, place, report)
+    taken = sum(file.stat().st_size for file in folder.iterdir())
+    say(f"{folder}: {size(taken)}; runs read from it, delete it at any time")
     return 0
 
 
@@ -135,25 +143,40 @@ def build(args: argparse.Namespace) -> int:
     builders = {"icons": build_icons, "upstream": build_upstream}
     folders = {"icons": args.out / "icons", "upstream": args.out / "icons_upstream"}
     for part in builders if args.part == "all" else (args.part,):
-        made = builders[part](args.package, folders[part], on_progress=_Steps(part))
+        with step_progress() as report:
+            made = builders[part](args.package, folders[part], on_progress=report)
         say(
             f"{made.folder}: {made.classes} classes, {made.train_images} training and "
-            f"{made.test_images} test images, {made.bytes / 1e6:.2f} MB"
+            f"{made.test_images} test images, {size(made.bytes)}"
         )
         for name, reason in made.refused.items():
             say(f"  left out {name}: {reason}")
     return 0
 
 
-class _Steps:
-    """Says how far a build is: one line a step, and one for every fifth of a long one."""
+class TransferProgress:
+    """A `Watch` that shows files one after another while they are fetched, checked, unpacked."""
 
-    def __init__(self, part: str) -> None:
-        self._part = part
-        self._said: tuple[str, int] | None = None
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._work: Work | None = None
 
-    def __call__(self, step: str, done: int, total: int) -> None:
-        reached = (step, 5 * done // max(total, 1))
-        if reached != self._said:
-            self._said = reached
-            say(f"{self._part}: {step} {done}/{total}")
+    def __call__(self, event: Step | Note) -> None:
+        """Show one event; a file that is done becomes a line that stays."""
+        from benchmark.data.fetch.download import Note
+
+        if isinstance(event, Note):
+            self._shown.line(event.text)
+            return
+        name = f"{_DOING[event.action]} {event.name}"
+        if self._work is None or self._work.name != name:
+            if self._work is not None:
+                self._shown.end(self._work)
+            self._work = self._shown.start(name, event.total, event.done, "bytes")
+        if event.done == event.total:
+            took = duration(self._work.seconds)
+            text = f"{_DONE[event.action]} {event.name}: {size(event.done)} in {took}"
+            self._shown.end(self._work, text)
+            self._work = None
+        else:
+            self._shown.update(self._work, event.done, total=event.total)

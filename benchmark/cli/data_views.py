@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import io
 import re
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say, warn
+from benchmark.cli.console import say, step_progress, warn
 from benchmark.cli.options import add_command, add_data_root, place_of, positive
-from benchmark.words import duration
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.data.base import Dataset, DatasetInfo
-
-EVERY = 10.0  # seconds between two lines of progress
 
 
 def add_show(actions: Commands) -> None:
@@ -68,7 +64,8 @@ def verify(args: argparse.Namespace) -> int:
 
     info = dataset_info(args.name)
     place = place_of(args, args.split)
-    report = verify_data(info, place, quick=args.quick, on_progress=TimeLeft())
+    with step_progress(sys.stderr) as on_progress:
+        report = verify_data(info, place, quick=args.quick, on_progress=on_progress)
     for line in report.lines():
         say(line)
     return 1 if report.total else 0
@@ -124,23 +121,3 @@ def _file(args: argparse.Namespace, domain: str, *, several: bool) -> Path:
         name = re.sub(r"[^\w.-]+", "_", Path(args.name).name)  # `folder:PATH` is a name as well
         return Path("_".join(filter(None, (name, domain, args.split))) + ".png")
     return out.with_name(f"{out.stem}_{domain}{out.suffix}") if several else out
-
-
-class TimeLeft:
-    """Says now and then how far a long check is and how long it will still take."""
-
-    def __init__(
-        self, write: Callable[[str], None] = warn, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._write, self._clock = write, clock
-        self._what, self._started, self._said = "", 0.0, 0.0
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Take note that `done` of `total` are through."""
-        now = self._clock()
-        if what != self._what:
-            self._what, self._started, self._said = what, now, now
-        if now - self._said >= EVERY and 0 < done < total:
-            self._said = now
-            left = (now - self._started) / done * (total - done)
-            self._write(f"{what}: {done:,} of {total:,}, {duration(left)} left")

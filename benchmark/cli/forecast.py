@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmark.data import DataError, dataset_info
 from benchmark.data.base import Place, default_root
 from benchmark.engine.estimate import Rough
+from benchmark.words import size
 
 if TYPE_CHECKING:
     import torch
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from benchmark.engine.plan import PlannedRun
 
 Counts = tuple[int, int]
-# Images of data sets whose split follows from the files: published totals, a fifth for testing.
-ABOUT: dict[str, Counts] = {"imagenet_r": (24_000, 6_000), "imagenet_a": (6_000, 1_500)}
-# Gigabytes of all downloads of a data set, for files whose sizes are not recorded.
-DOWNLOADS = {
-    "cifar100": 0.17, "imagenet_r": 2.2, "imagenet_a": 0.7, "domainnet": 18.0, "cub200": 1.2,
-}  # fmt: skip
 MATRIX = {"cpu": 512, "cuda": 4096}  # side of the product that is timed
 
 
@@ -115,12 +110,11 @@ class Forecaster:
             with suppress(DataError):  # the run itself will say what is wrong with them
                 data = info.load(Place(self._root, split))
                 return len(data.train.images), len(data.test.images)
-        return info.images if all(info.images) else ABOUT.get(dataset, (0, 0))
+        return info.expected_images
 
 
 def to_fetch(runs: Iterable[PlannedRun], data_root: Path | None) -> list[str]:
     """What open runs lack on this machine and how much there is to fetch, a line each."""
-    from benchmark.data.fetch.room import in_bytes
     from benchmark.engine.forecast import parameter_count, shape_of
 
     open_runs = [run for run in runs if run.open]
@@ -128,15 +122,15 @@ def to_fetch(runs: Iterable[PlannedRun], data_root: Path | None) -> list[str]:
     lines = [_missing_data(name, Place(data_root or default_root(), s)) for name, s in places]
     for name in dict.fromkeys(r.spec.backbone for r in open_runs if not r.weight_hash):
         shape = shape_of(name)
-        much = f"about {in_bytes(int(4 * parameter_count(shape)))}" if shape else "of unknown size"
+        much = f"about {size(int(4 * parameter_count(shape)))}" if shape else "of unknown size"
         lines.append(f"to fetch for {name}: its weights, {much}; the first run does that")
     return lines
 
 
 def _missing_data(dataset: str, place: Place) -> str:
     """How much there is to fetch and to unpack for one data set, in one line."""
+    from benchmark.data.fetch.download import free_space
     from benchmark.data.fetch.prepare import lacks
-    from benchmark.data.fetch.room import free_space, in_bytes
 
     info = dataset_info(dataset)
     try:
@@ -146,17 +140,17 @@ def _missing_data(dataset: str, place: Place) -> str:
     absent = lack.absent if lack else ()
     parts = []
     if absent:
-        size = sum(file.bytes for file in absent)
+        total = sum(file.bytes for file in absent)
         if not all(file.bytes for file in absent):
-            size = int(DOWNLOADS.get(dataset, 0) * 1e9) if set(absent) >= set(info.files) else 0
+            total = info.download_bytes if set(absent) >= set(info.files) else 0
         parts.append(f"{len(absent)} to fetch, of unknown size")
-        if size:
-            twice = 2 * size if any(file.unpacked for file in absent) else size
-            parts = [f"{len(absent)} to fetch, about {in_bytes(size)}"]
-            parts.append(f"{in_bytes(twice)} of disk with what is unpacked")
+        if total:
+            twice = 2 * total if any(file.unpacked for file in absent) else total
+            parts = [f"{len(absent)} to fetch, about {size(total)}"]
+            parts.append(f"{size(twice)} of disk with what is unpacked")
     if lack and lack.packed:
         parts.append(f"{len(lack.packed)} archives to unpack")
-    parts.append(f"{in_bytes(free_space(place.root))} free")
+    parts.append(f"{size(free_space(place.root))} free")
     words = ["clbench", "data", "prepare", dataset, "--root", str(place.root)]
     if place.split != "default":
         words += ["--split", place.split]

@@ -9,14 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
-
-if TYPE_CHECKING:
-    from benchmark.data.listing import Listing
-
 
 # What Pillow's decoders raise on a damaged file or one that is no image.
 UNREADABLE = (
@@ -149,6 +145,39 @@ class Dataset:
     evaluation: Literal["resize", "centre"] = "centre"
 
 
+class Entry(NamedTuple):
+    """One image: its path below the data set's folder, its label and the name of its domain."""
+
+    path: str
+    label: int
+    domain: str
+
+
+class Survey(Protocol):
+    """Every image of a data set by name, as its lists give it; read past faults.
+
+    A label of -1 stands for a class in doubt.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names, by label."""
+
+    @property
+    def train(self) -> tuple[Entry, ...]:
+        """The training images."""
+
+    @property
+    def test(self) -> tuple[Entry, ...]:
+        """The test images."""
+
+    def manifest_hash(self) -> str:
+        """SHA-256 over all names, labels and domains."""
+
+    def missing_files(self, folder: Path) -> list[str]:
+        """The paths of entries without a file in `folder`, sorted, each once."""
+
+
 @dataclass(frozen=True)
 class Remote:
     """A file that a data set is made from: its address, where it belongs, what it must be.
@@ -189,9 +218,22 @@ class DatasetInfo:
     split_files: tuple[tuple[str, Remote], ...] = ()  # (split, file) of the other splits
     notes: tuple[str, ...] = ()  # faults of the published data that a reader should know
     total: int = 0  # images in all, where the split is our own; 0: not known
+    download_bytes: int = 0  # about, of all `files`, where their own sizes are not recorded
     # For `clbench data verify`: as `load`, but faults are told and read past, and no file of a
-    # listing is looked for. Gives the folder and its listing, or a data set held in memory.
-    survey: Callable[[Place, Callable[[str], None]], tuple[Path, Listing | Dataset]] | None = None
+    # listing is looked for. Gives the folder and its listing, or a data set held in memory, or
+    # None where nothing can be read.
+    survey: (
+        Callable[[Place, Callable[[str], None]], tuple[Path, Survey | Dataset | None]] | None
+    ) = None
+
+    @property
+    def expected_images(self) -> tuple[int, int]:
+        """Training and test images as published, a fifth for testing where the split is our own.
+
+        (0, 0) where nothing is known.
+        """
+        held = self.total // 5
+        return self.images if all(self.images) else (self.total - held, held)
 
 
 class MissingDataError(DataError):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.data import DATASETS
-from benchmark.data.base import Place, Remote
-from benchmark.data.listing import Entry, Listing, OnFault, fail, is_safe, listed, read_text
+from benchmark.data.base import Entry, Place, Remote
+from benchmark.data.listing import Listing, OnFault, fail, is_safe, listed, read_text
 from benchmark.data.location import check_split, find_folder, report_missing
 
 DOMAIN = "photo"
@@ -123,6 +123,7 @@ INFO = DATASETS.add(
         classes=200,
         default_tasks=10,
         images=(5_994, 5_794),
+        download_bytes=1_200_000_000,
         files=(_ARCHIVE,),
     ),
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataError, Place, Remote
+from benchmark.data.base import DataError, Entry, Place, Remote
 from benchmark.data.listing import (
     ClassNames,
-    Entry,
     Line,
     Listing,
     OnFault,
@@ -159,6 +158,7 @@ INFO = DATASETS.add(
         classes=CLASSES,
         default_tasks=5,
         images=(409_842, 176_748),
+        download_bytes=18_000_000_000,
         splits=_SPLITS,
         domains=DOMAINS,
         files=(*ARCHIVES.values(), *LISTS.values()),

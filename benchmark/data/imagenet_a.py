@@ -36,6 +36,7 @@ INFO = DATASETS.add(
         classes=200,
         default_tasks=10,
         total=7_500,
+        download_bytes=700_000_000,
         files=(ARCHIVE,),
         notes=(
             "No official split: the images of each class are ranked by the SHA-256 of their names "

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import Place, Remote
+from benchmark.data.base import Entry, Place, Remote
 from benchmark.data.imagenet_tree import find_tree, scan
-from benchmark.data.listing import ClassNames, Entry, Listing, OnFault, fail, listed
+from benchmark.data.listing import ClassNames, Listing, OnFault, fail, listed
 from benchmark.data.location import check_split, report_missing
 from benchmark.data.tree import split_listing
 from benchmark.data.yaml_list import read_yaml_list
@@ -113,6 +113,7 @@ INFO = DATASETS.add(
         classes=200,
         default_tasks=10,
         total=30_000,
+        download_bytes=2_200_000_000,
         splits=_SPLITS,
         domains=RENDITIONS,
         files=(ARCHIVE,),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.data.base import DataError, Dataset, DatasetInfo, FileImages, Place, Split
+from benchmark.data.base import DataError, Dataset, DatasetInfo, Entry, FileImages, Place, Split
 from benchmark.data.splitting import composed, to_bytes
 
 NAMED = 3  # missing files that an error names
@@ -28,14 +28,6 @@ _UNSAFE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|[\0\\]")
 def fail(fault: str) -> None:
     """What loading does at a fault of a list; `clbench data verify` notes it and reads on."""
     raise DataError(fault)
-
-
-class Entry(NamedTuple):
-    """One image: its path below the data set's folder, its label and the name of its domain."""
-
-    path: str
-    label: int
-    domain: str
 
 
 class Line(NamedTuple):

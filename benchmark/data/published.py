@@ -6,8 +6,7 @@ from pathlib import Path
 
 from benchmark.data.base import DatasetInfo, Place, Remote
 from benchmark.data.decoded import Progress
-from benchmark.data.fetch.checksum import Checksum, read_into
-from benchmark.data.fetch.watch import Note, Step
+from benchmark.data.fetch.download import Note, Step, checksum_fault
 from benchmark.data.findings import ARCHIVES, Report
 
 
@@ -52,9 +51,7 @@ def check_downloads(
         path = _find(folder, remote)
         if path is None or (quick and remote.unpacked):
             continue
-        checksum = Checksum(remote)
-        read_into(checksum, path, remote.name, lambda event: _pass_on(event, on_progress))
-        fault = checksum.fault()
+        fault = checksum_fault(path, remote, lambda event: _pass_on(event, on_progress))
         if fault and remote.unpacked and is_published:
             report.faults[ARCHIVES].append(f"{path}: {fault}")
         elif fault:

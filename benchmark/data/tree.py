@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from benchmark.data.base import DataError
-from benchmark.data.listing import Entry, Listing, OnFault, fail
+from benchmark.data.base import DataError, Entry
+from benchmark.data.listing import Listing, OnFault, fail
 from benchmark.data.splitting import composed, split_class
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")

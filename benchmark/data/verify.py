@@ -14,11 +14,13 @@ from benchmark.data.base import (
     DataError,
     Dataset,
     DatasetInfo,
+    Entry,
     FileImages,
     Images,
     MissingDataError,
     Place,
     Split,
+    Survey,
 )
 from benchmark.data.contents import inspect, unlisted_files
 from benchmark.data.decoded import Progress
@@ -34,7 +36,6 @@ from benchmark.data.findings import (
     UNREADABLE,
     Report,
 )
-from benchmark.data.listing import Entry, Listing
 from benchmark.data.published import check_downloads, compare_counts
 
 SIDES = ("training", "test")
@@ -67,26 +68,28 @@ def verify(
     report = Report(f"{info.name}, split {place.split}")
     told = report.faults[LISTS]
     folder: Path | None = None
-    content: Listing | Dataset
+    content: Survey | Dataset | None
     if info.survey is None:
         try:
             content = info.load(place)
         except MissingDataError:
             raise
         except DataError as error:
+            content = None
             told.append(str(error))
-            return report
     else:
         folder, content = info.survey(place, told.append)
         report.title += f", in {folder}"
-    if isinstance(content, Listing):
+    if content is None:
+        return report
+    if isinstance(content, Dataset):
+        splits = zip(SIDES, (content.train, content.test), strict=True)
+        sides = [_held_side(name, split) for name, split in splits]
+        manifest = info.manifest_hash(place)
+    else:
         assert folder is not None  # a listing names files
         sides = _listed_sides(info, folder, content, report)
         manifest = content.manifest_hash()
-    else:
-        splits = zip(SIDES, (content.train, content.test), strict=True)
-        sides = [_held_side(name, split) for name, split in splits]
-        manifest = "" if told else info.manifest_hash(place)
     _count(info, content.class_names, sides, report)
     if manifest:
         report.counts.append(f"manifest {manifest}")
@@ -116,7 +119,7 @@ def _held_side(name: str, split: Split) -> _Side:
     return _Side(name, entries, split.images, entries)
 
 
-def _listed_sides(info: DatasetInfo, folder: Path, listing: Listing, report: Report) -> list[_Side]:
+def _listed_sides(info: DatasetInfo, folder: Path, listing: Survey, report: Report) -> list[_Side]:
     """Compare the listing with the files; leaves those that are there, each once."""
     both = (*listing.train, *listing.test)
     times = Counter(entry.path for entry in both)

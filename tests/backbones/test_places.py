@@ -184,7 +184,7 @@ def test_a_plan_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetched(*_: object, **__: object) -> None:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr("benchmark.data.fetch.connection.open_url", fetched)
+    monkeypatch.setattr("benchmark.data.fetch.download.open_url", fetched)
     monkeypatch.setattr(loader, "fetch_original", fetched)
     for name in (*NAMES, f"timm:{TAG}", "timm:vit_tiny_patch16_224"):
         with pytest.raises(MissingWeightsError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import miniatures
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,10 +98,8 @@ def _root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A CIFAR100 of one image a class, and a DomainNet of two classes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLBENCH_DATA", str(tmp_path))
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "data"))
-    import miniatures
-
-    miniatures.cifar100(tmp_path, train=1, test=1)
+    made = miniatures.cifar100(tmp_path, train=1, test=1)
+    miniatures.accept_cifar100(made / "cifar-100-python", monkeypatch)
     miniatures.domainnet(tmp_path, train=1, test=1, classes=2)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from trees import picture
 
-from benchmark.data.base import DataError
-from benchmark.data.listing import ClassNames, Entry, Line, Listing, read_list
+from benchmark.data.base import DataError, Entry
+from benchmark.data.listing import ClassNames, Line, Listing, read_list
 
 TRAIN = [Entry("a/1.jpg", 0, "x"), Entry("a/2.jpg", 0, "y"), Entry("b/1.jpg", 1, "x")]
 TEST = [Entry("a/3.jpg", 0, "x"), Entry("b/2.jpg", 1, "x")]

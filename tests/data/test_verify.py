@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
-import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import miniatures
-import numpy as np
 import pytest
 from PIL import Image
 
 from benchmark.cli import main
-from benchmark.cli.data_views import EVERY, TimeLeft
 from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DatasetInfo, MissingDataError, Place
 from benchmark.data.findings import (
@@ -34,7 +30,6 @@ from benchmark.data.findings import (
     UNREADABLE,
     Report,
 )
-from benchmark.data.unpickle import load_pickle
 from benchmark.data.verify import verify
 
 CLASS_COUNT = 5
@@ -47,12 +42,14 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root with a miniature of every data set; copy before writing."""
     root = tmp_path_factory.mktemp("clean")
     for make in MAKERS.values():
         make(root)
-    return root
+    with pytest.MonkeyPatch.context() as patch:
+        miniatures.accept_cifar100(root / "cifar100" / "cifar-100-python", patch)
+        yield root
 
 
 def _info(name: str) -> DatasetInfo:
@@ -243,18 +240,6 @@ def _imagenet_copied(tree: Tree) -> str:
     return f"{test} is {train}"
 
 
-def _cifar(side: str, change: Callable[[dict[str, Any]], Any]) -> Plant:
-    def plant(tree: Tree) -> str:
-        path = tree.top / "cifar-100-python" / side
-        table = load_pickle(path)
-        for key, value in table.items():
-            table[key] = np.array(value) if isinstance(value, np.ndarray) else value
-        path.write_bytes(pickle.dumps(change(table) or table, protocol=2))
-        return side
-
-    return plant
-
-
 def _cifar_bytes(side: str, change: Callable[[bytes], bytes]) -> Plant:
     def plant(tree: Tree) -> str:
         path = tree.top / "cifar-100-python" / side
@@ -262,18 +247,6 @@ def _cifar_bytes(side: str, change: Callable[[bytes], bytes]) -> Plant:
         return str(path)
 
     return plant
-
-
-def _cifar_same_image(tree: Tree) -> str:
-    folder = tree.top / "cifar-100-python"
-    train = np.asarray(load_pickle(folder / "train")["data"])
-    _cifar("test", lambda t: t["data"].__setitem__(3, train[7]))(tree)
-    return "test image 3 is training image 7"
-
-
-class _Hostile:
-    def __reduce__(self) -> Any:
-        return os.system, ("touch hostile-code-ran",)
 
 
 TREE_R, TREE_D, TREE_C = "imagenet-r/*/*", "[cipqrs]*/*/*", "CUB_200_2011/images/*/*"
@@ -389,54 +362,14 @@ PLANTED: dict[str, tuple[str, Plant, set[str]]] = {
     "cifar100: truncated": (
         "cifar100",
         _cifar_bytes("train", lambda content: content[:5000]),
-        {LISTS, ONE_SIDED},
-    ),
-    "cifar100: zero bytes": (
-        "cifar100",
-        _cifar_bytes("test", lambda _content: b""),
-        {LISTS, ONE_SIDED},
-    ),
-    "cifar100: hostile": (
-        "cifar100",
-        _cifar_bytes("test", lambda _content: pickle.dumps(_Hostile())),
-        {LISTS, ONE_SIDED},
-    ),
-    "cifar100: label": (
-        "cifar100",
-        _cifar("test", lambda t: t["fine_labels"].__setitem__(0, (t["fine_labels"][0] + 1) % 5)),
         {LISTS},
     ),
-    "cifar100: label out of range": (
-        "cifar100",
-        _cifar("test", lambda t: t["fine_labels"].__setitem__(0, 5)),
-        {LISTS, ONE_SIDED},
-    ),
-    "cifar100: fewer labels": (
-        "cifar100",
-        _cifar("train", lambda t: t["fine_labels"].pop()),
-        {LISTS, ONE_SIDED},
-    ),
-    "cifar100: shape": (
-        "cifar100",
-        _cifar("train", lambda t: {**t, "data": t["data"][:, :3000]}),
-        {LISTS, ONE_SIDED},
-    ),
-    "cifar100: type": (
-        "cifar100",
-        _cifar("train", lambda t: {**t, "data": t["data"].astype(np.float32)}),
-        {LISTS, ONE_SIDED},
-    ),
-    "cifar100: a class less": (
-        "cifar100",
-        _cifar("meta", lambda t: t["fine_label_names"].pop()),
-        {LISTS, CLASSES, ONE_SIDED},
-    ),
+    "cifar100: zero bytes": ("cifar100", _cifar_bytes("test", lambda _content: b""), {LISTS}),
     "cifar100: names": (
         "cifar100",
-        _cifar("meta", lambda t: t["fine_label_names"].__setitem__(0, t["fine_label_names"][1])),
-        {LISTS, CLASSES, ONE_SIDED},  # without names, those of 100 classes are expected
+        _cifar_bytes("meta", lambda content: content.replace(b"fine_00", b"fine_01")),
+        {LISTS},
     ),
-    "cifar100: copy": ("cifar100", _cifar_same_image, {SHARED}),
 }
 
 
@@ -446,10 +379,7 @@ def _link(path: Path) -> str:
 
 
 @pytest.mark.parametrize("case", PLANTED)
-def test_planted_faults_are_found(
-    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_planted_faults_are_found(clean: Path, tmp_path: Path, case: str) -> None:
     name, plant, kinds = PLANTED[case]
     top = tmp_path / name
     shutil.copytree(clean / name, top)
@@ -457,7 +387,6 @@ def test_planted_faults_are_found(
     report = verify(_info(name), Place(tmp_path))
     assert _kinds(report) == kinds, _text(report)
     assert any(named in one for found in report.faults.values() for one in found), _text(report)
-    assert not (tmp_path / "hostile-code-ran").exists()
 
 
 def test_all_faults_are_told_at_once(clean: Path, tmp_path: Path) -> None:
@@ -552,9 +481,10 @@ def test_the_report_shortens_long_lists() -> None:
 
 
 def test_the_command_tells_by_its_exit_code(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    miniatures.cifar100(tmp_path, train=2, test=1)
+    made = miniatures.cifar100(tmp_path, train=2, test=1)
+    miniatures.accept_cifar100(made / "cifar-100-python", monkeypatch)
     command = ["data", "verify", "cifar100", "--root", str(tmp_path)]
     assert main(command) == 0
     assert "no faults" in capsys.readouterr().out
@@ -566,14 +496,3 @@ def test_the_command_tells_by_its_exit_code(
     assert main([*command, "--split", "other"]) == 2
     assert main(["data", "verify", "cifar10"]) == 2
     assert "'cifar100'" in capsys.readouterr().err
-
-
-def test_a_long_check_says_what_is_left() -> None:
-    now, said = [0.0], []
-    progress = TimeLeft(said.append, lambda: now[0])
-    for done in range(0, 1001, 100):
-        progress("images", done, 1000)
-        now[0] += EVERY / 4
-    assert len(said) == 2
-    assert said[0].startswith("images: 400 of 1,000, ")
-    assert "left" in said[0]

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.data.base import DataError, DatasetInfo, MissingDataError, Place, Remote
-from benchmark.data.fetch.checksum import check_present
-from benchmark.data.fetch.connection import require_online
-from benchmark.data.fetch.download import download as fetch
-from benchmark.data.fetch.errors import (
-    ArchiveError,
+from benchmark.data.fetch.download import (
     FetchError,
-    NotFetchedError,
+    Note,
     UnreachableError,
+    Watch,
+    check_present,
+    exclusive,
+    folder_for,
+    free_space,
+    ignore,
+    require_online,
+    require_room,
 )
-from benchmark.data.fetch.lock import exclusive
-from benchmark.data.fetch.room import folder_for, free_space, in_bytes, require_room
-from benchmark.data.fetch.unpack import unpack
-from benchmark.data.fetch.watch import Note, Watch, ignore
+from benchmark.data.fetch.download import download as fetch
+from benchmark.data.fetch.unpack import ArchiveError, unpack
 from benchmark.data.location import check_split, is_there, report_missing
 from benchmark.storage import StorageError
+from benchmark.words import size
 
 _ROUNDS = 3  # after fetching archives, the lists in them may turn out to be incomplete
+
+
+class NotFetchedError(MissingDataError):
+    """Files of a data set that are not there and could not be fetched, with the reason."""
+
+    def __init__(self, name: str, folder: Path, files: tuple[Remote, ...], reason: str) -> None:
+        super().__init__(name, folder, files)
+        self.reason = reason
+        self.args = (f"{self.args[0]}\nnot fetched: {reason}",)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NotFetchedError, (self.name, self.folder, self.files, self.reason)
 
 
 @dataclass(frozen=True)
@@ -54,12 +69,6 @@ def lacks(info: DatasetInfo, place: Place) -> Lack | None:
         if file.unpacked and (folder / file.name).is_file() and not is_there(folder, file):
             packed.setdefault(file.name, file)
     return Lack(folder, absent, tuple(packed.values()))
-
-
-def missing(info: DatasetInfo, place: Place) -> tuple[Remote, ...]:
-    """The files that have to be fetched or unpacked before the data set can be used."""
-    lack = lacks(info, place)
-    return () if lack is None else (*lack.absent, *lack.packed)
 
 
 def check(info: DatasetInfo, place: Place) -> None:
@@ -113,7 +122,8 @@ def _complete(
         _announce(info, lack, on_progress)
         _fetch_all(info, lack, on_progress, discard_archives)
         for file in lack.packed:
-            _unpack(file, lack.folder, on_progress, verify=True)
+            check_present(lack.folder / file.name, file, on_progress)
+            _unpack(file, lack.folder, on_progress)
     return False
 
 
@@ -131,69 +141,53 @@ def _check_allowed(info: DatasetInfo, lack: Lack, download: bool) -> None:
 
 def _announce(info: DatasetInfo, lack: Lack, on_progress: Watch) -> None:
     """Tell what will be fetched and unpacked; `DiskFullError` when it is known not to fit."""
-    free = free_space(lack.folder)
     if lack.absent:
-        sizes = [file.bytes for file in lack.absent if file.bytes]
-        size = in_bytes(sum(sizes)) if sizes else ""
-        if len(sizes) < len(lack.absent):
-            rest = len(lack.absent) - len(sizes)
-            size += (", and " if sizes else "") + f"{rest} of a size the server will tell"
+        known = sum(file.bytes for file in lack.absent)
+        unknown = sum(not file.bytes for file in lack.absent)
+        sizes = [size(known)] if known else []
+        if unknown:
+            sizes.append(f"{unknown} of a size the server will tell")
         on_progress(
             Note(
-                f"{info.name}: {_count(len(lack.absent), 'file')} to fetch into {lack.folder} "
-                f"({size}); {in_bytes(free)} free"
+                f"{info.name}: {len(lack.absent)} file{'s' * (len(lack.absent) > 1)} to fetch into "
+                f"{lack.folder} ({', and '.join(sizes)}); {size(free_space(lack.folder))} free"
             )
         )
-        kept = sum(_size(lack.folder / f"{file.name}.part") for file in lack.absent if file.bytes)
-        require_room(lack.folder, sum(sizes) - kept, f"fetch {info.name}")
+        parts = [lack.folder / f"{file.name}.part" for file in lack.absent if file.bytes]
+        kept = sum(part.stat().st_size for part in parts if part.exists())
+        require_room(lack.folder, known - kept, f"fetch {info.name}")
     if lack.packed:
         names = ", ".join(file.name for file in lack.packed)
         on_progress(Note(f"{info.name}: to unpack in {lack.folder}: {names}"))
 
 
 def _fetch_all(info: DatasetInfo, lack: Lack, on_progress: Watch, discard: bool) -> None:
-    """Fetch and unpack file by file; one that fails does not keep the others from coming."""
-    failed: list[tuple[Remote, FetchError]] = []
+    """Fetch and unpack file by file; continues after a failed file, unless no host is reached."""
+    failed: list[Remote] = []
+    errors: list[FetchError] = []
     for position, file in enumerate(lack.absent):
         try:
             fetch(file, lack.folder, on_progress)
-        except UnreachableError as error:  # nor will the others be reached
-            left = (*(missed for missed, _ in failed), *lack.absent[position:])
-            raise NotFetchedError(info.name, lack.folder, left, _reasons(failed, error)) from error
         except FetchError as error:
+            errors.append(error)
+            if isinstance(error, UnreachableError):
+                failed += lack.absent[position:]
+                break
+            failed.append(file)
             on_progress(Note(str(error)))
-            failed.append((file, error))
             continue
         if file.unpacked:
-            _unpack(file, lack.folder, on_progress, verify=False)
+            _unpack(file, lack.folder, on_progress)
             if discard:
                 (lack.folder / file.name).unlink()
     if failed:
-        left = tuple(file for file, _ in failed)
-        raise NotFetchedError(info.name, lack.folder, left, _reasons(failed)) from failed[0][1]
+        reasons = "; ".join(map(str, errors))
+        raise NotFetchedError(info.name, lack.folder, tuple(failed), reasons) from errors[-1]
 
 
-def _unpack(file: Remote, folder: Path, on_progress: Watch, *, verify: bool) -> None:
+def _unpack(file: Remote, folder: Path, on_progress: Watch) -> None:
     archive = folder / file.name
-    if verify:
-        check_present(archive, file, on_progress)
     unpack(archive, folder, on_progress)
     if not is_there(folder, file):
         absent = ", ".join(path for path in file.unpacked if not (folder / path).exists())
         raise ArchiveError(f"{archive}: unpacked, but it does not hold {absent}")
-
-
-def _reasons(failed: Sequence[tuple[Remote, FetchError]], last: FetchError | None = None) -> str:
-    errors = [error for _, error in failed] + ([] if last is None else [last])
-    return "; ".join(str(error) for error in errors)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

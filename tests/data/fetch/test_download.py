@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import socket
 import threading
 import time
@@ -15,7 +16,7 @@ import pytest
 from file_server import FileServer
 
 from benchmark.data.base import Remote
-from benchmark.data.fetch import (
+from benchmark.data.fetch.download import (
     ChecksumError,
     DiskFullError,
     FetchError,
@@ -23,7 +24,6 @@ from benchmark.data.fetch import (
     Patience,
     Step,
     UnreachableError,
-    connection,
     download,
 )
 
@@ -92,7 +92,7 @@ def test_another_process_continues_what_one_gave_up(
     with pytest.raises(FetchError, match=rf"{server.url('f')}.*6 times in a row.*is kept"):
         download(remote(server), tmp_path, patience=pauses.patience)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
-    assert names(tmp_path) == [f"{NAME}.part", f"{NAME}.part.json"]
+    assert names(tmp_path) == [f"{NAME}.part"]
     assert (tmp_path / f"{NAME}.part").read_bytes() == CONTENT[:6000]
     assert download(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.asked("f")[-1] == "bytes=6000-"
@@ -120,7 +120,7 @@ def test_pieces_that_do_not_fit_together_are_fetched_anew(
     notes: list[Step | Note] = []
     assert download(remote(server), tmp_path, notes.append).read_bytes() == CONTENT
     assert server.asked("f") == ["bytes=5000-", ""]
-    assert any(isinstance(note, Note) and "do not fit together" in note.text for note in notes)
+    assert any(isinstance(note, Note) and "starting anew" in note.text for note in notes)
 
 
 def test_without_a_checksum_a_part_of_unknown_origin_is_not_continued(
@@ -150,7 +150,6 @@ def test_odd_parts(
     server: FileServer, tmp_path: Path, pauses: Pauses, part: bytes, asked: list[str]
 ) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(part)
-    (tmp_path / f"{NAME}.part.json").write_text("{not json")
     server.files["f"] = CONTENT
     assert download(remote(server), tmp_path, patience=pauses.patience).read_bytes() == CONTENT
     assert server.asked("f") == asked
@@ -175,7 +174,7 @@ def test_a_wrong_checksum_leaves_nothing(server: FileServer, tmp_path: Path, whi
     found = getattr(hashlib, which)(OTHER).hexdigest()
     with pytest.raises(ChecksumError) as caught:
         download(remote(server, **only), tmp_path)
-    for part in (server.url("f"), str(tmp_path / NAME), only[which], found, "deleted"):
+    for part in (server.url("f"), str(tmp_path / NAME), only[which], found):
         assert part in str(caught.value)
     assert names(tmp_path) == []
 
@@ -189,9 +188,6 @@ def test_a_login_page_is_called_one(server: FileServer, tmp_path: Path) -> None:
 def test_a_wrong_size_is_noticed_before_fetching(server: FileServer, tmp_path: Path) -> None:
     server.files["f"] = CONTENT
     with pytest.raises(ChecksumError, match=r"has 307200 bytes, expected 7"):
-        download(remote(server, bytes=7), tmp_path)
-    server.length = False  # now it takes a look at the bytes
-    with pytest.raises(ChecksumError, match=r"expected 7"):
         download(remote(server, bytes=7), tmp_path)
     assert names(tmp_path) == []
 
@@ -233,7 +229,7 @@ def test_redirections_are_followed_to_http_only(server: FileServer, tmp_path: Pa
         with pytest.raises(FetchError, match=server.url("f")):
             download(remote(server, name="b"), tmp_path)
     for address in ("file:///etc/passwd", "ftp://h/x", "nothing", "http://", "http://[::1/x"):
-        with pytest.raises(FetchError, match="address"):
+        with pytest.raises(FetchError, match=re.escape(address)):
             download(Remote(address, "c"), tmp_path)
 
 
@@ -257,7 +253,7 @@ def test_a_name_lookup_that_hangs_is_given_up(
         raise socket.gaierror(-3, "no name server")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr("benchmark.data.fetch.download.CONNECT_SECONDS", 0.1)
     started = time.monotonic()
     with pytest.raises(UnreachableError, match=r"no connection to data\.example"):
         download(Remote("http://data.example/f", NAME), tmp_path)
@@ -268,7 +264,7 @@ def test_a_name_lookup_that_hangs_is_given_up(
 def test_a_server_that_falls_silent_is_asked_again(
     server: FileServer, tmp_path: Path, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "READ_SECONDS", 0.1)
+    monkeypatch.setattr("benchmark.data.fetch.download.READ_SECONDS", 0.1)
     server.files["f"], server.gate = CONTENT, threading.Event()
 
     def sleep(seconds: float) -> None:
@@ -346,7 +342,13 @@ def test_a_disk_that_fills_up_keeps_what_was_fetched(
         def __init__(self, file: Any) -> None:
             self._file, self._room = file, 100_000
 
-        def write(self, content: memoryview) -> int:
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def write(self, content: bytes) -> int:
             if not self._room:
                 raise OSError(errno.ENOSPC, "No space left on device")
             written: int = self._file.write(content[: self._room])
