@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 # Options are handed on only when given, e.g. make bench METHOD=inflora,ncm SEEDS=0,1,2
 SELECT := $(if $(SUITE),--suite $(SUITE)) $(if $(DATASET),--dataset $(DATASET)) \
@@ -13,7 +14,7 @@ STORE := $(if $(RESULTS),--results $(RESULTS))
 DATA := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 .DEFAULT_GOAL := help
-.PHONY: setup bench plan report list check test test-fast lint type speed clean help
+.PHONY: setup bench plan report list check test test-fast coverage lint type speed clean help
 
 setup: $(READY)  ## make the virtual environment and install clbench into it
 
@@ -39,10 +40,13 @@ list: $(READY)  ## every method, data set, backbone and suite
 check: lint type test  ## everything that has to pass before a change lands
 
 test: $(READY)  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	$(PYTEST)
 
-test-fast: $(READY)  ## the tests that take seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+test-fast: $(READY)  ## the tests without those that take more than some seconds each
+	$(PYTEST) -m "not slow"
+
+coverage: $(READY)  ## all tests, and how much of the code they run
+	COVERAGE_CORE=sysmon $(PYTEST) --cov=benchmark --cov=methods --cov-report=term
 
 lint: $(READY)  ## style and common mistakes
 	$(BIN)/ruff check .

@@ -135,7 +135,7 @@ def test_make_hands_options_on_only_when_given(tmp_path: Path) -> None:
 
 
 def test_the_makefile_stays_thin() -> None:
-    assert len((ROOT / "Makefile").read_text().splitlines()) < 65
+    assert len((ROOT / "Makefile").read_text().splitlines()) < 70
 
 
 def test_ci_runs_the_words_that_people_run() -> None:
