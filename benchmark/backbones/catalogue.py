@@ -14,6 +14,10 @@ Triple = tuple[float, float, float]
 Source = Literal["embedded", "timm", "url", "file", "random"]
 
 
+class BackboneError(ValueError):
+    """Weights that cannot be read or do not fit the architecture."""
+
+
 @dataclass(frozen=True)
 class VitShape:
     """Keyword arguments of timm's VisionTransformer; the defaults are the embedded backbones'."""
@@ -38,12 +42,17 @@ class VitShape:
 class BackboneSpec:
     """What is known of a backbone before it is loaded.
 
-    source: where its weights come from where no file is given. address: the original file, where
-    there is one in a format that is read here.
-    sha256: pinned hash of the tensors; None where none is known: what is loaded is recorded with
-    every result, but cannot be vouched for. `mean` and `std` are those its pre-training used. For
-    `timm:TAG` and `file:PATH` they, the input size and the patch size are None until the loader
-    fills them in. published: which published numbers rest on these weights.
+    For `timm:TAG` and `file:PATH` the mean, the deviation, the input size and the patch size are
+    None until the weights are loaded.
+
+    Attributes:
+        source: Where the weights come from unless a file is given.
+        sha256: Pinned hash of the tensors; None where nobody published one. The hash of what is
+            loaded is recorded with every result.
+        mean: Channel means of the pre-training's input; `std` its deviations.
+        heads: Attention heads where the user names them: shapes cannot tell.
+        address: The original file, where there is one in a format that is read here.
+        published: Which published numbers rest on these weights.
     """
 
     name: str

@@ -1,22 +1,29 @@
-"""Reads and hashes weights without torch, so that run keys are cheap to compute."""
+"""Hashes of weights, and a memory of them: a plan need not read hundreds of megabytes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
+from benchmark.backbones.catalogue import BackboneSpec
+from benchmark.backbones.places import weights_folder
+from benchmark.storage import write_atomically
 
-class BackboneError(ValueError):
-    """Weights that cannot be read or do not fit the architecture."""
+SMALL = 16_000_000  # bytes up to which reading a file again is cheap
+READING = 1  # raised when the same file would give other tensors than before
 
 
 def hash_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> str:
-    """Gives the SHA-256 over name, type, shape and bytes of every tensor, in order of name."""
+    """Return the SHA-256 over name, type, shape and bytes of every tensor, in order of name."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
@@ -25,13 +32,37 @@ def hash_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> str:
     return digest.hexdigest()
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
-    """Gives the tensors and the text metadata of a safetensors file."""
-    if not path.is_file():
-        raise BackboneError(f"weight file {path} does not exist")
+def note_of(file: Path, spec: BackboneSpec) -> Path | None:
+    """Return where the hash of a large weight file is kept; None for a small one.
+
+    The name of the note changes with the content of the file and with what it is read as. The time
+    of the last change of the directory entry (ctime) tells files apart that were copied over each
+    other with size and date preserved.
+    """
+    path = file.resolve()
+    stat = path.stat()
+    if stat.st_size <= SMALL:
+        return None
+    shape = None if spec.shape is None else asdict(spec.shape)
+    state = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    use = [READING, version("timm"), spec.timm_name, shape, spec.heads]
+    name = hashlib.sha256(json.dumps([state, use]).encode()).hexdigest()[:32]
+    return weights_folder() / ".hashes" / f"{name}.txt"
+
+
+def remembered(note: Path | None) -> str | None:
+    """Return the hash in a note; None where there is none or it is damaged."""
+    if note is None:
+        return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except (SafetensorError, OSError, TypeError, ValueError, KeyError) as error:
-        raise BackboneError(f"weight file {path} cannot be read: {error}") from error
+        text = note.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
+
+
+def remember(note: Path | None, weight_hash: str) -> None:
+    """Keep a hash for later processes; a folder that cannot be written only costs time."""
+    if note is not None and remembered(note) != weight_hash:
+        with suppress(OSError):
+            write_atomically(note, weight_hash.encode(), durable=False)

@@ -124,8 +124,8 @@ def _datasets(root: Path) -> Iterator[Finding]:
 
 def _backbones() -> Iterator[Finding]:
     from benchmark.backbones.catalogue import available
-    from benchmark.backbones.loader import MissingWeightsError, weight_hash_of
-    from benchmark.backbones.places import advice, state_in_words
+    from benchmark.backbones.load import weight_hash_of
+    from benchmark.backbones.places import MissingWeightsError, advice, state_in_words
 
     for spec in available():
         try:

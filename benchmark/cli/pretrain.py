@@ -116,7 +116,7 @@ def _changed(settings: Settings, args: argparse.Namespace) -> Settings:
 
 def _finish(record: PretrainRecord, out: Path) -> int:
     """Measure the finished weights on icons, add the scores to the card, say what was made."""
-    from benchmark.backbones.loader import load_backbone
+    from benchmark.backbones.load import load_backbone
     from benchmark.data.icons import load_split
     from benchmark.workshop.pretrain.probe import probe_backbone
     from benchmark.workshop.pretrain.record import add_probe

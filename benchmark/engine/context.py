@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from benchmark.backbones.loader import Backbone, load_backbone
+from benchmark.backbones.load import load_backbone
+from benchmark.backbones.model import Backbone
 from benchmark.data import dataset_info
 from benchmark.data.base import Dataset, Images, Place, default_root
 from benchmark.data.decoded import with_decoded

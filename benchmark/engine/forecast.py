@@ -114,9 +114,9 @@ def _shape_of_tensors(spec: BackboneSpec) -> VitShape | None:
     import timm
     import torch
 
-    from benchmark.backbones.hashing import BackboneError
-    from benchmark.backbones.reading import read_weights
-    from benchmark.backbones.shape import infer_shape
+    from benchmark.backbones.catalogue import BackboneError
+    from benchmark.backbones.files import read_weights
+    from benchmark.backbones.model import infer_shape
 
     try:
         if spec.weight_file is not None:

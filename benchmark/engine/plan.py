@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from benchmark.backbones.loader import BackboneError, weight_hash_of
+from benchmark.backbones.catalogue import BackboneError
+from benchmark.backbones.load import weight_hash_of
 from benchmark.data import dataset_info
 from benchmark.data.base import MissingDataError, Place, default_root
 from benchmark.data.stream import class_order, stream_hash

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from benchmark.backbones.loader import BackboneError
+from benchmark.backbones.catalogue import BackboneError
 from benchmark.data.base import Images
 from benchmark.data.loading import Loader
 from benchmark.data.stream import ImageStream

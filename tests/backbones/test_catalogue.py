@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark.backbones.catalogue import available, find
-from benchmark.backbones.loader import load_backbone, weight_hash_of
+from benchmark.backbones.load import load_backbone, weight_hash_of
 from benchmark.registry import UnknownNameError
 
 EMBEDDED = [spec.name for spec in available() if spec.source == "embedded"]
@@ -20,7 +20,7 @@ def test_no_torch_is_imported_for_names_and_hashes() -> None:
     code = (
         "import sys\n"
         "from benchmark.backbones.catalogue import available\n"
-        "from benchmark.backbones.loader import weight_hash_of\n"
+        "from benchmark.backbones.load import weight_hash_of\n"
         "[weight_hash_of(s.name) for s in available() if s.source == 'embedded']\n"
         "sys.exit('torch' in sys.modules or 'timm' in sys.modules)\n"
     )

@@ -11,9 +11,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.backbones import loader
-from benchmark.backbones.catalogue import VitShape, find
-from benchmark.backbones.loader import BackboneError, load_backbone, weight_hash_of
+from benchmark.backbones import load as loader
+from benchmark.backbones.catalogue import BackboneError, VitShape, find
+from benchmark.backbones.load import load_backbone, weight_hash_of
 
 
 def test_architecture_is_inferred(weight_file: Path) -> None:

@@ -13,9 +13,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.backbones import loader
+from benchmark.backbones import load as loader
 from benchmark.backbones.catalogue import available, find
-from benchmark.backbones.loader import load_backbone, weight_hash_of
+from benchmark.backbones.load import load_backbone, weight_hash_of
 
 TAGS = {
     "vit_b16_in21k": "vit_base_patch16_224.augreg_in21k",

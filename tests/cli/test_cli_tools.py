@@ -99,7 +99,7 @@ def test_doctor_finds_what_is_there_and_what_is_not(
     def missing(*arguments: object, **options: object) -> str:
         raise ValueError("weights are missing: do this")
 
-    monkeypatch.setattr("benchmark.backbones.loader.weight_hash_of", missing)
+    monkeypatch.setattr("benchmark.backbones.load.weight_hash_of", missing)
     assert main(["doctor", "--results", "/proc/results"]) == 2
     shown = capsys.readouterr().out
     assert re.search(r"^MISSING backbone tiny_sup +weights are missing: do this", shown, re.M)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmark.backbones.reading import UNREADABLE
+from benchmark.backbones.files import UNREADABLE
 from benchmark.storage import StorageError, discard, stage, write_atomically
 
 _DIGEST = hashlib.sha256().digest_size  # bytes before the content: torch checks none of its own

@@ -18,7 +18,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.backbones.loader import load_backbone
+from benchmark.backbones.load import load_backbone
 from benchmark.engine import cost
 from benchmark.engine.trainer import autocast, make_optimiser
 from benchmark.method import Batch

@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.backbones.loader import load_backbone
+from benchmark.backbones.load import load_backbone
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import ImageStream
 from benchmark.data.transforms import DRAWS, CropFlip

@@ -11,7 +11,7 @@ from small_recipes import SUPERVISED, ignore
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from benchmark.backbones.loader import load_backbone, weight_hash_of
+from benchmark.backbones.load import load_backbone, weight_hash_of
 from benchmark.workshop.pretrain.augment import AugmentSettings, augment, to_float
 from benchmark.workshop.pretrain.checkpoint import CheckpointError, load_checkpoint
 from benchmark.workshop.pretrain.forward import class_token_features

@@ -15,7 +15,7 @@ from small_recipes import DINO, IBOT, ignore
 from torch import Tensor
 
 from benchmark.backbones.catalogue import VitShape
-from benchmark.backbones.loader import load_backbone
+from benchmark.backbones.load import load_backbone
 from benchmark.cli import main
 from benchmark.cli import pretrain as cli_pretrain
 from benchmark.data import icons

@@ -1,0 +1,135 @@
+"""Loads backbones by name and hashes their weights; imports torch only to load."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from benchmark.backbones.catalogue import BackboneError, BackboneSpec, find
+from benchmark.backbones.hashing import hash_tensors, note_of, remember, remembered
+from benchmark.backbones.places import absence, check_network, fetch_original, located, with_file
+
+if TYPE_CHECKING:
+    from benchmark.backbones.model import Backbone
+
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
+_log = logging.getLogger(__name__)
+
+
+def load_backbone(
+    name: str, *, file: Path | None = None, image_size: int | None = None
+) -> Backbone:
+    """Load a backbone by name, fetching weights that are not on this machine.
+
+    The weight hash is that of the tensors before positions are interpolated: it names the weights,
+    not their use.
+
+    Args:
+        name: A name of the catalogue, `timm:TAG`, `file:PATH[:heads=N]` or `random:ARCH[:SEED]`.
+        file: A weight file to read instead of the entry's own.
+        image_size: Positions are interpolated to it; None keeps the size of the pre-training.
+
+    Raises:
+        MissingWeightsError: The weights are not here and cannot be fetched.
+        BackboneError: They cannot be read, do not fit, or are not the pinned ones.
+    """
+    spec = with_file(find(name), file)
+    note = _note(spec)
+    backbone = _build(spec, image_size)
+    _log_left_out(backbone, logging.INFO)
+    remember(note, backbone.weight_hash)
+    return backbone
+
+
+def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -> str:
+    """Return the hash `load_backbone` gives; without torch where it is embedded or known.
+
+    A large file is read once: its hash is remembered as long as the file does not change. Without
+    `fetch` weights that are not on this machine raise `MissingWeightsError`.
+    """
+    spec = with_file(find(name), file)
+    path = _path(spec)
+    if path is None and spec.source in ("timm", "url") and not fetch and not spec.weight_file:
+        check_network(spec)
+        raise absence(spec, "the first run that needs them fetches them")
+    # A file that changes has another state, so the cache below does not hide the change.
+    stat = None if path is None else path.stat()
+    state = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return _hash(spec, state)
+
+
+@lru_cache(maxsize=64)  # a plan asks once for every run
+def _hash(spec: BackboneSpec, _state: tuple[int, ...] | None) -> str:
+    """Return the hash of an entry's weights, whose file is in this state."""
+    if spec.source == "embedded" and spec.weight_file is not None and spec.sha256 is not None:
+        return _embedded_hash(spec, spec.weight_file)
+    note = _note(spec)
+    if known := remembered(note):
+        _check_hash(spec, known)
+        return known
+    backbone = _build(spec, None)
+    _log_left_out(backbone, logging.WARNING)
+    if note is None and spec.weight_file is None:
+        note = _note(with_file(spec, None))  # it may have been fetched just now
+    remember(note, backbone.weight_hash)
+    return backbone.weight_hash
+
+
+def _embedded_hash(spec: BackboneSpec, file: Path) -> str:
+    """Return the hash of embedded weights, which are stored under plain names as float32."""
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise BackboneError(f"weight file {file} cannot be read: {error}") from error
+    weight_hash = hash_tensors(tensors)
+    _check_hash(spec, weight_hash)
+    return weight_hash
+
+
+def _path(spec: BackboneSpec) -> Path | None:
+    """Return the file an entry's weights are in, if they are in one that is here."""
+    if spec.source == "random":
+        return None
+    path = located(spec)
+    if path is None and spec.source == "timm" and not spec.weight_file and not spec.shape:
+        from benchmark.backbones.model import cached_file
+
+        path = cached_file(spec)  # a name that only timm can resolve
+    return path
+
+
+def _note(spec: BackboneSpec) -> Path | None:
+    path = _path(spec)
+    return None if path is None else note_of(path, spec)
+
+
+def _build(spec: BackboneSpec, image_size: int | None) -> Backbone:
+    from benchmark.backbones.model import build
+
+    if spec.source == "url" and spec.weight_file is None:
+        spec = with_file(spec, fetch_original(spec))
+    backbone = build(spec, image_size)
+    _check_hash(backbone.spec, backbone.weight_hash)
+    return backbone
+
+
+def _log_left_out(backbone: Backbone, level: int) -> None:
+    if backbone.left_out:
+        names = ", ".join(backbone.left_out)
+        text = "%s: %s: left out what is no part of the backbone: %s"
+        _log.log(level, text, backbone.spec.name, backbone.spec.weight_file, names)
+
+
+def _check_hash(spec: BackboneSpec, weight_hash: str) -> None:
+    """Refuse weights other than the pinned ones."""
+    if spec.sha256 is not None and spec.sha256 != weight_hash:
+        raise BackboneError(
+            f"weights of {spec.name} ({spec.weight_file}) are not the expected ones: "
+            f"expected SHA-256 {spec.sha256}, found {weight_hash}"
+        )

@@ -1,0 +1,248 @@
+"""Builds the timm model of a catalogue entry and fills in its weights strictly."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from safetensors import SafetensorError
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from benchmark.backbones.catalogue import BackboneError, BackboneSpec, VitShape
+from benchmark.backbones.files import UNREADABLE, WeightFile, listing, read_weights
+from benchmark.backbones.hashing import hash_tensors
+from benchmark.backbones.places import HUB_FILES, check_hub, check_network, hub_file
+
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
+_NEEDED = {
+    "patch_embed.proj.weight": "[W, 3, P, P]",
+    "pos_embed": "[1, N, W]",
+    "blocks.0.mlp.fc1.weight": "[M, W]",
+}
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_MAX_DEPTH = 1000
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A timm ViT without a head (float32, CPU, eval mode), its entry and its weights' hash.
+
+    Attributes:
+        left_out: Names in the weight file that are no part of a backbone, such as heads.
+    """
+
+    model: VisionTransformer
+    spec: BackboneSpec
+    weight_hash: str
+    left_out: tuple[str, ...] = ()
+
+
+def build(spec: BackboneSpec, image_size: int | None) -> Backbone:
+    """Build an entry's model for images of a size (None: that of its pre-training)."""
+    left_out: tuple[str, ...] = ()
+    if spec.weight_file is None:
+        model = _from_timm(spec)
+    else:
+        weights = read_weights(spec.weight_file)
+        left_out = weights.left_out
+        model, spec = _from_file(spec, spec.weight_file, weights)
+    spec = _completed(spec, model)
+    weight_hash = hash_tensors({key: value.numpy() for key, value in model.state_dict().items()})
+    if image_size is not None and image_size != spec.input_size:
+        if image_size % (spec.patch_size or 1):
+            raise BackboneError(
+                f"{spec.name}: image size {image_size} is no multiple of its patch size "
+                f"{spec.patch_size}"
+            )
+        model.set_input_size(img_size=(image_size, image_size))
+        spec = replace(spec, input_size=image_size)
+    return Backbone(model.eval(), spec, weight_hash, left_out)
+
+
+def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) -> VitShape:
+    """Read the architecture off tensors under timm's names.
+
+    The number of heads cannot be read off the shapes: 64 channels a head unless it is given.
+    """
+    if missing := [name for name in _NEEDED if name not in tensors]:
+        raise BackboneError(
+            f"{path}: no timm ViT, lacks {', '.join(missing)}; it holds {listing(sorted(tensors))}"
+        )
+    for name, form in _NEEDED.items():
+        if tensors[name].ndim != form.count(",") + 1 or 0 in tensors[name].shape:
+            size = list(tensors[name].shape)
+            raise BackboneError(f"{path}: no timm ViT, {name} has shape {size}, not {form}")
+    width, channels, patch, other = tensors["patch_embed.proj.weight"].shape
+    if channels != 3 or patch != other:
+        size = [width, channels, patch, other]
+        raise BackboneError(
+            f"{path}: patch_embed.proj.weight has shape {size}, not [W, 3, P, P]: only square "
+            "patches of colour images are supported"
+        )
+    class_token = "cls_token" in tensors
+    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    positions = tensors["pos_embed"].shape[1]
+    prefix = int(class_token) + registers
+    # Positions either cover the prefix tokens or the patches alone; a square tells which.
+    no_embed_class = bool(prefix) and math.isqrt(positions) ** 2 == positions
+    patches = positions if no_embed_class else positions - prefix
+    side = math.isqrt(max(patches, 0))
+    if side == 0 or side * side != patches:
+        raise BackboneError(f"{path}: pos_embed of {positions} tokens covers no square image")
+    heads = heads or max(1, width // 64)
+    if width % heads:
+        raise BackboneError(f"{path}: width {width} cannot be split into {heads} heads")
+    depth = 1 + max(int(block[1]) for name in tensors if (block := _BLOCK.match(name)))
+    if depth > _MAX_DEPTH:
+        raise BackboneError(f"{path}: no timm ViT, it names a block {depth - 1}")
+    return VitShape(
+        img_size=side * patch,
+        patch_size=patch,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        mlp_ratio=tensors["blocks.0.mlp.fc1.weight"].shape[0] / width,
+        qkv_bias="blocks.0.attn.qkv.bias" in tensors,
+        qk_norm="blocks.0.attn.q_norm.weight" in tensors,
+        init_values=1.0 if "blocks.0.ls1.gamma" in tensors else None,
+        class_token=class_token,
+        reg_tokens=registers,
+        no_embed_class=no_embed_class,
+        pre_norm="norm_pre.weight" in tensors,
+        global_pool="avg" if "fc_norm.weight" in tensors or not class_token else "token",
+    )
+
+
+def cached_file(spec: BackboneSpec) -> Path | None:
+    """Return the file of a timm tag in the hub's cache; without a tag timm's choice counts."""
+    config = timm.get_pretrained_cfg(str(spec.timm_name))
+    if config is None or not config.hf_hub_id:
+        return None
+    given = config.hf_hub_filename
+    return hub_file(config.hf_hub_id, (given,) if given else HUB_FILES)
+
+
+def _from_file(
+    spec: BackboneSpec, path: Path, weights: WeightFile
+) -> tuple[VisionTransformer, BackboneSpec]:
+    """Build the entry's model with a file's tensors; return it and the entry with its shape."""
+    if spec.shape is None and spec.timm_name is not None:
+        model = _create(spec, pretrained=False, num_classes=0)
+        _check_fit(model, weights.tensors, path, f"{spec.name} (timm's {spec.timm_name})")
+        model.load_state_dict(weights.tensors)
+        return model, spec
+    shape = spec.shape
+    if shape is None:
+        shape = infer_shape(weights.tensors, spec.heads or weights.heads, path)
+        wanted = f"the architecture {_describe(shape)}"
+    else:
+        wanted = f"{spec.name} ({_describe(shape)})"
+        if weights.heads not in (None, shape.num_heads):
+            raise BackboneError(
+                f"{path} does not fit {wanted}: it has {weights.heads} heads a block, not "
+                f"{shape.num_heads}"
+            )
+    with torch.device("meta"):  # no random numbers are drawn for weights that are replaced
+        model = VisionTransformer(**asdict(shape), num_classes=0)
+    _check_fit(model, weights.tensors, path, wanted)
+    model.to_empty(device="cpu")
+    model.load_state_dict(weights.tensors)
+    return model, replace(spec, shape=shape)
+
+
+def _check_fit(
+    model: VisionTransformer, tensors: Mapping[str, Tensor], path: Path, wanted: str
+) -> None:
+    """Raise `BackboneError` naming every tensor that is missing, left over or does not fit.
+
+    timm's own loaders resample or skip such tensors.
+    """
+    expected = model.state_dict()
+    shared = sorted(expected.keys() & tensors.keys())
+    faults = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
+        "of wrong shape": [
+            f"{name} (expected {list(expected[name].shape)}, found {list(tensors[name].shape)})"
+            for name in shared
+            if expected[name].shape != tensors[name].shape
+        ],
+        "of wrong type": [
+            f"{name} ({tensors[name].dtype})"
+            for name in shared
+            if expected[name].is_floating_point() != tensors[name].is_floating_point()
+        ],
+    }
+    if not any(faults.values()):
+        return
+    try:
+        content = f"; it is {_describe(infer_shape(tensors, None, path))}"
+    except BackboneError:
+        content = ""
+    parts = [f"{fault}: {listing(names)}" for fault, names in faults.items() if names]
+    raise BackboneError(f"{path} does not fit {wanted}{content}; {'; '.join(parts)}")
+
+
+def _describe(shape: VitShape) -> str:
+    return (
+        f"a ViT of {shape.img_size} px, patch {shape.patch_size}, width {shape.embed_dim}, "
+        f"{shape.depth} blocks"
+    )
+
+
+def _from_timm(spec: BackboneSpec) -> VisionTransformer:
+    """Build an untrained architecture, or the weights of a tag as timm itself loads them.
+
+    What an earlier download left in the hub's cache is used without asking the network.
+    """
+    if spec.source != "timm":
+        return _create(spec, pretrained=False, num_classes=0)
+    config = timm.get_pretrained_cfg(str(spec.timm_name))
+    overlay: dict[str, Any] | None = None
+    cached = cached_file(spec)
+    if config is not None and cached is not None:
+        # Of a format of its own only where the hub's file has a name of its own.
+        custom = bool(config.hf_hub_filename and config.custom_load)
+        overlay = {"file": str(cached), "custom_load": custom}
+    elif config is not None:
+        (check_hub if config.hf_hub_id else check_network)(spec)
+    model = _create(spec, pretrained=True, pretrained_cfg_overlay=overlay)
+    # Afterwards: timm skips its check for missing tensors when it drops the classifier itself.
+    model.reset_classifier(0)
+    return model
+
+
+def _create(spec: BackboneSpec, **options: Any) -> VisionTransformer:
+    """Create a timm model by name; random weights follow the entry's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        try:
+            model = timm.create_model(str(spec.timm_name), **options)
+        except (*UNREADABLE, SafetensorError) as error:
+            raise BackboneError(
+                f"{spec.name}: timm cannot give {spec.timm_name} ({error}); name a local weight "
+                "file with --set backbone.file=PATH"
+            ) from error
+    if not isinstance(model, VisionTransformer):
+        raise BackboneError(f"{spec.name}: {spec.timm_name} is no VisionTransformer")
+    return model
+
+
+def _completed(spec: BackboneSpec, model: VisionTransformer) -> BackboneSpec:
+    """Return the entry with what only the model knows: input conventions and sizes."""
+    config = cast(dict[str, Any], getattr(model, "pretrained_cfg", None) or {})
+    return replace(
+        spec,
+        mean=spec.mean or config.get("mean"),
+        std=spec.std or config.get("std"),
+        input_size=model.patch_embed.img_size[0],
+        patch_size=model.patch_embed.patch_size[0],
+    )
