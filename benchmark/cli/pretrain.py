@@ -13,9 +13,8 @@ from benchmark.words import duration
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Command, Commands
-    from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
+    from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings, SupervisedSettings
     from benchmark.workshop.pretrain.record import EpochReport, PretrainRecord
-    from benchmark.workshop.pretrain.supervised import SupervisedSettings
 
     Settings = TypeVar("Settings", SupervisedSettings, SelfSupervisedSettings)
 
@@ -75,7 +74,8 @@ def _add_kind(kinds: Commands, name: str, summary: str, command: Command) -> Non
 
 def supervised(args: argparse.Namespace) -> int:
     """Pre-train with labels and say where the weights are."""
-    from benchmark.workshop.pretrain.supervised import SupervisedSettings, pretrain_supervised
+    from benchmark.workshop.pretrain.recipes import SupervisedSettings
+    from benchmark.workshop.pretrain.supervised import pretrain_supervised
 
     settings = _changed(SupervisedSettings(), args)
     record = pretrain_supervised(settings, args.upstream, args.out, _show, args.threads)

@@ -1,13 +1,15 @@
-"""Augments a batch of small images drawn on white, all images at once, on the images' device."""
+"""Random changes of small images drawn on white, and the crops and masks of self-distillation."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+GLOBAL_VIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,37 @@ class AugmentSettings:
 
     @classmethod
     def none(cls) -> AugmentSettings:
-        """Gives the settings under which `augment` is the identity."""
+        """Return the settings under which `augment` is the identity."""
         return cls((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def to_float(images: Tensor) -> Tensor:
-    """Gives float32 [B, 3, H, W] in [0, 1] from uint8 [B, H, W, 3]."""
-    return images.permute(0, 3, 1, 2).float().div_(255.0)
+# Beyond position and size, icons of one thing differ in the weight of their strokes and in being
+# filled or drawn as outlines. They differ little in colour, but shade, colour and the amount of ink
+# tell two views of an icon from those of others without a look at its shape: views of an icon that
+# agree in none of them leave the shape to go by.
+_STYLE = AugmentSettings(
+    stretch=0.12, rotation=0.15, grey=0.5, recolour=0.8, tint=0.8, stroke=0.7, outline=0.3
+)
+_WHOLE = replace(_STYLE, scale=(0.85, 1.35), shift=0.15)
+_PART = replace(_STYLE, scale=(1.2, 1.9), shift=0.35)
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Two global views of the model's image size and smaller local views of parts."""
+
+    local_views: int = 4
+    local_size: int = 16
+    whole: AugmentSettings = _WHOLE
+    part: AugmentSettings = _PART
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """Which patches of a global view the student does not see."""
+
+    share: tuple[float, float] = (0.1, 0.5)  # of the patches of a view
+    views: float = 0.5  # probability that a view is masked at all
 
 
 def augment(
@@ -44,7 +70,7 @@ def augment(
     generator: torch.Generator,
     size: int | None = None,
 ) -> Tensor:
-    """Gives randomly changed images: float32 [B, 3, H, W] in [0, 1] in and out.
+    """Return randomly changed images: float32 [B, 3, H, W] in [0, 1] in and out.
 
     With `size` the result is [B, 3, size, size]: the same frame on fewer pixels, so that a scale
     of 32 / size shows a part of a 32 px image at its own resolution. Works on ink (1 - image), so
@@ -67,8 +93,40 @@ def augment(
     return (1.0 - ink).clamp_(0.0, 1.0)
 
 
+def draw_views(
+    images: Tensor, settings: ViewSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return global views [2B, 3, H, W] and local views [LB, 3, h, w] of images [B, 3, H, W].
+
+    View after view: the first B are every image's first view.
+    """
+    whole = augment(images.repeat(GLOBAL_VIEWS, 1, 1, 1), settings.whole, generator)
+    if not settings.local_views:
+        size = settings.local_size
+        return whole, images.new_zeros(0, images.shape[1], size, size)
+    repeated = images.repeat(settings.local_views, 1, 1, 1)
+    return whole, augment(repeated, settings.part, generator, settings.local_size)
+
+
+def draw_masks(views: int, side: int, settings: MaskSettings, generator: torch.Generator) -> Tensor:
+    """Return the masked patches, bool [views, side * side], in connected lumps of random shapes.
+
+    Every masked view has at least one masked and one visible patch.
+    """
+    patches = side * side
+    low, high = settings.share
+    share = low + (high - low) * torch.rand(views, generator=generator)
+    count = (share * patches).round().clamp(1, max(1, patches - 1)).long()
+    count[torch.rand(views, generator=generator) >= settings.views] = 0
+    # Smoothed noise has its peaks side by side, so the patches of largest noise form blocks.
+    noise = torch.rand(views, 1, side, side, generator=generator)
+    noise = F.avg_pool2d(noise, 3, stride=1, padding=1, count_include_pad=False) + 0.3 * noise
+    rank = noise.flatten(1).argsort(dim=1, descending=True).argsort(dim=1)
+    return rank < count[:, None]
+
+
 def _uniform(ink: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Gives one number per image, float32 [B], uniform in [low, high)."""
+    """Return one number per image, float32 [B], uniform in [low, high)."""
     draws = torch.rand(len(ink), generator=generator, device=generator.device)
     return (low + (high - low) * draws).to(ink.device)
 
@@ -76,7 +134,7 @@ def _uniform(ink: Tensor, low: float, high: float, generator: torch.Generator) -
 def _affine(
     ink: Tensor, settings: AugmentSettings, generator: torch.Generator, size: int | None
 ) -> Tensor:
-    """Gives [B, 3, H, W] or [B, 3, size, size]: scaled, rotated, ... by one map per image."""
+    """Return [B, 3, H, W] or [B, 3, size, size]: scaled, rotated, ... by one map per image."""
     log_low, log_high = math.log(settings.scale[0]), math.log(settings.scale[1])
     zoom = _uniform(ink, log_low, log_high, generator).exp()
     half_stretch = 0.5 * _uniform(ink, -settings.stretch, settings.stretch, generator)
@@ -102,7 +160,7 @@ def _affine(
 
 
 def _stroke(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Gives [B, 3, H, W] in which some images have strokes up to one pixel thicker or thinner.
+    """Return [B, 3, H, W] in which some images have strokes up to one pixel thicker or thinner.
 
     Outline and filled drawings of one thing differ mostly in this respect.
     """
@@ -120,7 +178,7 @@ def _stroke(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
 
 
 def _outline(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Gives [B, 3, H, W] in which some images keep only the ink within a pixel of paper.
+    """Return [B, 3, H, W] in which some images keep only the ink within a pixel of paper.
 
     Thin lines stay as they are; filled shapes become the outlines that other sets draw.
     """
@@ -134,7 +192,7 @@ def _outline(ink: Tensor, settings: AugmentSettings, generator: torch.Generator)
 
 
 def _blur(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Gives [B, 3, H, W] in which some images are averaged over 3 x 3 pixels, more or less."""
+    """Return [B, 3, H, W] in which some images are averaged over 3 x 3 pixels, more or less."""
     chosen = _uniform(ink, 0.0, 1.0, generator) < settings.blur
     amount = _uniform(ink, 0.3, 1.0, generator) * chosen
     smooth = F.avg_pool2d(ink, 3, stride=1, padding=1)
@@ -142,7 +200,7 @@ def _blur(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) ->
 
 
 def _colour(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Gives [B, 3, H, W] in which some images are grey and some have their channels permuted."""
+    """Return [B, 3, H, W] in which some images are grey and some have their channels permuted."""
     recoloured = _uniform(ink, 0.0, 1.0, generator) < settings.recolour
     greyed = _uniform(ink, 0.0, 1.0, generator) < settings.grey
     keys = torch.rand(len(ink), 3, generator=generator, device=generator.device)
@@ -157,7 +215,7 @@ def _colour(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
 
 
 def _tint(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Gives [B, 3, H, W] in which some images have the ink of every channel times 0.4 to 1.4.
+    """Return [B, 3, H, W] in which some images have the ink of every channel times 0.4 to 1.4.
 
     A grey icon stays grey with a probability of one half, so that its shade changes too.
     """

@@ -1,138 +1,226 @@
-"""The epochs of any pre-training objective: resumption, the curve of its scores, progress."""
+"""A pre-training from the images to the weights: epochs, resumption, the curve of its scores."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
 
-from benchmark.workshop.pretrain.checkpoint import (
-    CheckpointError,
-    check_place,
-    load_checkpoint,
-    save_checkpoint,
+from benchmark.backbones.files import UNREADABLE
+from benchmark.storage import StorageError, discard, stage, write_atomically
+from benchmark.workshop.pretrain.images import (
+    Standardise,
+    UpstreamImages,
+    check_fit,
+    load_upstream,
 )
-from benchmark.workshop.pretrain.record import CurvePoint, EpochReport
+from benchmark.workshop.pretrain.optimise import open_epochs, workers
+from benchmark.workshop.pretrain.recipes import Settings
+from benchmark.workshop.pretrain.record import CurvePoint, EpochReport, PretrainRecord, finish
 
 Measure = Callable[[], dict[str, float]]
+OnEpoch = Callable[[EpochReport], None]
+_DIGEST = hashlib.sha256().digest_size  # bytes before the content: torch checks none of its own
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read or belongs to other settings."""
 
 
 class Training(ABC):
-    """An objective under way, on images uint8 [N, H, W, 3] in whole batches."""
+    """An objective under way, on images uint8 [N, H, W, 3] in whole batches.
 
-    images: Tensor
+    Attributes:
+        measure_every: Epochs from one measurement to the next.
+    """
+
+    measure_every: int
+
+    def __init__(self, settings: Settings, images: Tensor, pool: ThreadPoolExecutor) -> None:
+        self.images, self.pool = images, pool
+        self.epochs, self.batch_size = settings.epochs, settings.batch_size
+        self.epoch_steps = len(images) // settings.batch_size
+        self.open_epochs = open_epochs(settings.optimiser, settings.epochs, self.epoch_steps)
+        self.standardise = Standardise.of(images)
 
     @property
     @abstractmethod
-    def batch_size(self) -> int:
-        """Gives the number of images of one step."""
+    def backbone(self) -> VisionTransformer:
+        """The backbone whose weights are kept."""
 
-    @property
-    def epoch_steps(self) -> int:
-        """Gives the number of whole batches in the images."""
-        return len(self.images) // self.batch_size
-
-    @property
-    def epoch_images(self) -> int:
-        """Gives the number of images of one epoch."""
-        return self.epoch_steps * self.batch_size
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """Return the networks and optimisers that training changes."""
 
     @abstractmethod
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Trains for one pass over the images and gives its loss and other figures."""
+        """Train for one pass over the images; return its loss and other figures."""
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Gives everything that the next epoch depends on."""
+        """Return everything that the next epoch depends on."""
+        return {name: part.state_dict() for name, part in self.parts().items()}
 
-    @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes up what `state` gave."""
+        """Take up what `state` returned."""
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How many epochs, how many of them do not depend on that number, how often to measure."""
+def pretrain(
+    settings: Settings,
+    upstream_dir: Path,
+    out_dir: Path,
+    on_epoch: OnEpoch,
+    threads: int | None,
+    begin: Callable[[UpstreamImages, ThreadPoolExecutor], tuple[Training, Measure]],
+) -> PretrainRecord:
+    """Train an objective; write NAME.safetensors, NAME.json and NAME.md; return the record.
 
-    epochs: int
-    open_epochs: int
-    measure_every: int
-
-
-def run_epochs(
-    training: Training,
-    plan: Plan,
-    checkpoint: Path,
-    identity: str,
-    measure: Measure,
-    on_epoch: Callable[[EpochReport], None],
-) -> tuple[list[CurvePoint], float]:
-    """Trains to the end of the plan; gives the curve and the seconds, earlier processes' included.
-
-    Cut short, it continues at the last finished epoch. The number of epochs and the length of the
-    decay may be changed by a continued run as long as no finished epoch depends on them.
+    An interrupted training continues from NAME.checkpoint at the last finished epoch, to the same
+    bits as an uninterrupted one on such a machine, whatever the number of threads (default: all
+    cores).
     """
-    check_place(checkpoint)
+    upstream = load_upstream(upstream_dir)
+    check_fit(upstream, settings.shape.img_size, settings.batch_size)
+    threads = threads or os.cpu_count() or 1
+    with workers(threads) as pool:
+        training, measure = begin(upstream, pool)
+        identity = identity_of(asdict(settings), upstream.digest)
+        checkpoint = out_dir / f"{settings.name}.checkpoint"
+        curve, seconds = _run_epochs(training, checkpoint, identity, measure, on_epoch)
+    training.standardise.fold_into(cast(nn.Conv2d, training.backbone.patch_embed.proj))
+    return finish(training.backbone, settings, upstream, curve, seconds, threads, out_dir)
+
+
+def _run_epochs(
+    training: Training, checkpoint: Path, identity: str, measure: Measure, on_epoch: OnEpoch
+) -> tuple[list[CurvePoint], float]:
+    """Train to the end; return the curve and the seconds, earlier processes' included.
+
+    The number of epochs and the length of the decay may be changed by a continued training as long
+    as no finished epoch depends on them.
+    """
+    _check_place(checkpoint)
     first, seconds = 0, 0.0
     curve: list[CurvePoint] = []
     if state := load_checkpoint(checkpoint, identity):
-        _check_plan(plan, state["epoch"], state["epochs"], state["open_epochs"], checkpoint)
+        _check_plan(training, state, checkpoint)
         training.restore(state)
         first, seconds = state["epoch"], state["seconds"]
         curve = [CurvePoint(**point) for point in state["curve"]]
-    for epoch in range(first, plan.epochs):
+    for epoch in range(first, training.epochs):
         started = time.perf_counter()
         figures = training.epoch(epoch)
         trained = time.perf_counter() - started
-        if epoch + 1 == plan.epochs or (epoch + 1) % plan.measure_every == 0:
+        if epoch + 1 == training.epochs or (epoch + 1) % training.measure_every == 0:
             figures = {**figures, **measure()}
         curve.append(CurvePoint(epoch + 1, figures))
         seconds += time.perf_counter() - started
         state = {
             **training.state(),
             "epoch": epoch + 1,
-            "epochs": plan.epochs,
-            "open_epochs": plan.open_epochs,
+            "epochs": training.epochs,
+            "open_epochs": training.open_epochs,
             "seconds": seconds,
             "curve": [vars(point) for point in curve],
         }
-        save_checkpoint(checkpoint, identity, state)
+        _save_checkpoint(checkpoint, identity, state)
         on_epoch(
             EpochReport(
                 epoch=epoch + 1,
-                epochs=plan.epochs,
+                epochs=training.epochs,
                 figures=figures,
-                images_per_second=training.epoch_images / trained,
-                seconds_left=seconds / (epoch + 1) * (plan.epochs - epoch - 1),
+                images_per_second=training.epoch_steps * training.batch_size / trained,
+                seconds_left=seconds / (epoch + 1) * (training.epochs - epoch - 1),
             )
         )
     return curve, seconds
 
 
 def identity_of(settings: Mapping[str, Any], digest: str) -> str:
-    """Gives what a continued run must share with the earlier one: all but the plan, and the data.
+    """Return what a continued training must share with the earlier one, as JSON.
 
-    `settings` are those of any objective; its plan is `epochs` and the optimiser's `decay_epochs`.
+    That is all settings but the number of epochs and the optimiser's `decay_epochs`, and the hash
+    of the data.
     """
     kept = {key: value for key, value in settings.items() if key != "epochs"}
     kept["optimiser"] = {k: v for k, v in settings["optimiser"].items() if k != "decay_epochs"}
     return json.dumps([kept, digest], sort_keys=True)
 
 
-def _check_plan(plan: Plan, done: int, epochs: int, open_epochs: int, path: Path) -> None:
-    """Refuses to continue for another number of epochs than the finished ones were made for."""
-    if (plan.epochs, plan.open_epochs) == (epochs, open_epochs):
+def _check_plan(training: Training, state: Mapping[str, Any], path: Path) -> None:
+    """Refuse to continue for another number of epochs than the finished ones were made for."""
+    done, epochs, free = state["epoch"], state["epochs"], state["open_epochs"]
+    if (training.epochs, training.open_epochs) == (epochs, free):
         return
-    if done > min(plan.open_epochs, open_epochs):
+    if done > min(training.open_epochs, free):
         raise CheckpointError(
             f"{path}: belongs to other settings: {done} of {epochs} epochs are done, the decay of "
-            f"the learning rate begins after {open_epochs}, and for {plan.epochs} epochs it would "
-            f"have begun after {plan.open_epochs}; ask for {epochs} epochs and the same decay, "
+            f"the learning rate begins after {free}, and for {training.epochs} epochs it would "
+            f"have begun after {training.open_epochs}; ask for {epochs} epochs and the same decay, "
             "remove the file or choose another output folder"
         )
+
+
+def _check_place(path: Path) -> None:
+    """Raise `StorageError` where no checkpoint could be written: before an epoch, not after."""
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: it is a folder")
+    discard(stage(path, b""))
+
+
+def _save_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
+    """Write `state` atomically, marked with the identity of settings and data."""
+    content = io.BytesIO()
+    torch.save({"identity": identity, "state": state}, content)
+    payload = content.getvalue()
+    write_atomically(path, hashlib.sha256(payload).digest() + payload)
+
+
+def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
+    """Return the saved state, or None if there is none.
+
+    Raises `CheckpointError` for one that is damaged, be it in one bit, or of other settings.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = path.read_bytes()
+        digest, payload = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(payload).digest() != digest:
+            raise ValueError("it is damaged, or not written by this version")
+        saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        saved_identity, state = saved["identity"], saved["state"]
+    except UNREADABLE as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}); remove it to start anew"
+        ) from error
+    if saved_identity != identity:
+        raise CheckpointError(
+            f"{path}: belongs to other settings or data ({_difference(saved_identity, identity)}); "
+            "remove it or choose another output folder"
+        )
+    return dict(state)
+
+
+def _difference(saved: str, wanted: str) -> str:
+    """Return what differs between two identities, in words."""
+    (there, saved_data), (here, data) = json.loads(saved), json.loads(wanted)
+    words = [
+        f"{key}: {there.get(key)} there, {here.get(key)} here"
+        for key in sorted({*there, *here})
+        if there.get(key) != here.get(key)
+    ]
+    return "; ".join(words + ["other images"] * (saved_data != data))

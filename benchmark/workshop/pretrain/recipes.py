@@ -1,14 +1,50 @@
-"""The settings of self-supervised pre-training and the recipes of the embedded backbones."""
+"""The settings of pre-training, and the recipes of the embedded backbones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from benchmark.backbones.catalogue import VitShape
-from benchmark.workshop.pretrain.distillation import HeadSettings
-from benchmark.workshop.pretrain.optimiser import OptimiserSettings
-from benchmark.workshop.pretrain.views import MaskSettings, ViewSettings
+from benchmark.workshop.pretrain.augment import AugmentSettings, MaskSettings, ViewSettings
+from benchmark.workshop.pretrain.losses import HeadSettings
+from benchmark.workshop.pretrain.optimise import OptimiserSettings
+
+
+@dataclass(frozen=True)
+class SupervisedSettings:
+    """Everything that decides the bits of the weights, besides the images."""
+
+    name: str = "tiny_sup"
+    shape: VitShape = field(default_factory=VitShape)
+    epochs: int = 30
+    batch_size: int = 128
+    chunk_size: int = 32  # images one thread works on at a time
+    seed: int = 0
+    label_smoothing: float = 0.1
+    mixup: float = 0.0  # largest share of a second image mixed into an image
+    patch_drop: float = 0.25  # share of patches hidden from a training image
+    whole_epochs: int = 4  # last epochs, in which no patch is hidden
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    validate_every: int = 5
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "epochs", "batch_size", "chunk_size", "validate_every")
+        if not 0.0 <= self.patch_drop < 1.0:
+            raise ValueError("SupervisedSettings.patch_drop must lie in [0, 1)")
+
+    @property
+    def objective(self) -> str:
+        """Name of the kind of training."""
+        return "supervised"
+
+
+def _decay(epochs: float) -> OptimiserSettings:
+    """Return the optimiser of self-supervised training with the length of its last part."""
+    return OptimiserSettings(
+        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=epochs
+    )
 
 
 @dataclass(frozen=True)
@@ -41,9 +77,7 @@ class SelfSupervisedSettings:
     measure_every: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "chunk_size", "measure_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"SelfSupervisedSettings.{name} must be at least 1")
+        _check_positive(self, "epochs", "batch_size", "chunk_size", "measure_every")
         for name in ("centre_momentum", "teacher_momentum"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"SelfSupervisedSettings.{name} must lie in [0, 1]")
@@ -55,24 +89,26 @@ class SelfSupervisedSettings:
 
     @property
     def objective(self) -> str:
-        """Gives `dino` or `ibot`."""
+        """Name of the kind of training: `dino` or `ibot`."""
         return "dino" if self.masks is None else "ibot"
 
 
+Settings = SupervisedSettings | SelfSupervisedSettings
+
+
 def dino_settings() -> SelfSupervisedSettings:
-    """Gives the recipe of `tiny_dino`."""
+    """Return the recipe of `tiny_dino`."""
     return SelfSupervisedSettings()
 
 
 def ibot_settings() -> SelfSupervisedSettings:
-    """Gives the recipe of `tiny_ibot`: masked patches, fewer crops and epochs for the same time."""
+    """Return the recipe of `tiny_ibot`: masks, fewer crops and epochs for the same time."""
     return SelfSupervisedSettings(
         name="tiny_ibot", epochs=8, views=ViewSettings(local_views=2), masks=MaskSettings()
     )
 
 
-def _decay(epochs: float) -> OptimiserSettings:
-    """The optimiser of self-supervised training with the length of its last part."""
-    return OptimiserSettings(
-        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=epochs
-    )
+def _check_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{type(settings).__name__}.{name} must be at least 1")

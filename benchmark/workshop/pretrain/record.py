@@ -17,9 +17,14 @@ from timm.models.vision_transformer import VisionTransformer
 
 from benchmark.backbones.hashing import hash_tensors
 from benchmark.storage import write_atomically
-from benchmark.workshop.pretrain.curve import LINEAR_PROBE, NAMES, NEAREST_NEIGHBOUR
-from benchmark.workshop.pretrain.probe import ProbeScores
-from benchmark.workshop.pretrain.upstream import UpstreamImages
+from benchmark.workshop.pretrain.images import UpstreamImages
+from benchmark.workshop.pretrain.probe import (
+    LINEAR_PROBE,
+    NAMES,
+    NEAREST_NEIGHBOUR,
+    ProbeScores,
+)
+from benchmark.workshop.pretrain.recipes import Settings
 
 MAX_WEIGHT_BYTES = 8_000_000
 VALIDATION_ACCURACY = "validation accuracy"  # of a classifier that was trained along
@@ -45,14 +50,6 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Wall time and threads of a pre-training."""
-
-    seconds: float
-    threads: int
-
-
-@dataclass(frozen=True)
 class PretrainRecord:
     """How the weights came about: settings, data, cost, machine, scores."""
 
@@ -75,26 +72,29 @@ class PretrainRecord:
 
 def finish(
     backbone: VisionTransformer,
-    objective: str,
-    settings: Mapping[str, Any],
+    settings: Settings,
     upstream: UpstreamImages,
     curve: Sequence[CurvePoint],
-    cost: Cost,
+    seconds: float,
+    threads: int,
     out_dir: Path,
 ) -> PretrainRecord:
-    """Writes the weights, the record and the card of `settings["name"]`, and gives the record."""
-    name = str(settings["name"])
+    """Write the weights, the record and the card; return the record.
+
+    `seconds` is the wall time on `threads` threads.
+    """
+    name = settings.name
     tensors = {key: value.float().contiguous() for key, value in backbone.state_dict().items()}
     # The shapes do not tell the number of heads, so it travels with the tensors.
-    heads = str(settings["shape"]["num_heads"])
+    heads = str(settings.shape.num_heads)
     content = safetensors.torch.save(tensors, metadata={"num_heads": heads})
     if len(content) > MAX_WEIGHT_BYTES:
         raise ValueError(f"{name}: {len(content)} bytes of weights exceed {MAX_WEIGHT_BYTES}")
     write_atomically(out_dir / f"{name}.safetensors", content)
     record = PretrainRecord(
         name=name,
-        objective=objective,
-        settings=settings,
+        objective=settings.objective,
+        settings=asdict(settings),
         weight_hash=hash_tensors({key: value.numpy() for key, value in tensors.items()}),
         parameters=sum(value.numel() for value in tensors.values()),
         classes=len(upstream.classes),
@@ -102,9 +102,9 @@ def finish(
         val_images=len(upstream.val_images),
         upstream_hash=upstream.digest,
         validation_accuracy=curve[-1].figures.get(VALIDATION_ACCURACY),
-        seconds=cost.seconds,
+        seconds=seconds,
         hardware=f"{os.cpu_count()} CPU cores ({platform.machine()}), "
-        f"{_counted(cost.threads, 'thread')}",
+        f"{_counted(threads, 'thread')}",
         packages={"torch": torch.__version__, "timm": timm.__version__},
         curve=curve,
     )
@@ -113,28 +113,28 @@ def finish(
 
 
 def add_probe(record: PretrainRecord, probe: ProbeScores, out_dir: Path) -> PretrainRecord:
-    """Writes the record and the card again with the downstream scores, and gives the record."""
+    """Write the record and the card again with the downstream scores, and return the record."""
     scored = replace(record, probe=probe)
     write_record(scored, out_dir)
     return scored
 
 
 def write_record(record: PretrainRecord, out_dir: Path) -> None:
-    """Writes NAME.json and NAME.md."""
+    """Write NAME.json and NAME.md."""
     content = json.dumps(asdict(record), indent=2, sort_keys=True) + "\n"
     write_atomically(out_dir / f"{record.name}.json", content.encode())
     write_atomically(out_dir / f"{record.name}.md", _card(record).encode())
 
 
 def figure_in_words(name: str, value: float) -> str:
-    """Gives a figure of the curve with its name: the scores are in per cent."""
+    """Return a figure of the curve with its name: the scores are in per cent."""
     if name == VALIDATION_ACCURACY or name.startswith("upstream"):
         return f"{name} {value:.2f} %"
     return f"{name} {value:.4g}"
 
 
 def _curve(record: PretrainRecord) -> list[str]:
-    """Gives the lines of a table of the epochs in which more than the loss was measured."""
+    """Return the lines of a table of the epochs in which more than the loss was measured."""
     names = list(record.curve[-1].figures)
     rows = [point for point in record.curve if set(names) <= set(point.figures)]
     if len(names) < 2:
@@ -149,7 +149,7 @@ def _curve(record: PretrainRecord) -> list[str]:
 
 
 def _distillation_recipe(settings: Mapping[str, Any]) -> str:
-    """Gives what a self-supervised recipe has beyond the optimiser."""
+    """Return what a self-supervised recipe has beyond the optimiser."""
     views, head, masks = settings["views"], settings["head"], settings["masks"]
     low, high = settings["teacher_temperature"]
     balance = f"centre momentum {settings['centre_momentum']:g}"
@@ -173,7 +173,7 @@ def _distillation_recipe(settings: Mapping[str, Any]) -> str:
 
 
 def _card(record: PretrainRecord) -> str:
-    """Gives the Markdown card of a backbone."""
+    """Return the Markdown card of a backbone."""
     shape, optimiser = record.settings["shape"], record.settings["optimiser"]
     rows = {
         "Architecture": (

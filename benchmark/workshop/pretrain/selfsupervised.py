@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from benchmark.seeds import derive, generator
-from benchmark.workshop.pretrain.augment import to_float
-from benchmark.workshop.pretrain.curve import curve_split, measure_features
-from benchmark.workshop.pretrain.distillation import (
+from benchmark.workshop.pretrain.augment import GLOBAL_VIEWS, draw_masks, draw_views
+from benchmark.workshop.pretrain.images import UpstreamImages, to_float
+from benchmark.workshop.pretrain.loop import Measure, OnEpoch, Training, pretrain
+from benchmark.workshop.pretrain.losses import (
     balanced_probabilities,
     follow,
     patch_loss,
@@ -29,76 +29,41 @@ from benchmark.workshop.pretrain.distillation import (
     used_prototypes,
     view_loss,
 )
-from benchmark.workshop.pretrain.forward import class_token_features, draw_kept
-from benchmark.workshop.pretrain.loop import Plan, Training, identity_of, run_epochs
-from benchmark.workshop.pretrain.network import Network
-from benchmark.workshop.pretrain.optimiser import (
+from benchmark.workshop.pretrain.optimise import (
+    accumulate,
     build_optimiser,
     decay_progress,
     learning_rate,
-    open_epochs,
     step_optimiser,
 )
-from benchmark.workshop.pretrain.parallel import accumulate, workers
+from benchmark.workshop.pretrain.probe import curve_split, measure_features
 from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
-from benchmark.workshop.pretrain.record import Cost, EpochReport, PretrainRecord, finish
-from benchmark.workshop.pretrain.standardise import Standardise
-from benchmark.workshop.pretrain.upstream import check_fit, load_upstream
-from benchmark.workshop.pretrain.views import (
-    GLOBAL_VIEWS,
-    draw_masks,
-    draw_views,
-)
+from benchmark.workshop.pretrain.record import PretrainRecord
+from benchmark.workshop.pretrain.vit import DistilledNetwork, class_token_features, draw_kept
 
 
 def pretrain_selfsupervised(
     settings: SelfSupervisedSettings,
     upstream_dir: Path,
     out_dir: Path,
-    on_epoch: Callable[[EpochReport], None],
+    on_epoch: OnEpoch,
     threads: int | None = None,
 ) -> PretrainRecord:
-    """Writes the teacher's NAME.safetensors, NAME.json and NAME.md and gives the record.
+    """Train a student and keep its teacher; files and resumption are those of `pretrain`.
 
-    Cut short, it continues from NAME.checkpoint at the last finished epoch, to the same bits as
-    an uninterrupted run on such a machine, whatever the number of threads (default: all cores).
     Labels are read for the curve of probes alone; training is given the images.
     """
-    upstream = load_upstream(upstream_dir)
-    check_fit(upstream, settings.shape.img_size, settings.batch_size)
-    images = torch.from_numpy(upstream.train_images)
-    split = curve_split(upstream)
-    threads = threads or os.cpu_count() or 1
-    with workers(threads) as pool:
-        training = SelfSupervisedTraining(settings, images, pool)
-        teacher = training.teacher.backbone
 
-        def measure() -> dict[str, float]:
-            def features(part: Tensor) -> Tensor:
-                return class_token_features(teacher, training.standardise(to_float(part)))
+    def begin(upstream: UpstreamImages, pool: ThreadPoolExecutor) -> tuple[Training, Measure]:
+        split = curve_split(upstream)
+        training = SelfSupervisedTraining(settings, torch.from_numpy(upstream.train_images), pool)
+        return training, lambda: measure_features(training.teacher_features, split)
 
-            return measure_features(features, split)
-
-        plan = Plan(
-            epochs=settings.epochs,
-            open_epochs=open_epochs(settings.optimiser, settings.epochs, training.epoch_steps),
-            measure_every=settings.measure_every,
-        )
-        curve, seconds = run_epochs(
-            training,
-            plan,
-            out_dir / f"{settings.name}.checkpoint",
-            identity_of(asdict(settings), upstream.digest),
-            measure,
-            on_epoch,
-        )
-    training.standardise.fold_into(cast(nn.Conv2d, teacher.patch_embed.proj))
-    cost = Cost(seconds, threads)
-    return finish(teacher, settings.objective, asdict(settings), upstream, curve, cost, out_dir)
+    return pretrain(settings, upstream_dir, out_dir, on_epoch, threads, begin)
 
 
 @dataclass
-class _Seen:
+class _TeacherSums:
     """What one chunk's teacher saw: sums of its scores and probabilities over tokens."""
 
     class_scores: Tensor
@@ -113,11 +78,11 @@ class SelfSupervisedTraining(Training):
     def __init__(
         self, settings: SelfSupervisedSettings, images: Tensor, pool: ThreadPoolExecutor
     ) -> None:
-        self.settings, self.images, self.pool = settings, images, pool
-        self.standardise = Standardise.of(images)
+        super().__init__(settings, images, pool)
+        self.settings, self.measure_every = settings, settings.measure_every
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(settings.seed, "initialisation"))
-            self.student = Network(settings)
+            self.student = DistilledNetwork(settings)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
         self.optimiser = build_optimiser([self.student], settings.optimiser)
         prototypes = settings.head.prototypes
@@ -125,30 +90,27 @@ class SelfSupervisedTraining(Training):
         self.patch_centre = torch.zeros(prototypes)
 
     @property
-    def batch_size(self) -> int:
-        """Gives the number of images of one step."""
-        return self.settings.batch_size
+    def backbone(self) -> VisionTransformer:
+        """The teacher's backbone."""
+        return self.teacher.backbone
+
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Return both networks and the optimiser."""
+        return {"student": self.student, "teacher": self.teacher, "optimiser": self.optimiser}
 
     def state(self) -> dict[str, Any]:
-        """Gives everything that the next epoch depends on."""
-        return {
-            "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "class_centre": self.class_centre,
-            "patch_centre": self.patch_centre,
-        }
+        """Return everything that the next epoch depends on."""
+        centres = {"class_centre": self.class_centre, "patch_centre": self.patch_centre}
+        return {**super().state(), **centres}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes up what `state` gave."""
-        self.student.load_state_dict(state["student"])
-        self.teacher.load_state_dict(state["teacher"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        """Take up what `state` returned."""
+        super().restore(state)
         self.class_centre = state["class_centre"]
         self.patch_centre = state["patch_centre"]
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Trains for one pass over the images; gives the loss and two signs of collapse."""
+        """Train for one pass over the images; return the loss and two signs of collapse."""
         settings, steps = self.settings, self.epoch_steps
         order = torch.randperm(len(self.images), generator=generator(settings.seed, "order", epoch))
         total, probabilities = 0.0, torch.zeros_like(self.class_centre)
@@ -167,11 +129,11 @@ class SelfSupervisedTraining(Training):
 
     @torch.no_grad()
     def teacher_features(self, images: Tensor) -> Tensor:
-        """Gives the teacher's class tokens [B, D] of images uint8 [B, H, W, 3]."""
+        """Return the teacher's class tokens [B, D] of images uint8 [B, H, W, 3]."""
         return class_token_features(self.teacher.backbone, self.standardise(to_float(images)))
 
-    def _step(self, step: int, batch: Tensor) -> tuple[list[_Seen], float]:
-        """Takes one step on the images int64 [B]: the student, then the teacher, the centres."""
+    def _step(self, step: int, batch: Tensor) -> tuple[list[_TeacherSums], float]:
+        """Take one step on the images int64 [B]: the student, then the teacher, the centres."""
         settings, steps = self.settings, self.epoch_steps
         frozen = step < settings.frozen_epochs * steps
         parameters = [
@@ -180,7 +142,7 @@ class SelfSupervisedTraining(Training):
             if not (frozen and parameter is self.student.head.prototypes)
         ]
         chunks = torch.split(batch, settings.chunk_size)
-        seen: list[_Seen | None] = [None] * len(chunks)
+        seen: list[_TeacherSums | None] = [None] * len(chunks)
         losses = [partial(self._loss, step, index, part, seen) for index, part in enumerate(chunks)]
         loss = accumulate(self.pool, losses, parameters)
         every = (settings.epochs * steps, steps)
@@ -200,8 +162,10 @@ class SelfSupervisedTraining(Training):
             self.patch_centre = torch.lerp(cast(Tensor, mean), self.patch_centre, keep)
         return parts, loss
 
-    def _loss(self, step: int, chunk: int, chosen: Tensor, seen: list[_Seen | None]) -> Tensor:
-        """Gives one chunk's share in the batch's loss and notes what its teacher saw."""
+    def _loss(
+        self, step: int, chunk: int, chosen: Tensor, seen: list[_TeacherSums | None]
+    ) -> Tensor:
+        """Return one chunk's share in the batch's loss and note what its teacher saw."""
         settings = self.settings
         draws = generator(settings.seed, "views", step, chunk)
         whole, parts = draw_views(to_float(self.images[chosen]), settings.views, draws)
@@ -234,7 +198,7 @@ class SelfSupervisedTraining(Training):
         if len(parts):
             student = torch.cat([student, self.student.scores(parts)])
         target = self._target(teacher, self.class_centre, temperature)
-        seen[chunk] = _Seen(
+        seen[chunk] = _TeacherSums(
             teacher.sum(dim=0), teacher_patches.sum(dim=0), len(teacher_patches), target.sum(dim=0)
         )
         views = view_loss(
@@ -247,7 +211,7 @@ class SelfSupervisedTraining(Training):
         )
 
     def _target(self, scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
-        """Gives the teacher's probabilities [N, K] by the chosen guard against collapse."""
+        """Return the teacher's probabilities [N, K] by the chosen guard against collapse."""
         if self.settings.balance == "sinkhorn":
             return balanced_probabilities(scores, temperature)
         return teacher_probabilities(scores, centre, temperature)

@@ -3,158 +3,77 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from benchmark.backbones.catalogue import VitShape
-from benchmark.workshop.pretrain.augment import AugmentSettings, augment, to_float
-from benchmark.workshop.pretrain.forward import class_token_features, draw_kept, new_backbone
-from benchmark.workshop.pretrain.loop import Plan, Training, identity_of, run_epochs
-from benchmark.workshop.pretrain.optimiser import (
-    OptimiserSettings,
+from benchmark.workshop.pretrain.augment import augment
+from benchmark.workshop.pretrain.images import UpstreamImages, to_float
+from benchmark.workshop.pretrain.loop import Measure, OnEpoch, Training, pretrain
+from benchmark.workshop.pretrain.optimise import (
+    accumulate,
     build_optimiser,
     learning_rate,
-    open_epochs,
     step_optimiser,
 )
-from benchmark.workshop.pretrain.parallel import accumulate, workers
-from benchmark.workshop.pretrain.record import (
-    VALIDATION_ACCURACY,
-    Cost,
-    EpochReport,
-    PretrainRecord,
-    finish,
-)
-from benchmark.workshop.pretrain.standardise import Standardise
-from benchmark.workshop.pretrain.upstream import UpstreamImages, check_fit, load_upstream
-
-
-@dataclass(frozen=True)
-class SupervisedSettings:
-    """Everything that decides the bits of the weights, besides the images."""
-
-    name: str = "tiny_sup"
-    shape: VitShape = field(default_factory=VitShape)
-    epochs: int = 30
-    batch_size: int = 128
-    chunk_size: int = 32  # images one thread works on at a time
-    seed: int = 0
-    label_smoothing: float = 0.1
-    mixup: float = 0.0  # largest share of a second image mixed into an image
-    patch_drop: float = 0.25  # share of patches hidden from a training image
-    whole_epochs: int = 4  # last epochs, in which no patch is hidden
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
-    validate_every: int = 5
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "chunk_size", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"SupervisedSettings.{name} must be at least 1")
-        if not 0.0 <= self.patch_drop < 1.0:
-            raise ValueError("SupervisedSettings.patch_drop must lie in [0, 1)")
+from benchmark.workshop.pretrain.recipes import SupervisedSettings
+from benchmark.workshop.pretrain.record import VALIDATION_ACCURACY, PretrainRecord
+from benchmark.workshop.pretrain.vit import class_token_features, draw_kept, new_backbone
 
 
 def pretrain_supervised(
     settings: SupervisedSettings,
     upstream_dir: Path,
     out_dir: Path,
-    on_epoch: Callable[[EpochReport], None],
+    on_epoch: OnEpoch,
     threads: int | None = None,
 ) -> PretrainRecord:
-    """Writes NAME.safetensors, NAME.json and NAME.md to `out_dir` and gives the record.
+    """Train a backbone with a linear head; files and resumption are those of `pretrain`."""
 
-    Cut short, it continues from NAME.checkpoint at the last finished epoch, to the same bits as
-    an uninterrupted run on such a machine; the number of threads (default: all cores) does not
-    matter to them.
-    """
-    upstream = load_upstream(upstream_dir)
-    check_fit(upstream, settings.shape.img_size, settings.batch_size)
-    images = torch.from_numpy(upstream.train_images)
-    labels = torch.from_numpy(upstream.train_labels)
-    backbone, head = _initialise(settings, len(upstream.classes))
-    optimiser = build_optimiser([backbone, head], settings.optimiser)
+    def begin(upstream: UpstreamImages, pool: ThreadPoolExecutor) -> tuple[Training, Measure]:
+        training = _SupervisedTraining(settings, upstream, pool)
+        return training, training.validate
 
-    threads = threads or os.cpu_count() or 1
-    standardise = Standardise.of(images)
-    with workers(threads) as pool:
-        training = _Training(settings, images, labels, standardise, backbone, head, optimiser, pool)
-        free = open_epochs(settings.optimiser, settings.epochs, training.epoch_steps)
-        plan = Plan(
-            epochs=settings.epochs,
-            open_epochs=min(free, settings.epochs - settings.whole_epochs),
-            measure_every=settings.validate_every,
-        )
-        curve, seconds = run_epochs(
-            training,
-            plan,
-            out_dir / f"{settings.name}.checkpoint",
-            identity_of(asdict(settings), upstream.digest),
-            lambda: {VALIDATION_ACCURACY: _validate(backbone, head, standardise, upstream)},
-            on_epoch,
-        )
-    standardise.fold_into(cast(nn.Conv2d, backbone.patch_embed.proj))
-    cost = Cost(seconds, threads)
-    return finish(backbone, "supervised", asdict(settings), upstream, curve, cost, out_dir)
+    return pretrain(settings, upstream_dir, out_dir, on_epoch, threads, begin)
 
 
-def _initialise(settings: SupervisedSettings, classes: int) -> tuple[VisionTransformer, nn.Linear]:
-    """Gives the backbone and the head as the seed decides, in training mode."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(settings.seed, "initialisation"))
-        backbone = new_backbone(settings.shape)
-        head = nn.Linear(backbone.num_features, classes)
-    return backbone, head
+class _SupervisedTraining(Training):
+    """A backbone and a head on the upstream images and their labels."""
 
-
-@dataclass(frozen=True)
-class _Training(Training):
-    """What stays the same during a pre-training."""
-
-    settings: SupervisedSettings
-    images: Tensor  # uint8 [N, H, W, 3]
-    labels: Tensor  # int64 [N]
-    standardise: Standardise
-    backbone: VisionTransformer
-    head: nn.Module
-    optimiser: torch.optim.Optimizer
-    pool: ThreadPoolExecutor
+    def __init__(
+        self, settings: SupervisedSettings, upstream: UpstreamImages, pool: ThreadPoolExecutor
+    ) -> None:
+        super().__init__(settings, torch.from_numpy(upstream.train_images), pool)
+        self.settings, self.upstream = settings, upstream
+        self.measure_every = settings.validate_every
+        self.open_epochs = min(self.open_epochs, settings.epochs - settings.whole_epochs)
+        self.labels = torch.from_numpy(upstream.train_labels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_seed_for(settings.seed, "initialisation"))
+            self._backbone = new_backbone(settings.shape)
+            self.head = nn.Linear(self._backbone.num_features, len(upstream.classes))
+        self.optimiser = build_optimiser([self._backbone, self.head], settings.optimiser)
 
     @property
-    def batch_size(self) -> int:
-        """Gives the number of images of one step."""
-        return self.settings.batch_size
+    def backbone(self) -> VisionTransformer:
+        """The trained backbone."""
+        return self._backbone
 
-    def state(self) -> dict[str, Any]:
-        """Gives everything that the next epoch depends on."""
-        return {
-            "backbone": self.backbone.state_dict(),
-            "head": self.head.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes up what `state` gave."""
-        self.backbone.load_state_dict(state["backbone"])
-        self.head.load_state_dict(state["head"])
-        self.optimiser.load_state_dict(state["optimiser"])
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """Return backbone, head and optimiser."""
+        return {"backbone": self._backbone, "head": self.head, "optimiser": self.optimiser}
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Trains for one pass over the images and gives the mean loss."""
+        """Train for one pass over the images; return the mean loss."""
         settings, steps = self.settings, self.epoch_steps
-        self.backbone.train()
-        parameters = [*self.backbone.parameters(), *self.head.parameters()]
-        order = torch.Generator().manual_seed(seed_for(settings.seed, "order", epoch))
+        self._backbone.train()
+        parameters = [*self._backbone.parameters(), *self.head.parameters()]
+        order = torch.Generator().manual_seed(_seed_for(settings.seed, "order", epoch))
         shuffled = torch.randperm(len(self.images), generator=order)
         total = 0.0
         for step in range(epoch * steps, (epoch + 1) * steps):
@@ -167,10 +86,23 @@ class _Training(Training):
             step_optimiser(self.optimiser, rate, settings.optimiser.clip_norm)
         return {"loss": total / steps}
 
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Return the accuracy, in per cent, on the upstream validation images."""
+        self._backbone.eval()
+        images = torch.from_numpy(self.upstream.val_images)
+        labels = torch.from_numpy(self.upstream.val_labels)
+        correct = 0
+        for part, target in zip(torch.split(images, 512), torch.split(labels, 512), strict=True):
+            inputs = self.standardise(to_float(part))
+            scores: Tensor = self.head(class_token_features(self._backbone, inputs))
+            correct += int((scores.argmax(dim=1) == target).sum())
+        return {VALIDATION_ACCURACY: 100.0 * correct / len(labels)}
+
     def _loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
-        """Gives the share in the batch's mean loss of the images int64 [B] of one chunk."""
+        """Return the share in the batch's mean loss of the images int64 [B] of one chunk."""
         settings = self.settings
-        seed = seed_for(settings.seed, f"augmentation of chunk {chunk}", step)
+        seed = _seed_for(settings.seed, f"augmentation of chunk {chunk}", step)
         generator = torch.Generator().manual_seed(seed)
         images = augment(to_float(self.images[chosen]), settings.augment, generator)
         images, partner, share = _mix(images, settings.mixup, generator)
@@ -178,7 +110,7 @@ class _Training(Training):
         patches = (settings.shape.img_size // settings.shape.patch_size) ** 2
         drop = 0.0 if whole else settings.patch_drop
         kept = draw_kept(len(images), patches, drop, generator)
-        logits = self.head(class_token_features(self.backbone, self.standardise(images), kept))
+        logits = self.head(class_token_features(self._backbone, self.standardise(images), kept))
         smoothing, target = settings.label_smoothing, self.labels[chosen]
         loss = F.cross_entropy(logits, target, label_smoothing=smoothing)
         if share < 1.0:
@@ -187,8 +119,8 @@ class _Training(Training):
         return loss * (len(chosen) / settings.batch_size)
 
 
-def seed_for(seed: int, purpose: str, index: int = 0) -> int:
-    """Gives a seed of its own for every purpose and index, derived from the run's seed."""
+def _seed_for(seed: int, purpose: str, index: int = 0) -> int:
+    """Derive a seed of its own for every purpose and index; the embedded weights rest on it."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
     return int.from_bytes(digest[:7], "big")
 
@@ -196,23 +128,9 @@ def seed_for(seed: int, purpose: str, index: int = 0) -> int:
 def _mix(
     batch: Tensor, strength: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, float]:
-    """Gives images [B, 3, H, W] mixed with partners, the partners' indices, the own share."""
+    """Mix images [B, 3, H, W] with partners; return them, the partners' indices, the own share."""
     if strength == 0.0:
         return batch, torch.arange(len(batch)), 1.0
     share = 1.0 - strength * float(torch.rand((), generator=generator))
     partner = torch.randperm(len(batch), generator=generator)
     return torch.lerp(batch[partner], batch, share), partner, share
-
-
-@torch.no_grad()
-def _validate(
-    backbone: VisionTransformer, head: nn.Module, standardise: Standardise, upstream: UpstreamImages
-) -> float:
-    """Gives the accuracy, in per cent, on the upstream validation images."""
-    backbone.eval()
-    images, labels = torch.from_numpy(upstream.val_images), torch.from_numpy(upstream.val_labels)
-    correct = 0
-    for part, target in zip(torch.split(images, 512), torch.split(labels, 512), strict=True):
-        scores: Tensor = head(class_token_features(backbone, standardise(to_float(part))))
-        correct += int((scores.argmax(dim=1) == target).sum())
-    return 100.0 * correct / len(labels)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmark.backbones.catalogue import VitShape
-from benchmark.workshop.pretrain.distillation import HeadSettings
-from benchmark.workshop.pretrain.optimiser import OptimiserSettings
-from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
+from benchmark.workshop.pretrain.augment import MaskSettings, ViewSettings
+from benchmark.workshop.pretrain.losses import HeadSettings
+from benchmark.workshop.pretrain.optimise import OptimiserSettings
+from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings, SupervisedSettings
 from benchmark.workshop.pretrain.record import EpochReport
-from benchmark.workshop.pretrain.supervised import SupervisedSettings
-from benchmark.workshop.pretrain.views import MaskSettings, ViewSettings
 
 SHAPE = VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2)
 SUPERVISED = SupervisedSettings(

@@ -12,19 +12,17 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from benchmark.backbones.load import load_backbone, weight_hash_of
-from benchmark.workshop.pretrain.augment import AugmentSettings, augment, to_float
-from benchmark.workshop.pretrain.checkpoint import CheckpointError, load_checkpoint
-from benchmark.workshop.pretrain.forward import class_token_features
-from benchmark.workshop.pretrain.loop import identity_of
-from benchmark.workshop.pretrain.optimiser import (
+from benchmark.workshop.pretrain.augment import AugmentSettings, augment
+from benchmark.workshop.pretrain.images import Standardise, UpstreamError, load_upstream, to_float
+from benchmark.workshop.pretrain.loop import CheckpointError, identity_of, load_checkpoint
+from benchmark.workshop.pretrain.optimise import (
     OptimiserSettings,
     build_optimiser,
     learning_rate,
 )
 from benchmark.workshop.pretrain.record import EpochReport
-from benchmark.workshop.pretrain.standardise import Standardise
 from benchmark.workshop.pretrain.supervised import pretrain_supervised
-from benchmark.workshop.pretrain.upstream import UpstreamError, load_upstream
+from benchmark.workshop.pretrain.vit import class_token_features
 
 
 class Cut(RuntimeError):

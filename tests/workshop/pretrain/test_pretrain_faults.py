@@ -12,10 +12,9 @@ import pytest
 from small_recipes import DINO, ignore
 
 from benchmark.cli import main
-from benchmark.workshop.pretrain.checkpoint import CheckpointError, load_checkpoint
-from benchmark.workshop.pretrain.loop import identity_of
+from benchmark.workshop.pretrain.images import load_upstream
+from benchmark.workshop.pretrain.loop import CheckpointError, identity_of, load_checkpoint
 from benchmark.workshop.pretrain.selfsupervised import pretrain_selfsupervised
-from benchmark.workshop.pretrain.upstream import load_upstream
 
 KINDS = ("supervised", "dino", "ibot")
 

@@ -20,9 +20,12 @@ from benchmark.cli import main
 from benchmark.cli import pretrain as cli_pretrain
 from benchmark.data import icons
 from benchmark.workshop.pretrain import recipes
-from benchmark.workshop.pretrain.checkpoint import CheckpointError
-from benchmark.workshop.pretrain.curve import curve_split
-from benchmark.workshop.pretrain.distillation import (
+from benchmark.workshop.pretrain.augment import (
+    ViewSettings,
+)
+from benchmark.workshop.pretrain.images import UpstreamImages
+from benchmark.workshop.pretrain.loop import CheckpointError
+from benchmark.workshop.pretrain.losses import (
     HeadSettings,
     ProjectionHead,
     balanced_probabilities,
@@ -36,7 +39,7 @@ from benchmark.workshop.pretrain.distillation import (
     used_prototypes,
     view_loss,
 )
-from benchmark.workshop.pretrain.forward import all_token_features, embed, new_backbone
+from benchmark.workshop.pretrain.probe import curve_split
 from benchmark.workshop.pretrain.recipes import (
     SelfSupervisedSettings,
     dino_settings,
@@ -47,10 +50,7 @@ from benchmark.workshop.pretrain.selfsupervised import (
     SelfSupervisedTraining,
     pretrain_selfsupervised,
 )
-from benchmark.workshop.pretrain.upstream import UpstreamImages
-from benchmark.workshop.pretrain.views import (
-    ViewSettings,
-)
+from benchmark.workshop.pretrain.vit import all_token_features, embed, new_backbone
 
 
 class Cut(RuntimeError):

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from benchmark.workshop.pretrain.augment import AugmentSettings, augment
-from benchmark.workshop.pretrain.views import (
+from benchmark.workshop.pretrain.augment import (
+    AugmentSettings,
     MaskSettings,
     ViewSettings,
+    augment,
     draw_masks,
     draw_views,
 )

@@ -1,13 +1,17 @@
-"""Optimiser and learning-rate schedule shared by every pre-training objective."""
+"""Optimiser, learning rate and gradients by several threads, for every pre-training objective."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+Loss = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class OptimiserSettings:
 
 
 def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserSettings) -> torch.optim.AdamW:
-    """Gives AdamW over all parameters, with weight decay on matrices only."""
+    """Return AdamW over all parameters, with weight decay on matrices only."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     matrices = [p for p in parameters if _is_matrix(p)]
     others = [p for p in parameters if not _is_matrix(p)]
@@ -39,24 +43,24 @@ def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserSettings) -
 
 
 def _is_matrix(parameter: nn.Parameter) -> bool:
-    """Says whether a parameter maps features; tokens and positions are [1, N, D] and do not."""
+    """Tell whether a parameter maps features; tokens and positions are [1, N, D] and do not."""
     return parameter.ndim >= 2 and parameter.shape[0] > 1
 
 
 def _phases(settings: OptimiserSettings, steps: int, epoch_steps: int) -> tuple[int, int]:
-    """Gives the numbers of steps of the warm-up and of the decay."""
+    """Return the numbers of steps of the warm-up and of the decay."""
     warmup = min(round(settings.warmup_epochs * epoch_steps), steps // 2)
     return warmup, min(round(settings.decay_epochs * epoch_steps), steps - warmup)
 
 
 def decay_progress(settings: OptimiserSettings, step: int, steps: int, epoch_steps: int) -> float:
-    """Gives how much of the decay lies behind `step` (from 0) of `steps`: 0 to 1."""
+    """Return how much of the decay lies behind `step` (from 0) of `steps`: 0 to 1."""
     _, decay = _phases(settings, steps, epoch_steps)
     return max(0.0, (step - (steps - decay)) / max(1, decay))
 
 
 def learning_rate(settings: OptimiserSettings, step: int, steps: int, epoch_steps: int) -> float:
-    """Gives the rate of `step` (from 0) of `steps`: warm-up, plateau, half a cosine to zero."""
+    """Return the rate of `step` (from 0) of `steps`: warm-up, plateau, half a cosine to zero."""
     warmup, _ = _phases(settings, steps, epoch_steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -65,7 +69,7 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int, epoch_step
 
 
 def open_epochs(settings: OptimiserSettings, epochs: int, epoch_steps: int) -> int:
-    """Gives the number of first epochs whose rates do not depend on the number of epochs."""
+    """Return the number of first epochs whose rates do not depend on the number of epochs."""
     warmup, decay = _phases(settings, epochs * epoch_steps, epoch_steps)
     if warmup < round(settings.warmup_epochs * epoch_steps):
         return 0
@@ -73,10 +77,47 @@ def open_epochs(settings: OptimiserSettings, epochs: int, epoch_steps: int) -> i
 
 
 def step_optimiser(optimiser: torch.optim.Optimizer, rate: float, clip_norm: float) -> None:
-    """Takes one step at `rate` with the gradients' joint norm clipped, then drops the gradients."""
+    """Take one step at `rate` with the gradients' joint norm clipped, then drops the gradients."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     nn.utils.clip_grad_norm_(parameters, clip_norm)
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
+
+
+@contextmanager
+def workers(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Return a pool of threads that compute on one core each.
+
+    Threads that share every operation wait for the slowest core at each of them; on a machine
+    that others use too, whole chunks handed to whichever thread is free are several times faster.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
+
+
+def accumulate(
+    pool: ThreadPoolExecutor, losses: Sequence[Loss], parameters: Sequence[Tensor]
+) -> float:
+    """Set each parameter's gradient of the sum of the losses, and return that sum.
+
+    The losses are computed in several threads: they may not touch the global random state. Their
+    gradients are added in the order given, whichever was done first.
+    """
+
+    def gradients(loss_of: Loss) -> tuple[float, tuple[Tensor, ...]]:
+        loss = loss_of()
+        return loss.item(), torch.autograd.grad(loss, parameters)
+
+    total = 0.0
+    for loss, parts in pool.map(gradients, losses):
+        total += loss
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part if parameter.grad is None else parameter.grad.add_(part)
+    return total

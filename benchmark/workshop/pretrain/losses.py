@@ -42,13 +42,13 @@ class ProjectionHead(nn.Module):
         self.prototypes = nn.Parameter(torch.randn(settings.prototypes, settings.bottleneck))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Gives scores [N, K] of features [N, D]."""
+        """Return scores [N, K] of features [N, D]."""
         projected = F.normalize(self.mlp(features), dim=-1)
         return F.linear(projected, F.normalize(self.prototypes, dim=-1))
 
 
 def teacher_probabilities(scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
-    """Gives P_t = softmax((g_t - c) / tau_t), centred against one prototype taking all.
+    """Return P_t = softmax((g_t - c) / tau_t), centred against one prototype taking all.
 
     Scores [N, K], centre [K]; the low temperature sharpens against the uniform distribution.
     """
@@ -56,7 +56,7 @@ def teacher_probabilities(scores: Tensor, centre: Tensor, temperature: float) ->
 
 
 def balanced_probabilities(scores: Tensor, temperature: float, rounds: int = 3) -> Tensor:
-    """Gives P_t = N diag(u) exp(g_t / tau_t) diag(v): scores and result [N, K].
+    """Return P_t = N diag(u) exp(g_t / tau_t) diag(v): scores and result [N, K].
 
     Sinkhorn and Knopp's u and v make every prototype get the same share of the N rows and every
     row sum to one, which rules out both collapses whatever the features; it takes the place of the
@@ -70,7 +70,7 @@ def balanced_probabilities(scores: Tensor, temperature: float, rounds: int = 3) 
 
 
 def view_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """Gives the mean over images of H(P_t(x), P_s(x')) over all pairs of different views x, x'.
+    """Return the mean over images of H(P_t(x), P_s(x')) over all pairs of different views x, x'.
 
     H(a, b) = -sum_k a_k log b_k. Teacher probabilities [T, B, K] of the first T views, student
     scores [V, B, K] of all V views, with P_s = softmax(g_s / tau_s).
@@ -83,7 +83,7 @@ def view_loss(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
 
 
 def patch_loss(teacher: Tensor, student: Tensor, temperature: float, masked: Tensor) -> Tensor:
-    """Gives the mean over views of (1 / |m|) sum_{i in m} H(P_t(u_i), P_s(u^_i)), m masked.
+    """Return the mean over views of (1 / |m|) sum_{i in m} H(P_t(u_i), P_s(u^_i)), m masked.
 
     Teacher probabilities and student scores [M, K] of the masked patches alone, in the order of
     `masked`, bool [views, patches]; a view without masked patches counts as zero.
@@ -95,7 +95,7 @@ def patch_loss(teacher: Tensor, student: Tensor, temperature: float, masked: Ten
 
 
 def spreading_loss(features: Tensor) -> Tensor:
-    """Gives KoLeo, -1/n sum_i log min_j |f_i - f_j| over unit features [N, D], of DINOv2.
+    """Return KoLeo, -1/n sum_i log min_j |f_i - f_j| over unit features [N, D], of DINOv2.
 
     It keeps every feature away from its nearest neighbour. Balanced prototypes alone can be had
     by features on a line.
@@ -109,29 +109,32 @@ def spreading_loss(features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float) -> None:
-    """Moves the teacher: theta_t <- lambda theta_t + (1 - lambda) theta_s."""
+    """Move the teacher: theta_t <- lambda theta_t + (1 - lambda) theta_s."""
     for slow, fast in zip(teacher, student, strict=True):
         slow.lerp_(fast, 1.0 - momentum)
 
 
 def teacher_momentum(base: float, decay_progress: float) -> float:
-    """Gives lambda: `base` on the plateau of the learning rate, then along a cosine to 1."""
+    """Return lambda: `base` on the plateau of the learning rate, then along a cosine to 1."""
     return 1.0 - (1.0 - base) * 0.5 * (1.0 + math.cos(math.pi * decay_progress))
 
 
 def teacher_temperature(low: float, high: float, warmup_epochs: float, epoch: float) -> float:
-    """Gives tau_t after `epoch` (a fraction may have passed): linear from `low` to `high`."""
+    """Return tau_t after `epoch` (a fraction may have passed): linear from `low` to `high`."""
     return low + (high - low) * min(1.0, epoch / max(warmup_epochs, 1e-9))
 
 
 def spread(features: Tensor) -> float:
-    """Gives sqrt(D) times the mean deviation of unit features [N, D]: 1 spread out, 0 collapsed."""
+    """Return sqrt(D) times the mean deviation of unit features [N, D].
+
+    It is 1 for features that are spread out and 0 for collapsed ones.
+    """
     unit = F.normalize(features, dim=1)
     deviation = unit.std(dim=0, unbiased=False).mean()
     return float(deviation * math.sqrt(features.shape[1]))
 
 
 def used_prototypes(mean_probabilities: Tensor) -> float:
-    """Gives exp of the entropy of a mean distribution [K]: from 1 (collapsed) to K (all used)."""
+    """Return exp of the entropy of a mean distribution [K]: from 1 (collapsed) to K (all used)."""
     entropy = -(mean_probabilities * mean_probabilities.clamp(min=1e-12).log()).sum()
     return math.exp(float(entropy))

@@ -1,4 +1,4 @@
-"""Reads the folder of upstream images that the embedded backbones are pre-trained on."""
+"""The upstream images that the embedded backbones are pre-trained on, and how they are scaled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 FILES = (
     "train_images.npy",
@@ -36,7 +38,7 @@ class UpstreamImages:
 
 
 def load_upstream(folder: Path) -> UpstreamImages:
-    """Gives the checked contents of `folder`; the digest covers pixels, labels and class names."""
+    """Return the checked contents of `folder`; the digest covers pixels, labels and class names."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise UpstreamError(
@@ -64,8 +66,9 @@ def load_upstream(folder: Path) -> UpstreamImages:
 
 
 def check_fit(upstream: UpstreamImages, size: int, batch_size: int) -> None:
-    """Raises `UpstreamError` unless both parts hold images of `size` pixels, the training a batch
-    of them.
+    """Raise `UpstreamError` unless the images fit a backbone and fill a batch.
+
+    Both parts must hold images of `size` pixels, the training part at least one batch of them.
     """
     for part, images in (("training", upstream.train_images), ("validation", upstream.val_images)):
         if not len(images):
@@ -80,7 +83,7 @@ def check_fit(upstream: UpstreamImages, size: int, batch_size: int) -> None:
 
 
 def _load_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Gives the images and labels of one part, refusing other types and shapes."""
+    """Return the images and labels of one part, refusing other types and shapes."""
     images = _load_array(folder / f"{part}_images.npy")
     labels = _load_array(folder / f"{part}_labels.npy")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
@@ -97,9 +100,49 @@ def _load_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.i
 
 
 def _load_array(path: Path) -> NDArray[np.generic]:
-    """Gives one array, never unpickling objects."""
+    """Return one array, never unpickling objects."""
     try:
         array: NDArray[np.generic] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UpstreamError(f"{path}: cannot be read ({error})") from error
     return array
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Return float32 [B, 3, H, W] in [0, 1] from uint8 [B, H, W, 3]."""
+    return images.permute(0, 3, 1, 2).float().div_(255.0)
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """Take a mean from each channel and divides by a standard deviation, both float32 [3].
+
+    Drawings on white are far from zero mean, which slows the first epochs down; the finished
+    backbone shall nevertheless take plain images in [0, 1], so `fold_into` moves the step there.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> Standardise:
+        """Return the statistics of images uint8 [N, H, W, 3], scaled to [0, 1]."""
+        # Sums of integers are exact, whatever the number of threads.
+        pixels = images.reshape(-1, 3).long()
+        mean = pixels.sum(dim=0).double() / (255.0 * len(pixels))
+        square = pixels.square().sum(dim=0).double() / (255.0**2 * len(pixels))
+        std = (square - mean.square()).clamp(min=1e-4).sqrt()
+        return cls(mean.float(), std.float())
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return standardised images, float32 [B, 3, H, W] in and out."""
+        return (images - self.mean.view(3, 1, 1)) / self.std.view(3, 1, 1)
+
+    @torch.no_grad()
+    def fold_into(self, patch_projection: nn.Conv2d) -> None:
+        """Change an unpadded convolution so that it gives the same for plain images."""
+        weight, bias = patch_projection.weight, patch_projection.bias
+        if bias is None:
+            raise ValueError("a projection without bias cannot take up a mean")
+        weight.div_(self.std.view(1, 3, 1, 1))
+        bias.sub_((weight * self.mean.view(1, 3, 1, 1)).sum(dim=(1, 2, 3)))
