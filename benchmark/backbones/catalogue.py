@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmark.registry import UnknownNameError
+from benchmark.registry import Registry, UnknownNameError
 
 WEIGHTS = Path(__file__).parent / "weights"
 Triple = tuple[float, float, float]
@@ -73,8 +73,13 @@ class BackboneSpec:
     published: str = ""
 
 
+BACKBONES: Registry[BackboneSpec] = Registry(
+    "backbone", variable="BACKBONES", package="benchmark.backbones", group="clbench.backbones"
+)
+
+
 def _embedded(name: str, description: str, sha256: str | None) -> BackboneSpec:
-    """Gives the entry of a backbone whose weights are part of the project."""
+    """Return the entry of a backbone whose weights are part of the project."""
     shape = VitShape()
     return BackboneSpec(
         name=name,
@@ -105,7 +110,7 @@ def _vit_b16(
     address: str = "",
     mean_std: tuple[Triple, Triple],
 ) -> BackboneSpec:
-    """Gives the entry of a published ViT-B/16: of a timm tag, or of a file at an address."""
+    """Return the entry of a published ViT-B/16: of a timm tag, or of a file at an address."""
     scale = "mean = std = 0.5" if mean_std[0] == _HALF else "ImageNet's mean and std"
     return BackboneSpec(
         name=name,
@@ -124,64 +129,83 @@ def _vit_b16(
     )
 
 
-_CATALOGUE = {
-    spec.name: spec
-    for spec in (
-        _embedded(
-            "tiny_sup",
-            "ViT of 1.2 M parameters, 32 px, supervised on upstream icons; embedded",
-            sha256="e8929d91a2775fb9957a2be8781afd3e20136d514ed20b82a3ef205f5be22113",
-        ),
-        _embedded(
-            "tiny_dino",
-            "ViT of 1.2 M parameters, 32 px, DINO on upstream icons without labels; embedded",
-            sha256="db5cc85104b54c6165317f526ec0f15e8c0baf46ebf587438051598368cd204f",
-        ),
-        _embedded(
-            "tiny_ibot",
-            "ViT of 1.2 M parameters, 32 px, iBOT on upstream icons without labels; embedded",
-            sha256="5b19ab28cd785187ac82b9970d9837a5c302b34ee606ee7791335503ccefa362",
-        ),
-        _vit_b16(
-            "vit_b16_in21k",
-            "supervised on ImageNet-21k (augreg)",
-            "main tables of InfLoRA; SLCA",
-            tag="vit_base_patch16_224.augreg_in21k",
-            mean_std=(_HALF, _HALF),
-        ),
-        _vit_b16(
-            "vit_b16_in21k_orig",
-            "supervised on ImageNet-21k (original release)",
-            "L2P, DualPrompt and LAE as first published",
-            tag="vit_base_patch16_224.orig_in21k",
-            mean_std=(_HALF, _HALF),
-        ),
-        _vit_b16(
-            "vit_b16_in21k_in1k",
-            "supervised on ImageNet-21k, fine-tuned on ImageNet-1k (augreg)",
-            "CODA-Prompt, SD-LoRA, LAMDA-PILOT",
-            tag="vit_base_patch16_224.augreg_in21k_ft_in1k",
-            mean_std=(_HALF, _HALF),
-        ),
-        _vit_b16(
-            "vit_b16_dino",
-            "self-supervised on ImageNet-1k (DINO)",
-            "self-supervised table of InfLoRA",
-            tag="vit_base_patch16_224.dino",
-            address="https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/"
-            "dino_vitbase16_pretrain.pth",
-            mean_std=_IMAGENET,
-        ),
-        _vit_b16(
-            "vit_b16_ibot",
-            "self-supervised on ImageNet-1k (iBOT)",
-            "self-supervised table of InfLoRA",
-            address="https://lf3-nlp-opensource.bytetos.com/obj/nlp-opensource/archive/2022/ibot/"
-            "vitb_16/checkpoint_teacher.pth",
-            mean_std=_IMAGENET,
-        ),
-    )
-}
+BACKBONES.add(
+    "tiny_sup",
+    _embedded(
+        "tiny_sup",
+        "ViT of 1.2 M parameters, 32 px, supervised on upstream icons; embedded",
+        sha256="e8929d91a2775fb9957a2be8781afd3e20136d514ed20b82a3ef205f5be22113",
+    ),
+)
+BACKBONES.add(
+    "tiny_dino",
+    _embedded(
+        "tiny_dino",
+        "ViT of 1.2 M parameters, 32 px, DINO on upstream icons without labels; embedded",
+        sha256="db5cc85104b54c6165317f526ec0f15e8c0baf46ebf587438051598368cd204f",
+    ),
+)
+BACKBONES.add(
+    "tiny_ibot",
+    _embedded(
+        "tiny_ibot",
+        "ViT of 1.2 M parameters, 32 px, iBOT on upstream icons without labels; embedded",
+        sha256="5b19ab28cd785187ac82b9970d9837a5c302b34ee606ee7791335503ccefa362",
+    ),
+)
+BACKBONES.add(
+    "vit_b16_in21k",
+    _vit_b16(
+        "vit_b16_in21k",
+        "supervised on ImageNet-21k (augreg)",
+        "main tables of InfLoRA; SLCA",
+        tag="vit_base_patch16_224.augreg_in21k",
+        mean_std=(_HALF, _HALF),
+    ),
+)
+BACKBONES.add(
+    "vit_b16_in21k_orig",
+    _vit_b16(
+        "vit_b16_in21k_orig",
+        "supervised on ImageNet-21k (original release)",
+        "L2P, DualPrompt and LAE as first published",
+        tag="vit_base_patch16_224.orig_in21k",
+        mean_std=(_HALF, _HALF),
+    ),
+)
+BACKBONES.add(
+    "vit_b16_in21k_in1k",
+    _vit_b16(
+        "vit_b16_in21k_in1k",
+        "supervised on ImageNet-21k, fine-tuned on ImageNet-1k (augreg)",
+        "CODA-Prompt, SD-LoRA, LAMDA-PILOT",
+        tag="vit_base_patch16_224.augreg_in21k_ft_in1k",
+        mean_std=(_HALF, _HALF),
+    ),
+)
+BACKBONES.add(
+    "vit_b16_dino",
+    _vit_b16(
+        "vit_b16_dino",
+        "self-supervised on ImageNet-1k (DINO)",
+        "self-supervised table of InfLoRA",
+        tag="vit_base_patch16_224.dino",
+        address="https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/"
+        "dino_vitbase16_pretrain.pth",
+        mean_std=_IMAGENET,
+    ),
+)
+BACKBONES.add(
+    "vit_b16_ibot",
+    _vit_b16(
+        "vit_b16_ibot",
+        "self-supervised on ImageNet-1k (iBOT)",
+        "self-supervised table of InfLoRA",
+        address="https://lf3-nlp-opensource.bytetos.com/obj/nlp-opensource/archive/2022/ibot/"
+        "vitb_16/checkpoint_teacher.pth",
+        mean_std=_IMAGENET,
+    ),
+)
 # Forms of a name that carry their own address; shown in messages beside the names.
 _FORMS = ("timm:TAG", "file:PATH")
 _FILE = re.compile(r"file:(?P<path>.+?)(?::heads=(?P<heads>\d+))?")
@@ -189,19 +213,17 @@ _RANDOM = re.compile(r"random:(?P<arch>[^:]+)(?::(?P<seed>\d+))?")
 
 
 def available() -> list[BackboneSpec]:
-    """Gives the named backbones, in the order of the catalogue."""
-    return list(_CATALOGUE.values())
+    """Return the named backbones, in the order of the catalogue."""
+    return [BACKBONES.get(name) for name in BACKBONES.names()]
 
 
 def find(name: str) -> BackboneSpec:
-    """Gives the entry of a name.
+    """Return the entry of a name.
 
     Besides the catalogue's names: `timm:TAG` (weights fetched or cached by timm),
     `file:PATH[:heads=N]` (a timm ViT's tensors) and `random:ARCH[:SEED]` (an untrained timm
     architecture, for tests of speed and size).
     """
-    if name in _CATALOGUE:
-        return _CATALOGUE[name]
     if name.startswith("timm:") and len(name) > len("timm:"):
         tag = name.removeprefix("timm:")
         return BackboneSpec(name, f"timm weights {tag}", "timm", timm_name=tag)
@@ -217,4 +239,6 @@ def find(name: str) -> BackboneSpec:
             timm_name=match["arch"],
             seed=int(match["seed"] or 0),
         )
-    raise UnknownNameError("backbone", name, (*_CATALOGUE, *_FORMS))
+    if name not in BACKBONES:
+        raise UnknownNameError(BACKBONES.kind, name, [*BACKBONES.names(), *_FORMS])
+    return BACKBONES.get(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark import registry
 from benchmark.backbones.catalogue import available, find
 from benchmark.backbones.load import load_backbone, weight_hash_of
 from benchmark.registry import UnknownNameError
@@ -60,3 +61,15 @@ def test_embedded_weights_load_with_their_pinned_hash(name: str) -> None:
     features = backbone.model(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, backbone.model.num_features)
     assert features.isfinite().all()
+
+
+def test_a_plugin_file_adds_a_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", [])
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from benchmark.backbones.catalogue import BACKBONES, BackboneSpec\n"
+        'BACKBONES.add("mine", BackboneSpec("mine", "my ViT", "timm", timm_name="vit_tiny"))\n'
+    )
+    registry.add_plugin(file)
+    assert "mine" in [spec.name for spec in available()]
+    assert find("mine").timm_name == "vit_tiny"

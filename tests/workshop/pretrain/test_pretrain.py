@@ -25,7 +25,7 @@ from benchmark.workshop.pretrain.supervised import pretrain_supervised
 from benchmark.workshop.pretrain.vit import class_token_features
 
 
-class Cut(RuntimeError):
+class KilledError(RuntimeError):
     """Stands for a process that is killed."""
 
 
@@ -120,9 +120,9 @@ def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
 
     def cut(report: EpochReport) -> None:
         if report.epoch == 2:
-            raise Cut
+            raise KilledError
 
-    with pytest.raises(Cut):
+    with pytest.raises(KilledError):
         pretrain_supervised(SUPERVISED, upstream_dir, tmp_path / "cut", cut)
     epochs: list[int] = []
     resumed = pretrain_supervised(
@@ -142,13 +142,13 @@ def test_longer_training_repeats_a_shorter_one_until_its_decay(
 ) -> None:
     def cut(report: EpochReport) -> None:
         if report.epoch == 3:
-            raise Cut
+            raise KilledError
 
     weights = []
     for epochs in (4, 7):
         settings = replace(SUPERVISED, epochs=epochs, optimiser=OptimiserSettings(decay_epochs=1.0))
         folder = tmp_path / str(epochs)
-        with pytest.raises(Cut):
+        with pytest.raises(KilledError):
             pretrain_supervised(settings, upstream_dir, folder, cut)
         identity = identity_of(asdict(settings), load_upstream(upstream_dir).digest)
         saved = load_checkpoint(folder / "small.checkpoint", identity)

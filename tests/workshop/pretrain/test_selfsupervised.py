@@ -50,10 +50,10 @@ from benchmark.workshop.pretrain.selfsupervised import (
     SelfSupervisedTraining,
     pretrain_selfsupervised,
 )
-from benchmark.workshop.pretrain.vit import all_token_features, embed, new_backbone
+from benchmark.workshop.pretrain.vit import embed, new_backbone
 
 
-class Cut(RuntimeError):
+class KilledError(RuntimeError):
     """Stands for a process that is killed."""
 
 
@@ -205,7 +205,7 @@ def test_masked_patches_reach_nothing() -> None:
     second[:, :, :8, 8:], second[:, :, 8:, :8] = first[:, :, :8, 8:], first[:, :, 8:, :8]
     token = torch.rand(32)
     results = [
-        all_token_features(backbone, embed(backbone, views, masked, token))
+        backbone.norm(backbone.blocks(embed(backbone, views, masked, token)))
         for views in (first, second)
     ]
     torch.testing.assert_close(results[0], results[1])
@@ -295,10 +295,10 @@ def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
 
     def cut(report: EpochReport) -> None:
         if report.epoch == 1:
-            raise Cut
+            raise KilledError
 
     torch.manual_seed(5)
-    with pytest.raises(Cut):
+    with pytest.raises(KilledError):
         pretrain_selfsupervised(settings, upstream_dir, tmp_path / "cut", cut, threads=1)
     epochs: list[int] = []
     resumed = pretrain_selfsupervised(
@@ -318,9 +318,9 @@ def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
 def test_run_may_be_ended_early_before_its_decay_only(upstream_dir: Path, tmp_path: Path) -> None:
     def cut(report: EpochReport) -> None:
         if report.epoch == 2:
-            raise Cut
+            raise KilledError
 
-    with pytest.raises(Cut):
+    with pytest.raises(KilledError):
         long = replace(DINO, epochs=9, optimiser=replace(DINO.optimiser, decay_epochs=4.0))
         pretrain_selfsupervised(long, upstream_dir, tmp_path / "cut", cut, threads=1)
     ended = pretrain_selfsupervised(DINO, upstream_dir, tmp_path / "cut", ignore, threads=1)
