@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.cli.console import progress, say, step_progress
 from benchmark.cli.data_views import add_show, add_verify
-from benchmark.cli.options import add_command, add_data_root, names, place_of
+from benchmark.cli.options import add_command, add_data_root, data_source, names
 from benchmark.words import duration, size
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from benchmark.cli.console import Progress, Work
     from benchmark.cli.options import Commands
-    from benchmark.data.base import Place
+    from benchmark.data.base import DataSource
     from benchmark.data.fetch.download import Note, Step
 
 _DOING = {"fetch": "fetching", "check": "checking", "unpack": "unpacking"}
@@ -84,15 +84,15 @@ def add_commands(commands: Commands) -> None:
 
 def prepare(args: argparse.Namespace) -> int:
     """Complete every data set that can be; one error tells what is missing of the others."""
-    place = place_of(args, args.split)
+    source = data_source(args, args.split)
     args.kept = "What was fetched is kept, and continued the next time."
-    pairs = [(name, place) for name in dict.fromkeys(args.name)]
+    pairs = [(name, source) for name in dict.fromkeys(args.name)]
     complete(pairs, check_only=args.check_only, discard_archives=args.discard_archives, report=say)
     return 0
 
 
 def complete(
-    wanted: Iterable[tuple[str, Place]],
+    wanted: Iterable[tuple[str, DataSource]],
     *,
     check_only: bool = False,
     discard_archives: bool = False,
@@ -106,14 +106,14 @@ def complete(
 
     failed: list[DataError] = []
     online = True
-    for info, place in [(dataset_info(name), place) for name, place in wanted]:
+    for info, source in [(dataset_info(name), source) for name, source in wanted]:
         try:
             if check_only:
-                check(info, place)
+                check(info, source)
             else:
                 with progress() as shown:
                     watch = TransferProgress(shown)
-                    prepare(info, place, watch, download=online, discard_archives=discard_archives)
+                    prepare(info, source, watch, download=online, discard_archives=discard_archives)
         except DataError as error:
             failed.append(error)
             online = online and not isinstance(error.__cause__, UnreachableError)
@@ -128,9 +128,9 @@ def decode(args: argparse.Namespace) -> int:
     from benchmark.data import dataset_info
     from benchmark.data.decoded import decode
 
-    info, place = dataset_info(args.name), place_of(args, args.split)
+    info, source = dataset_info(args.name), data_source(args, args.split)
     with step_progress() as report:
-        folder = decode(info, place, report)
+        folder = decode(info, source, report)
     taken = sum(file.stat().st_size for file in folder.iterdir())
     say(f"{folder}: {size(taken)}; runs read from it, delete it at any time")
     return 0

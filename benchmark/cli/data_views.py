@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say, step_progress, warn
-from benchmark.cli.options import add_command, add_data_root, place_of, positive
+from benchmark.cli.options import add_command, add_data_root, data_source, positive
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
@@ -63,9 +63,9 @@ def verify(args: argparse.Namespace) -> int:
     from benchmark.data.verify import verify as verify_data
 
     info = dataset_info(args.name)
-    place = place_of(args, args.split)
+    source = data_source(args, args.split)
     with step_progress(sys.stderr) as on_progress:
-        report = verify_data(info, place, quick=args.quick, on_progress=on_progress)
+        report = verify_data(info, source, quick=args.quick, on_progress=on_progress)
     for line in report.lines():
         say(line)
     return 1 if report.total else 0
@@ -80,7 +80,7 @@ def show(args: argparse.Namespace) -> int:
     from benchmark.storage import write_atomically
 
     info = dataset_info(args.name)
-    dataset = info.load(place_of(args))
+    dataset = info.load(data_source(args))
     split = dataset.train if args.split == "train" else dataset.test
     domains = _domains(info, dataset, args.domain)
     for domain in domains:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.cli.console import say
-from benchmark.cli.options import add_command, add_data_root, add_results, place_of
+from benchmark.cli.options import add_command, add_data_root, add_results, data_source
 from benchmark.version import __version__
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def doctor(args: argparse.Namespace) -> int:
         *_versions(),
         *_places(),
         *_devices(),
-        *_datasets(place_of(args).root),
+        *_datasets(data_source(args).root),
         *_backbones(),
         *_results(args.results),
     ]
@@ -109,11 +109,11 @@ def _devices() -> Iterator[Finding]:
 
 def _datasets(root: Path) -> Iterator[Finding]:
     from benchmark.data import dataset_info, dataset_names
-    from benchmark.data.base import MissingDataError, Place
+    from benchmark.data.base import DataSource, MissingDataError
 
     for name in dataset_names():
         try:
-            found = dataset_info(name).manifest_hash(Place(root))[:16]
+            found = dataset_info(name).manifest_hash(DataSource(root))[:16]
             yield Finding(f"data set {name}", found)
         except MissingDataError:  # needed only by whoever wants to run on it
             hint = f"clbench data prepare {name} --root {root}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.data import DataError, dataset_info
-from benchmark.data.base import Place, default_root
+from benchmark.data.base import DataSource, default_root
 from benchmark.engine.estimate import Rough
 from benchmark.words import size
 
@@ -108,7 +108,7 @@ class Forecaster:
         info = dataset_info(dataset)
         if present and (info.files or not all(info.images)):
             with suppress(DataError):  # the run itself will say what is wrong with them
-                data = info.load(Place(self._root, split))
+                data = info.load(DataSource(self._root, split))
                 return len(data.train.images), len(data.test.images)
         return info.expected_images
 
@@ -119,7 +119,7 @@ def to_fetch(runs: Iterable[PlannedRun], data_root: Path | None) -> list[str]:
 
     open_runs = [run for run in runs if run.open]
     places = dict.fromkeys((r.spec.dataset, r.spec.split) for r in open_runs if not r.data_hash)
-    lines = [_missing_data(name, Place(data_root or default_root(), s)) for name, s in places]
+    lines = [_missing_data(name, DataSource(data_root or default_root(), s)) for name, s in places]
     for name in dict.fromkeys(r.spec.backbone for r in open_runs if not r.weight_hash):
         shape = shape_of(name)
         much = f"about {size(int(4 * parameter_count(shape)))}" if shape else "of unknown size"
@@ -127,14 +127,14 @@ def to_fetch(runs: Iterable[PlannedRun], data_root: Path | None) -> list[str]:
     return lines
 
 
-def _missing_data(dataset: str, place: Place) -> str:
+def _missing_data(dataset: str, source: DataSource) -> str:
     """How much there is to fetch and to unpack for one data set, in one line."""
     from benchmark.data.fetch.download import free_space
     from benchmark.data.fetch.prepare import lacks
 
     info = dataset_info(dataset)
     try:
-        lack = lacks(info, place)
+        lack = lacks(info, source)
     except DataError as error:
         return f"{dataset}: {error}"
     absent = lack.absent if lack else ()
@@ -150,10 +150,10 @@ def _missing_data(dataset: str, place: Place) -> str:
             parts.append(f"{size(twice)} of disk with what is unpacked")
     if lack and lack.packed:
         parts.append(f"{len(lack.packed)} archives to unpack")
-    parts.append(f"{size(free_space(place.root))} free")
-    words = ["clbench", "data", "prepare", dataset, "--root", str(place.root)]
-    if place.split != "default":
-        words += ["--split", place.split]
+    parts.append(f"{size(free_space(source.root))} free")
+    words = ["clbench", "data", "prepare", dataset, "--root", str(source.root)]
+    if source.split != "default":
+        words += ["--split", source.split]
     return f"files of {dataset}: {', '.join(parts)}: {shlex.join(words)}"
 
 

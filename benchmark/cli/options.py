@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmark.data.base import Place
+    from benchmark.data.base import DataSource
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
     Command = Callable[[argparse.Namespace], int]
@@ -104,8 +104,8 @@ def add_data_root(parser: argparse.ArgumentParser, *also: str) -> None:
     )
 
 
-def place_of(args: argparse.Namespace, split: str = "default") -> Place:
+def data_source(args: argparse.Namespace, split: str = "default") -> DataSource:
     """The place that `--data-root` names, or the default one."""
-    from benchmark.data.base import Place, default_root
+    from benchmark.data.base import DataSource, default_root
 
-    return Place(args.data_root or default_root(), split)
+    return DataSource(args.data_root or default_root(), split)

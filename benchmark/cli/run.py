@@ -14,7 +14,7 @@ from benchmark.cli.options import (
     add_data_root,
     add_results,
     add_selection,
-    place_of,
+    data_source,
     positive,
 )
 from benchmark.cli.report import show_report
@@ -190,7 +190,7 @@ def execution(args: argparse.Namespace, suite: Suite) -> ExecutionSettings:
         device=args.device,
         threads=args.threads or 0,
         suite=suite.name,
-        data_root=place_of(args).root,
+        data_root=data_source(args).root,
         plugins=tuple(args.plugin),
     )
 
@@ -200,7 +200,7 @@ def _complete_data(asked: Asked, args: argparse.Namespace) -> None:
     from benchmark.cli.data import complete
 
     pairs = {(spec.dataset, spec.split) for _, specs in asked for spec in specs}
-    complete([(name, place_of(args, split)) for name, split in sorted(pairs)])
+    complete([(name, data_source(args, split)) for name, split in sorted(pairs)])
 
 
 def _planned(specs: list[RunSpec], args: argparse.Namespace) -> list[PlannedRun]:

@@ -12,7 +12,7 @@ from benchmark.cli.options import (
     add_command,
     add_data_root,
     add_selection,
-    place_of,
+    data_source,
     positive,
 )
 
@@ -160,7 +160,7 @@ def _read(args: argparse.Namespace) -> Tuning:
         warm_up()
     ((suite, specs),) = read_request(args)
     specs = _first_place(suite, specs)
-    complete([(specs[0].dataset, place_of(args, specs[0].split))])
+    complete([(specs[0].dataset, data_source(args, specs[0].split))])
     sets = [text.replace(" ", "") for text in args.sets]
     keep = {text.partition("=")[0] for text in sets if text != "order=shuffled"}
     changed = [*args.sets, *([f"precision={args.precision}"] if args.precision else [])]

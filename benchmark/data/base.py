@@ -43,7 +43,7 @@ def default_root() -> Path:
 
 
 @dataclass(frozen=True)
-class Place:
+class DataSource:
     """Where a data set is looked for, and which of its published splits is meant.
 
     root: the folder of all data sets; the data set `domainnet` lies in `root/domainnet`.
@@ -199,7 +199,7 @@ class Remote:
 class DatasetInfo:
     """What is known of a data set without loading it.
 
-    The three functions take the place and raise `MissingDataError` when it lacks something.
+    The three functions take the source and raise `MissingDataError` when it lacks something.
     `manifest_hash` changes with any image, label or entry of the split lists: for data of many
     gigabytes with the lists (paths, labels, domains), which name every image.
     """
@@ -208,9 +208,9 @@ class DatasetInfo:
     summary: str
     classes: int  # 0: known only from the data
     default_tasks: int
-    class_names: Callable[[Place], list[str]]
-    manifest_hash: Callable[[Place], str]
-    load: Callable[[Place], Dataset]
+    class_names: Callable[[DataSource], list[str]]
+    manifest_hash: Callable[[DataSource], str]
+    load: Callable[[DataSource], Dataset]
     images: tuple[int, int] = (0, 0)  # training and test images expected; 0: not known
     splits: tuple[str, ...] = ("default",)
     domains: tuple[str, ...] = ()  # in the order of the domain-incremental protocol
@@ -223,7 +223,7 @@ class DatasetInfo:
     # listing is looked for. Gives the folder and its listing, or a data set held in memory, or
     # None where nothing can be read.
     survey: (
-        Callable[[Place, Callable[[str], None]], tuple[Path, Survey | Dataset | None]] | None
+        Callable[[DataSource, Callable[[str], None]], tuple[Path, Survey | Dataset | None]] | None
     ) = None
 
     @property

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.data import DATASETS
-from benchmark.data.base import ArrayImages, DataError, Dataset, DatasetInfo, Place, Remote, Split
+from benchmark.data.base import (
+    ArrayImages,
+    DataError,
+    Dataset,
+    DatasetInfo,
+    DataSource,
+    Remote,
+    Split,
+)
 from benchmark.data.location import check_split, find_folder, report_missing
 
 SIDE = 32
@@ -49,10 +57,10 @@ class _Content(NamedTuple):
     manifest_hash: str
 
 
-def find_files(place: Place) -> Path:
+def find_files(source: DataSource) -> Path:
     """The folder with the files `train`, `test` and `meta`; `MissingDataError` without them."""
-    check_split("cifar100", place, ("default",))
-    folder = find_folder(place, _FOLDERS, (*_ARCHIVE.unpacked, "meta"))
+    check_split("cifar100", source, ("default",))
+    folder = find_folder(source, _FOLDERS, (*_ARCHIVE.unpacked, "meta"))
     for candidate in (folder / "cifar-100-python", folder):
         if all((candidate / file).is_file() for file in FILES):
             return candidate
@@ -99,8 +107,8 @@ def _read_split(file: Path) -> Split:
     return Split(ArrayImages(images), labels, (DOMAIN,) * len(labels))
 
 
-def _content(place: Place) -> _Content:
-    folder = find_files(place)
+def _content(source: DataSource) -> _Content:
+    folder = find_files(source)
     stats = [(folder / file).stat() for file in FILES]
     return _read(folder, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
 
@@ -118,18 +126,18 @@ def _read(folder: Path, _stamps: tuple[tuple[int, int], ...]) -> _Content:
     return _Content(names, train, test, digest.hexdigest())
 
 
-def _survey(place: Place, on_fault: Callable[[str], None]) -> tuple[Path, Dataset | None]:
+def _survey(source: DataSource, on_fault: Callable[[str], None]) -> tuple[Path, Dataset | None]:
     """The folder of the files, and the data set unless one of them is not the published one."""
-    folder = find_files(place)
+    folder = find_files(source)
     try:
-        return folder, _load(place)
+        return folder, _load(source)
     except DataError as error:
         on_fault(str(error))
         return folder, None
 
 
-def _load(place: Place) -> Dataset:
-    content = _content(place)
+def _load(source: DataSource) -> Dataset:
+    content = _content(source)
     return Dataset("cifar100", content.names, content.train, content.test, evaluation="resize")
 
 
@@ -140,8 +148,8 @@ INFO = DATASETS.add(
         summary="100 classes of 32 x 32 photographs, 500 training images each",
         classes=100,
         default_tasks=10,
-        class_names=lambda place: list(_read_names(find_files(place) / "meta")),
-        manifest_hash=lambda place: _content(place).manifest_hash,
+        class_names=lambda source: list(_read_names(find_files(source) / "meta")),
+        manifest_hash=lambda source: _content(source).manifest_hash,
         load=_load,
         survey=_survey,
         images=(50_000, 10_000),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.data import DATASETS
-from benchmark.data.base import Entry, Place, Remote
+from benchmark.data.base import DataSource, Entry, Remote
 from benchmark.data.listing import Listing, OnFault, fail, is_safe, listed, read_text
 from benchmark.data.location import check_split, find_folder, report_missing
 
@@ -29,10 +29,10 @@ class _Row(NamedTuple):
     line: int
 
 
-def find_files(place: Place) -> Path:
+def find_files(source: DataSource) -> Path:
     """The folder with the lists and `images`; `MissingDataError` without them."""
-    check_split("cub200", place, ("default",))
-    folder = find_folder(place, _FOLDERS, (*_ARCHIVE.unpacked, "images.txt"))
+    check_split("cub200", source, ("default",))
+    folder = find_folder(source, _FOLDERS, (*_ARCHIVE.unpacked, "images.txt"))
     for candidate in (folder / "CUB_200_2011", folder):
         if all((candidate / name).is_file() for name in LISTS) and (candidate / "images").is_dir():
             return candidate
@@ -40,13 +40,13 @@ def find_files(place: Place) -> Path:
     raise AssertionError("report_missing raises")
 
 
-def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
+def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     """The data set's folder and its four lists joined; paths begin with `images/`.
 
     Faults name the file and the line: a line that is no number and value, a number twice, an image
     without class or side, a class that is unknown or is not the one in the path.
     """
-    folder = find_files(place)
+    folder = find_files(source)
     paths, classes, sides, names = (_read_rows(folder / name, on_fault) for name in LISTS)
     class_names = _class_names(folder / "classes.txt", names, on_fault)
     entries: dict[str, list[Entry]] = {"1": [], "0": []}

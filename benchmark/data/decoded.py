@@ -24,9 +24,9 @@ from benchmark.data.base import (
     DataError,
     Dataset,
     DatasetInfo,
+    DataSource,
     FileImages,
     Images,
-    Place,
     Split,
 )
 
@@ -63,10 +63,10 @@ class DecodedImages(Images):
         return replace(self, rows=self.rows[index])
 
 
-def decode(info: DatasetInfo, place: Place, on_progress: Progress) -> Path:
+def decode(info: DatasetInfo, source: DataSource, on_progress: Progress) -> Path:
     """Write the copy; gives its folder. `DataError` when the disk has no room for it."""
-    dataset = info.load(place)
-    folder = _folder(info, place)
+    dataset = info.load(source)
+    folder = _folder(info, source)
     if folder.is_dir():
         return folder
     partial = folder.with_name(folder.name + ".part")
@@ -84,9 +84,9 @@ def decode(info: DatasetInfo, place: Place, on_progress: Progress) -> Path:
     return folder
 
 
-def with_decoded(dataset: Dataset, info: DatasetInfo, place: Place) -> Dataset:
+def with_decoded(dataset: Dataset, info: DatasetInfo, source: DataSource) -> Dataset:
     """The data set reading from its copy, if there is one."""
-    folder = _folder(info, place)
+    folder = _folder(info, source)
     if not folder.is_dir():
         return dataset
     train, test = (
@@ -95,9 +95,9 @@ def with_decoded(dataset: Dataset, info: DatasetInfo, place: Place) -> Dataset:
     return replace(dataset, train=train, test=test)
 
 
-def _folder(info: DatasetInfo, place: Place) -> Path:
+def _folder(info: DatasetInfo, source: DataSource) -> Path:
     name = info.name.replace(os.sep, "_").replace(":", "_")
-    return place.root / ".decoded" / f"{name}-{info.manifest_hash(place)[:16]}"
+    return source.root / ".decoded" / f"{name}-{info.manifest_hash(source)[:16]}"
 
 
 def _write(images: FileImages, base: Path, name: str, on_progress: Progress) -> None:

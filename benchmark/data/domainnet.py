@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataError, Entry, Place, Remote
+from benchmark.data.base import DataError, DataSource, Entry, Remote
 from benchmark.data.listing import (
     ClassNames,
     Line,
@@ -80,16 +80,16 @@ _SPLITS = ("default", "coda")
 _NAMES = ("domainnet", "DomainNet", "domain_net", "Domainnet", "domainNet")
 
 
-def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
+def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     """The data set's folder, and every image of the split asked for, all domains pooled.
 
     "default": the official lists; "coda": the lists `domainnet_{train,test}.yaml` that the user
     got from CODA-Prompt, whatever is in them. Whether the listed files exist is not checked.
     """
-    check_split("domainnet", place, _SPLITS)
+    check_split("domainnet", source, _SPLITS)
     holds = [*DOMAINS, *(file.name for file in (*ARCHIVES.values(), *LISTS.values()))]
-    folder = find_folder(place, _NAMES, holds)
-    if place.split == "coda":
+    folder = find_folder(source, _NAMES, holds)
+    if source.split == "coda":
         return folder, _coda(folder, on_fault)
     lists = {key: _find(folder, Path(remote.name).name) for key, remote in LISTS.items()}
     report_missing(

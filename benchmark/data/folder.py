@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.data.base import DataError, DatasetInfo, Place
+from benchmark.data.base import DataError, DatasetInfo, DataSource
 from benchmark.data.listing import Listing, OnFault, fail, listed
 from benchmark.data.location import check_split
 from benchmark.data.tree import entries, scan_classes, split_listing, subfolders
@@ -23,7 +23,7 @@ def info(path: Path | str) -> DatasetInfo:
     classes = len(read_tree(top).class_names)
     return _info(
         f"folder:{path}",
-        lambda _place: top,
+        lambda _source: top,
         summary=f"the class-per-folder tree in {top}",
         classes=classes,
         default_tasks=next(count for count in TASKS if classes % count == 0),
@@ -83,11 +83,11 @@ def _domain(_class_name: str, _file: str) -> str:
 
 
 def _info(
-    name: str, find: Callable[[Place], Path], *, summary: str, classes: int, default_tasks: int
+    name: str, find: Callable[[DataSource], Path], *, summary: str, classes: int, default_tasks: int
 ) -> DatasetInfo:
-    def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
-        check_split(name, place, ("default",))
-        return find(place), read_tree(find(place), on_fault)
+    def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
+        check_split(name, source, ("default",))
+        return find(source), read_tree(find(source), on_fault)
 
     return listed(
         name,
@@ -107,7 +107,7 @@ def _info(
 _NEEDS = "a data set needs one folder of images for each class"
 INFO = _info(
     "folder",
-    lambda place: place.root / "folder",
+    lambda source: source.root / "folder",
     summary="any tree with one folder of images a class: `folder:PATH`, or DATA_ROOT/folder",
     classes=0,
     default_tasks=10,

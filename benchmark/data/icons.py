@@ -110,7 +110,7 @@ def _verified(folder: Path, name: str) -> bytes:
     return content
 
 
-def _load(place: base.Place) -> base.Dataset:
+def _load(source: base.DataSource) -> base.Dataset:
     train, test = (_split(name) for name in ("train", "test"))
     return base.Dataset(
         "icons", tuple(class_names()), train, test, crop_scale=(0.5, 1.0), evaluation="resize"
@@ -129,8 +129,8 @@ INFO = DATASETS.add(
         summary="100 classes of 32 x 32 icons drawn by many hands; comes with the package",
         classes=100,
         default_tasks=10,
-        class_names=lambda place: class_names(),
-        manifest_hash=lambda place: manifest_hash(),
+        class_names=lambda source: class_names(),
+        manifest_hash=lambda source: manifest_hash(),
         load=_load,
         images=(5529, 1804),
     ),

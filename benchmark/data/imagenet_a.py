@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import Place, Remote
+from benchmark.data.base import DataSource, Remote
 from benchmark.data.imagenet_tree import find_tree, scan
 from benchmark.data.listing import Listing, OnFault, fail, listed
 from benchmark.data.location import check_split
@@ -20,10 +20,10 @@ ARCHIVE = Remote(
 _NAMES = ("imagenet_a", "imagenet-a", "ImageNet-A", "ImageNet_A", "Imagenet-A", "ImageNetA")
 
 
-def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
+def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     """The folder of the class folders, and every image in our own split."""
-    check_split("imagenet_a", place, ("default",))
-    _, top = find_tree(place, _NAMES, ARCHIVE)
+    check_split("imagenet_a", source, ("default",))
+    _, top = find_tree(source, _NAMES, ARCHIVE)
     return top, split_listing(scan(top, on_fault), lambda _class, _file: "photo")
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import Entry, Place, Remote
+from benchmark.data.base import DataSource, Entry, Remote
 from benchmark.data.imagenet_tree import find_tree, scan
 from benchmark.data.listing import ClassNames, Listing, OnFault, fail, listed
 from benchmark.data.location import check_split, report_missing
@@ -47,23 +47,23 @@ _NAMES = ("imagenet_r", "imagenet-r", "ImageNet-R", "ImageNet_R", "Imagenet-R", 
 _FILE = re.compile(r"([a-z]+)_\d+\.jpe?g")
 
 
-def listing(place: Place, on_fault: OnFault = fail) -> tuple[Path, Listing]:
+def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     """The folder of the class folders, and every image of the split asked for.
 
     "default": our own split, classes in alphabetical order; "coda": the fixed lists of
     CODA-Prompt, whose class order it takes over. Whether the files of a list exist is not checked.
     """
-    check_split("imagenet_r", place, _SPLITS)
-    if place.split == "coda":
-        return _coda(place, on_fault)
-    _, top = find_tree(place, _NAMES, ARCHIVE)
+    check_split("imagenet_r", source, _SPLITS)
+    if source.split == "coda":
+        return _coda(source, on_fault)
+    _, top = find_tree(source, _NAMES, ARCHIVE)
     return top, split_listing(
         scan(top, on_fault), lambda name, file: _rendition(name, file, on_fault)
     )
 
 
-def _coda(place: Place, on_fault: OnFault) -> tuple[Path, Listing]:
-    folder, top = find_tree(place, _NAMES, ARCHIVE, CODA_LISTS)
+def _coda(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:
+    folder, top = find_tree(source, _NAMES, ARCHIVE, CODA_LISTS)
     files = [_first(folder, top, remote) for remote in CODA_LISTS]
     report_missing(
         "imagenet_r", folder, [r for r, f in zip(CODA_LISTS, files, strict=True) if f is None]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.data.base import DataError, Place, Remote
+from benchmark.data.base import DataError, DataSource, Remote
 from benchmark.data.listing import OnFault, fail
 from benchmark.data.location import find_folder, report_missing
 from benchmark.data.tree import Tree, scan_classes, subfolders
@@ -15,7 +15,7 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 
 
 def find_tree(
-    place: Place, names: Sequence[str], archive: Remote, others: Sequence[Remote] = ()
+    source: DataSource, names: Sequence[str], archive: Remote, others: Sequence[Remote] = ()
 ) -> tuple[Path, Path]:
     """The data set's folder, and the folder of the class folders.
 
@@ -23,11 +23,11 @@ def find_tree(
     `MissingDataError` where there are none, naming the archive and those of `others` not there.
     """
     inner = archive.unpacked[0].rstrip("/")
-    folders = [place.root / name for name in names]
+    folders = [source.root / name for name in names]
     tops = [(folder, top) for folder in folders for top in (folder / inner, folder)]
-    tops.append((place.root, place.root / inner))
-    if place.root.resolve().name in names:  # any folder of ImageNet's classes looks like this one
-        tops.append((place.root, place.root))
+    tops.append((source.root, source.root / inner))
+    if source.root.resolve().name in names:  # any folder of ImageNet's classes looks like this one
+        tops.append((source.root, source.root))
     for folder, top in tops:
         if top.is_dir() and _wordnet_ids(top, _pass_over):
             return folder, top
@@ -37,7 +37,7 @@ def find_tree(
                 f"{top}: the class folders are in train/, where some programs move them; this "
                 f"suite needs them as {archive.name} has them: unpack it in another place"
             )
-    report_missing(names[0], find_folder(place, names, [archive.name]), [archive, *others])
+    report_missing(names[0], find_folder(source, names, [archive.name]), [archive, *others])
     raise AssertionError("report_missing raises for at least one file")
 
 

@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark.data.base import DataError, Dataset, DatasetInfo, Entry, FileImages, Place, Split
+from benchmark.data.base import (
+    DataError,
+    Dataset,
+    DatasetInfo,
+    DataSource,
+    Entry,
+    FileImages,
+    Split,
+)
 from benchmark.data.splitting import composed, to_bytes
 
 NAMED = 3  # missing files that an error names
@@ -212,22 +220,22 @@ def _short(text: str) -> str:
 
 
 def listed(
-    name: str, listing: Callable[[Place, OnFault], tuple[Path, Listing]], **known: Any
+    name: str, listing: Callable[[DataSource, OnFault], tuple[Path, Listing]], **known: Any
 ) -> DatasetInfo:
-    """The entry of a data set of image files; all it says of a place is in what `listing` reads.
+    """The entry of a data set of image files; all it says of a source is in what `listing` reads.
 
     listing: gives the folder of the images and their lists, and tells faults as they come;
     known: the other fields of `DatasetInfo`.
     """
 
-    def load(place: Place) -> Dataset:
-        folder, found = listing(place, fail)
+    def load(source: DataSource) -> Dataset:
+        folder, found = listing(source, fail)
         return found.to_dataset(name, folder)
 
     return DatasetInfo(
         name=name,
-        class_names=lambda place: list(listing(place, fail)[1].class_names),
-        manifest_hash=lambda place: listing(place, fail)[1].manifest_hash(),
+        class_names=lambda source: list(listing(source, fail)[1].class_names),
+        manifest_hash=lambda source: listing(source, fail)[1].manifest_hash(),
         load=load,
         survey=listing,
         **known,

@@ -1,4 +1,4 @@
-"""Where the files of a data set lie below a place, and what is missing there."""
+"""Where the files of a data set lie below a data source, and what is missing there."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.base import DataError, MissingDataError, Place, Remote
+from benchmark.data.base import DataError, DataSource, MissingDataError, Remote
 from benchmark.registry import UnknownNameError
 
 
-def find_folder(place: Place, names: Sequence[str], holds: Sequence[str]) -> Path:
+def find_folder(source: DataSource, names: Sequence[str], holds: Sequence[str]) -> Path:
     """The data set's folder: of `root/<name>` and `root` itself, the one with most of `holds`.
 
     names: the data set's own name first, then public spellings. holds: paths below the folder
     that belong to the data set. Earlier names win a tie, existing folders win over others, and
     `root/<names[0]>` is the answer where nothing is there.
     """
-    own = place.root / names[0]
+    own = source.root / names[0]
     best, most = own, -1
-    for folder in (*(place.root / name for name in names), place.root):
+    for folder in (*(source.root / name for name in names), source.root):
         if folder.is_dir():
             found = sum((folder / path).exists() for path in holds)
-            if found > most and (found or folder != place.root):
+            if found > most and (found or folder != source.root):
                 best, most = folder, found
     return best
 
@@ -62,7 +62,7 @@ def report_missing(name: str, folder: Path, files: Sequence[Remote]) -> None:
         raise NotUnpackedError(name, folder, tuple(files))
 
 
-def check_split(name: str, place: Place, splits: Sequence[str]) -> None:
+def check_split(name: str, source: DataSource, splits: Sequence[str]) -> None:
     """`DataError` with the nearest valid name where the data set has no such split."""
-    if place.split not in splits:
-        raise DataError(str(UnknownNameError(f"split of {name}", place.split, splits)))
+    if source.split not in splits:
+        raise DataError(str(UnknownNameError(f"split of {name}", source.split, splits)))

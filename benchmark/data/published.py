@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data.base import DatasetInfo, Place, Remote
+from benchmark.data.base import DatasetInfo, DataSource, Remote
 from benchmark.data.decoded import Progress
 from benchmark.data.fetch.download import Note, Step, checksum_fault
 from benchmark.data.findings import ARCHIVES, Report
 
 
 def compare_counts(
-    info: DatasetInfo, place: Place, counts: tuple[int, int], report: Report
+    info: DatasetInfo, source: DataSource, counts: tuple[int, int], report: Report
 ) -> bool:
     """Whether there are as many (training, test) images as published, as far as that is known.
 
     Fewer are noted but are no fault: they may be a miniature, or lists of one's own.
     """
-    if place.split != "default":
+    if source.split != "default":
         return False
     if sum(info.images) and counts != info.images:
         report.notes.append(
@@ -33,7 +33,7 @@ def compare_counts(
 
 def check_downloads(
     info: DatasetInfo,
-    place: Place,
+    source: DataSource,
     folder: Path,
     report: Report,
     *,
@@ -45,7 +45,7 @@ def check_downloads(
 
     An archive of made-up data beside such data is none of the published ones, and no fault.
     """
-    files = [*info.files, *(file for split, file in info.split_files if split == place.split)]
+    files = [*info.files, *(file for split, file in info.split_files if split == source.split)]
     others = []
     for remote in files:
         path = _find(folder, remote)

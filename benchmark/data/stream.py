@@ -85,7 +85,7 @@ def stream_hash(manifest_hash: str, order: Sequence[int], validation: float) -> 
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class TaskStream(TaskData):
+class TrainingData(TaskData):
     """What the trainer draws its batches from: a task's data and its training passes."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class TaskStream(TaskData):
         """The training pass of 0-based `epoch`."""
 
 
-class ImageStream(TaskStream):
+class TrainingImages(TrainingData):
     """Training images of one task.
 
     loader: the task's images; labels: int64 [n] in the order of learning. Shuffling and

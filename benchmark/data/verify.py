@@ -14,11 +14,11 @@ from benchmark.data.base import (
     DataError,
     Dataset,
     DatasetInfo,
+    DataSource,
     Entry,
     FileImages,
     Images,
     MissingDataError,
-    Place,
     Split,
     Survey,
 )
@@ -56,7 +56,7 @@ class _Side:
 
 
 def verify(
-    info: DatasetInfo, place: Place, *, quick: bool = False, on_progress: Progress = ignore
+    info: DatasetInfo, source: DataSource, *, quick: bool = False, on_progress: Progress = ignore
 ) -> Report:
     """Everything that is wrong with a data set; `MissingDataError` where it is not there.
 
@@ -65,27 +65,27 @@ def verify(
     Two images are the same if their size and their pixels after decoding are: a copy in another
     format that loses nothing counts, a copy that was compressed anew does not.
     """
-    report = Report(f"{info.name}, split {place.split}")
+    report = Report(f"{info.name}, split {source.split}")
     told = report.faults[LISTS]
     folder: Path | None = None
     content: Survey | Dataset | None
     if info.survey is None:
         try:
-            content = info.load(place)
+            content = info.load(source)
         except MissingDataError:
             raise
         except DataError as error:
             content = None
             told.append(str(error))
     else:
-        folder, content = info.survey(place, told.append)
+        folder, content = info.survey(source, told.append)
         report.title += f", in {folder}"
     if content is None:
         return report
     if isinstance(content, Dataset):
         splits = zip(SIDES, (content.train, content.test), strict=True)
         sides = [_held_side(name, split) for name, split in splits]
-        manifest = info.manifest_hash(place)
+        manifest = info.manifest_hash(source)
     else:
         assert folder is not None  # a listing names files
         sides = _listed_sides(info, folder, content, report)
@@ -94,12 +94,12 @@ def verify(
     if manifest:
         report.counts.append(f"manifest {manifest}")
     train, test = (len(side.entries) for side in sides)
-    is_published = compare_counts(info, place, (train, test), report)
+    is_published = compare_counts(info, source, (train, test), report)
     _look_inside(sides, report, quick, on_progress)
     if folder is not None:
         check_downloads(
             info,
-            place,
+            source,
             folder,
             report,
             quick=quick,

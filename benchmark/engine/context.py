@@ -10,7 +10,7 @@ import torch
 from benchmark.backbones.load import load_backbone
 from benchmark.backbones.model import Backbone
 from benchmark.data import dataset_info
-from benchmark.data.base import Dataset, Images, Place, default_root
+from benchmark.data.base import Dataset, DataSource, Images, default_root
 from benchmark.data.decoded import with_decoded
 from benchmark.data.loading import Loader, Preparation, make_loader
 from benchmark.data.stream import Stream
@@ -36,8 +36,8 @@ class Context:
     def dataset(self, name: str, split: str) -> Dataset:
         """The data set, loaded once."""
         if (name, split) not in self._datasets:
-            info, place = dataset_info(name), Place(self.data_root, split)
-            self._datasets[name, split] = with_decoded(info.load(place), info, place)
+            info, source = dataset_info(name), DataSource(self.data_root, split)
+            self._datasets[name, split] = with_decoded(info.load(source), info, source)
         return self._datasets[name, split]
 
     def stream(self, spec: RunSpec) -> Stream:

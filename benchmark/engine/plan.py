@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmark.backbones.catalogue import BackboneError
 from benchmark.backbones.load import weight_hash_of
 from benchmark.data import dataset_info
-from benchmark.data.base import MissingDataError, Place, default_root
+from benchmark.data.base import DataSource, MissingDataError, default_root
 from benchmark.data.stream import class_order, stream_hash
 from benchmark.engine.provenance import method_hash
 from benchmark.registry import METHODS
@@ -79,10 +79,10 @@ class _Inputs:
         self.data, self.weights = cache(self._data), cache(self._weights)
 
     def _data(self, dataset: str, split: str, order: str, validation: float) -> str:
-        info, place = dataset_info(dataset), Place(self._root, split)
+        info, source = dataset_info(dataset), DataSource(self._root, split)
         try:
-            names = info.class_names(place)
-            return stream_hash(info.manifest_hash(place), class_order(order, names), validation)
+            names = info.class_names(source)
+            return stream_hash(info.manifest_hash(source), class_order(order, names), validation)
         except MissingDataError as error:
             return self._lack(dataset, error)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmark.backbones.catalogue import BackboneError
 from benchmark.data.base import Images
 from benchmark.data.loading import Loader
-from benchmark.data.stream import ImageStream
+from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost, provenance
 from benchmark.engine.checkpoint import Progress
 from benchmark.engine.context import Context, input_range, inputs_in_words, preparation
@@ -205,9 +205,9 @@ class _Run(Observer):
             of_class = np.repeat(tasks, self.spec.tasks)
         return of_class, np.repeat(tasks, counts)
 
-    def _task_stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None) -> ImageStream:
+    def _task_stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None) -> TrainingImages:
         images, labels = self.stream.train(task)
-        return ImageStream(
+        return TrainingImages(
             task,
             self._loader(images),
             labels.to(self.context.device),

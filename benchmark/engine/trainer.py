@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.data.stream import TaskStream
+from benchmark.data.stream import TrainingData
 from benchmark.method import Method, Task
 from benchmark.spec import Recipe
 
@@ -55,7 +55,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def train_task(
     method: Method,
     task: Task,
-    data: TaskStream,
+    data: TrainingData,
     recipe: Recipe,
     observer: Observer | None = None,
     precision: str = "fp32",

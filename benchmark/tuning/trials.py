@@ -9,7 +9,7 @@ from typing import Any
 from benchmark.config import Suite
 from benchmark.config.tuning import LR
 from benchmark.data import dataset_info
-from benchmark.data.base import Place
+from benchmark.data.base import DataSource
 from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.events import Event, RunStarted
@@ -131,10 +131,10 @@ class Tuning:
         made = sorted((run.environment for run in runs), key=lambda e: str(e.get("started")))
         last: Mapping[str, Any] = made[-1] if made else {}
         first = self.candidates[0].base
-        place = Place(self.execution.data_root, first.split)
+        source = DataSource(self.execution.data_root, first.split)
         return TuningRecord(
             **self.conditions,
-            data_hash=dataset_info(first.dataset).manifest_hash(place),
+            data_hash=dataset_info(first.dataset).manifest_hash(source),
             weight_hash=last.get("weight_hash", ""),
             revision=last.get("revision"),
             dirty=any(environment.get("dirty") for environment in made),

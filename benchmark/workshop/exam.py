@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream, make_tasks
+from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
@@ -208,14 +208,14 @@ class Candidate:
             _expect(bool(torch.isfinite(logits).all()), f"not finite with tasks of {sizes} classes")
         return ""
 
-    def _data(self, task: Task, batch_size: int) -> ImageStream:
+    def _data(self, task: Task, batch_size: int) -> TrainingImages:
         labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(PER_CLASS)
         if len(task.classes) == 1:
             labels = labels[:1]  # a class with a single image
         start = task.classes.start * PER_CLASS
         images = self.images[torch.arange(start, start + len(labels)) % len(self.images)]
         frozen = (lambda x: self.vit(x).detach()) if self.kind.frozen_features else None
-        return ImageStream(
+        return TrainingImages(
             task,
             MemoryLoader(images),
             labels,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmark.data import cifar100, dataset_info
-from benchmark.data.base import ArrayImages, DataError, MissingDataError, Place
+from benchmark.data.base import ArrayImages, DataError, DataSource, MissingDataError
 
 INFO = dataset_info("cifar100")
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_images_and_labels_are_those_of_the_file(folder: Path) -> None:
-    data = INFO.load(Place(folder.parent.parent))
+    data = INFO.load(DataSource(folder.parent.parent))
     assert data.class_names == ("fine_00", "fine_01", "fine_02", "fine_03")
     assert (data.evaluation, data.crop_scale) == ("resize", (0.08, 1.0))
     for side, split in (("train", data.train), ("test", data.test)):
@@ -45,20 +45,22 @@ def test_images_and_labels_are_those_of_the_file(folder: Path) -> None:
 
 
 def test_it_is_found_wherever_it_is_usually_put(folder: Path, tmp_path: Path) -> None:
-    expected = INFO.manifest_hash(Place(tmp_path))
-    assert INFO.manifest_hash(Place(tmp_path / "cifar100")) == expected  # the root is the folder
-    assert INFO.manifest_hash(Place(folder)) == expected
+    expected = INFO.manifest_hash(DataSource(tmp_path))
+    assert (
+        INFO.manifest_hash(DataSource(tmp_path / "cifar100")) == expected
+    )  # the root is the folder
+    assert INFO.manifest_hash(DataSource(folder)) == expected
     for other in ("a/cifar-100-python", "b/CIFAR100/cifar-100-python", "c/cifar100"):
         shutil.copytree(folder, tmp_path / other)
-        place = Place(tmp_path / other.partition("/")[0])
-        assert INFO.manifest_hash(place) == expected
-        assert INFO.class_names(place) == ["fine_00", "fine_01", "fine_02", "fine_03"]
+        source = DataSource(tmp_path / other.partition("/")[0])
+        assert INFO.manifest_hash(source) == expected
+        assert INFO.class_names(source) == ["fine_00", "fine_01", "fine_02", "fine_03"]
 
 
 def test_what_is_absent_is_named(tmp_path: Path) -> None:
     for ask in (INFO.load, INFO.class_names, INFO.manifest_hash):
         with pytest.raises(MissingDataError) as caught:
-            ask(Place(tmp_path))
+            ask(DataSource(tmp_path))
         assert str(tmp_path / "cifar100" / "cifar-100-python.tar.gz") in str(caught.value)
         assert "eb9058c3a382ffc7106e4002c42a8d85" in str(caught.value)
 
@@ -66,18 +68,18 @@ def test_what_is_absent_is_named(tmp_path: Path) -> None:
 def test_an_incomplete_folder_is_not_used(folder: Path, tmp_path: Path) -> None:
     (folder / "meta").unlink()
     with pytest.raises(MissingDataError):
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
 
 
 def test_an_archive_has_to_be_unpacked_first(tmp_path: Path) -> None:
     miniatures.cifar100_archive(tmp_path, train=1, test=1, classes=2)
     with pytest.raises(DataError, match="data prepare cifar100"):
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
 
 
 def test_there_is_one_split(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="did you mean 'default'"):
-        INFO.load(Place(tmp_path, "defualt"))
+        INFO.load(DataSource(tmp_path, "defualt"))
 
 
 @pytest.mark.parametrize("name", cifar100.FILES)
@@ -86,7 +88,7 @@ def test_a_file_that_is_not_the_published_one_is_named(
 ) -> None:
     (folder / name).write_bytes((folder / name).read_bytes() + b"x")
     with pytest.raises(DataError, match="its MD5 is") as caught:
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
     for part in (str(folder / name), cifar100.MD5[name], "data prepare cifar100"):
         assert part in str(caught.value)
 
@@ -103,11 +105,11 @@ def test_a_pickle_can_call_nothing(
     (folder / "meta").write_bytes(pickle.dumps(_Hostile()))
     miniatures.accept_cifar100(folder, monkeypatch)
     with pytest.raises(DataError, match="system"):
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
     assert not (tmp_path / "hostile-code-ran").exists()
 
 
 def test_images_in_memory_cannot_be_changed_by_accident(folder: Path, tmp_path: Path) -> None:
-    images = INFO.load(Place(tmp_path)).train.images
+    images = INFO.load(DataSource(tmp_path)).train.images
     with pytest.raises(ValueError, match="read-only"):
         images.read(0)[:] = 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.data import dataset_info
-from benchmark.data.base import DataError, FileImages, MissingDataError, Place
+from benchmark.data.base import DataError, DataSource, FileImages, MissingDataError
 
 INFO = dataset_info("cub200")
 
@@ -28,7 +28,7 @@ def _set_line(file: Path, number: int, text: str) -> None:
 
 
 def test_the_lists_decide_side_and_label(folder: Path, tmp_path: Path) -> None:
-    data = INFO.load(Place(tmp_path))
+    data = INFO.load(DataSource(tmp_path))
     assert data.class_names == tuple(f"00{c + 1}.Made_up_Bird_{c}" for c in range(3))
     assert (data.evaluation, data.crop_scale) == ("centre", (0.08, 1.0))
     columns = [
@@ -53,36 +53,36 @@ def test_the_lists_decide_side_and_label(folder: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_found_wherever_it_is_usually_put(folder: Path, tmp_path: Path) -> None:
-    expected = INFO.manifest_hash(Place(tmp_path))
-    assert INFO.manifest_hash(Place(tmp_path / "cub200")) == expected
-    assert INFO.manifest_hash(Place(folder)) == expected
+    expected = INFO.manifest_hash(DataSource(tmp_path))
+    assert INFO.manifest_hash(DataSource(tmp_path / "cub200")) == expected
+    assert INFO.manifest_hash(DataSource(folder)) == expected
     for other in ("a/CUB_200_2011", "b/CUB200/CUB_200_2011", "c/cub200"):
         shutil.copytree(folder, tmp_path / other)
-        assert INFO.manifest_hash(Place(tmp_path / other.partition("/")[0])) == expected
+        assert INFO.manifest_hash(DataSource(tmp_path / other.partition("/")[0])) == expected
 
 
 def test_the_order_of_lines_and_their_ends_do_not_count(folder: Path, tmp_path: Path) -> None:
-    expected = INFO.manifest_hash(Place(tmp_path))
+    expected = INFO.manifest_hash(DataSource(tmp_path))
     for file in folder.glob("*.txt"):
         lines = file.read_text().splitlines()
         file.write_bytes("\r\n".join([*reversed(lines), "", ""]).encode())
-    assert INFO.manifest_hash(Place(tmp_path)) == expected
+    assert INFO.manifest_hash(DataSource(tmp_path)) == expected
 
 
 def test_every_entry_counts_in_the_hash(folder: Path, tmp_path: Path) -> None:
-    hashes = {INFO.manifest_hash(Place(tmp_path))}
+    hashes = {INFO.manifest_hash(DataSource(tmp_path))}
     _set_line(folder / "train_test_split.txt", 1, "1 0")
-    hashes.add(INFO.manifest_hash(Place(tmp_path)))
+    hashes.add(INFO.manifest_hash(DataSource(tmp_path)))
     for file, text in (("images", "002.Made_up_Bird_1/x.jpg"), ("image_class_labels", "2")):
         _set_line(folder / f"{file}.txt", 1, f"1 {text}")
-    hashes.add(INFO.manifest_hash(Place(tmp_path)))
+    hashes.add(INFO.manifest_hash(DataSource(tmp_path)))
     assert len(hashes) == 3
 
 
 def test_what_is_absent_is_named(tmp_path: Path) -> None:
     for ask in (INFO.load, INFO.class_names, INFO.manifest_hash):
         with pytest.raises(MissingDataError) as caught:
-            ask(Place(tmp_path))
+            ask(DataSource(tmp_path))
         assert str(tmp_path / "cub200" / "CUB_200_2011.tgz") in str(caught.value)
         assert "97eceeb196236b17998738112f37df78" in str(caught.value)
 
@@ -91,14 +91,14 @@ def test_what_is_absent_is_named(tmp_path: Path) -> None:
 def test_without_a_list_the_folder_is_incomplete(folder: Path, tmp_path: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(MissingDataError):
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
 
 
 def test_an_image_without_its_file_is_named(folder: Path, tmp_path: Path) -> None:
     path = next(folder.glob("images/*/*.jpg"))
     path.unlink()
     with pytest.raises(DataError, match=f"1 of 9 listed images are missing.*{path.name}"):
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
 
 
 BIRD = "001.Made_up_Bird_0/Made_Up_Bird_0_0002_2.jpg"
@@ -133,7 +133,7 @@ def test_faults_name_file_and_line(folder: Path, tmp_path: Path, case: str) -> N
     name, number, text, told = FAULTS[case]
     _set_line(folder / name, number, text)
     with pytest.raises(DataError, match=told) as caught:
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
     assert str(folder) in str(caught.value)
     assert len(str(caught.value)) < 600
 
@@ -142,4 +142,4 @@ def test_faults_name_file_and_line(folder: Path, tmp_path: Path, case: str) -> N
 def test_a_list_without_text_is_named(folder: Path, tmp_path: Path, content: bytes) -> None:
     (folder / "images.txt").write_bytes(content)
     with pytest.raises(DataError, match=r"images\.txt"):
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.data.base import DataError, Dataset, DatasetInfo, FileImages, Place, Split
+from benchmark.data.base import DataError, Dataset, DatasetInfo, DataSource, FileImages, Split
 from benchmark.data.decoded import DecodedImages, decode, with_decoded
 
 Usage = namedtuple("Usage", "total used free")
@@ -32,7 +32,7 @@ def info(tmp_path: Path) -> DatasetInfo:
 
     dataset = Dataset("few", ("a",), split(names[:4]), split(names[4:]))
     return DatasetInfo(
-        "few", "", 1, 1, lambda place: ["a"], lambda place: "f" * 64, lambda place: dataset
+        "few", "", 1, 1, lambda source: ["a"], lambda source: "f" * 64, lambda source: dataset
     )
 
 
@@ -41,11 +41,11 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 def test_pixels_are_those_of_the_files(info: DatasetInfo, tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    plain = info.load(place)
-    assert with_decoded(plain, info, place) is plain
-    decode(info, place, quiet)
-    copied = with_decoded(plain, info, place)
+    source = DataSource(tmp_path)
+    plain = info.load(source)
+    assert with_decoded(plain, info, source) is plain
+    decode(info, source, quiet)
+    copied = with_decoded(plain, info, source)
     for ours, theirs in ((copied.train, plain.train), (copied.test, plain.test)):
         assert isinstance(ours.images, DecodedImages)
         for i in range(len(theirs.images)):
@@ -56,9 +56,9 @@ def test_pixels_are_those_of_the_files(info: DatasetInfo, tmp_path: Path) -> Non
 
 
 def test_a_changed_file_is_an_error(info: DatasetInfo, tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    decode(info, place, quiet)
-    images = with_decoded(info.load(place), info, place).train.images
+    source = DataSource(tmp_path)
+    decode(info, source, quiet)
+    images = with_decoded(info.load(source), info, source).train.images
     os.utime(tmp_path / "1.jpg", ns=(1, 1))
     images.read(0)
     with pytest.raises(DataError, match=r"1\.jpg: changed since"):
@@ -70,12 +70,12 @@ def test_no_room_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10, 10, 5))
     with pytest.raises(DataError, match="are free"):
-        decode(info, Place(tmp_path), quiet)
+        decode(info, DataSource(tmp_path), quiet)
     assert list((tmp_path / ".decoded").iterdir()) == []
 
 
 def test_an_unreadable_file_leaves_nothing_behind(info: DatasetInfo, tmp_path: Path) -> None:
     (tmp_path / "5.jpg").write_bytes((tmp_path / "5.jpg").read_bytes()[:200])
     with pytest.raises(DataError, match=r"5\.jpg"):
-        decode(info, Place(tmp_path), quiet)
+        decode(info, DataSource(tmp_path), quiet)
     assert list((tmp_path / ".decoded").iterdir()) == []

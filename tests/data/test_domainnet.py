@@ -12,7 +12,7 @@ import pytest
 from trees import copy_in_another_order, shuffle_directories, state
 
 from benchmark.data import domainnet
-from benchmark.data.base import DataError, MissingDataError, Place
+from benchmark.data.base import DataError, DataSource, MissingDataError
 from benchmark.data.location import NotUnpackedError
 
 INFO, DOMAINS = domainnet.INFO, miniatures.DOMAINS
@@ -67,10 +67,10 @@ def test_what_is_known_without_the_data() -> None:
 
 
 def test_the_domains_are_pooled(source: Path) -> None:
-    dataset = domainnet.INFO.load(Place(source))
+    dataset = domainnet.INFO.load(DataSource(source))
     names = miniatures.domainnet_classes(CLASSES)
     assert dataset.class_names == tuple(names) and names != sorted(names)
-    assert INFO.class_names(Place(source)) == names
+    assert INFO.class_names(DataSource(source)) == names
     for split, per_domain in ((dataset.train, 2), (dataset.test, 1)):
         assert Counter(split.domains) == dict.fromkeys(DOMAINS, per_domain * CLASSES)
         assert Counter(split.labels.tolist()) == dict.fromkeys(range(CLASSES), 6 * per_domain)
@@ -85,7 +85,7 @@ def test_the_domains_are_pooled(source: Path) -> None:
 def test_two_machines_have_the_same_listing_and_hash(
     below: str, spelling: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs = Place(tmp_path / "elsewhere")
+    theirs = DataSource(tmp_path / "elsewhere")
     folder = theirs.root / spelling
     copy_in_another_order(source / "domainnet", folder)
     if below != "txt":
@@ -93,36 +93,36 @@ def test_two_machines_have_the_same_listing_and_hash(
         for file in (folder / "txt").iterdir():
             file.rename(folder / below / file.name)
         (folder / "txt").rmdir()
-    expected = domainnet.listing(Place(source))[1]
+    expected = domainnet.listing(DataSource(source))[1]
     shuffle_directories(monkeypatch)
     assert domainnet.listing(theirs) == (folder, expected)
-    assert INFO.manifest_hash(theirs) == INFO.manifest_hash(Place(source))
+    assert INFO.manifest_hash(theirs) == INFO.manifest_hash(DataSource(source))
     assert len(domainnet.INFO.load(theirs).train.images) == 12 * CLASSES
 
 
 def test_the_order_of_the_lines_does_not_matter(root: Path) -> None:
-    before = INFO.manifest_hash(Place(root))
+    before = INFO.manifest_hash(DataSource(root))
     file = lists(root) / "real_train.txt"
     file.write_text("".join(line + "\n" for line in file.read_text().split("\n")[::-1] if line))
-    assert INFO.manifest_hash(Place(root)) == before
+    assert INFO.manifest_hash(DataSource(root)) == before
 
 
 def test_nothing_in_the_users_folder_changes(root: Path) -> None:
     coda_lists(root)
     before = state(root)
     for split in INFO.splits:
-        INFO.class_names(Place(root, split))
-        INFO.manifest_hash(Place(root, split))
-        INFO.load(Place(root, split)).test.images.read(0)
+        INFO.class_names(DataSource(root, split))
+        INFO.manifest_hash(DataSource(root, split))
+        INFO.load(DataSource(root, split)).test.images.read(0)
     assert state(root) == before
 
 
 def test_images_in_no_list_are_passed_over(root: Path) -> None:
-    before = INFO.manifest_hash(Place(root))
+    before = INFO.manifest_hash(DataSource(root))
     folder = root / "domainnet" / "real" / "thing_002"
     shutil.copy(next(folder.iterdir()), folder / "real_002_999999.jpg")
-    assert INFO.manifest_hash(Place(root)) == before
-    assert len(INFO.load(Place(root)).train.images) == 12 * CLASSES
+    assert INFO.manifest_hash(DataSource(root)) == before
+    assert len(INFO.load(DataSource(root)).train.images) == 12 * CLASSES
 
 
 # --- what may be missing -----------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_images_in_no_list_are_passed_over(root: Path) -> None:
 def test_without_data_all_18_files_are_named(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "none"):
         with pytest.raises(MissingDataError) as caught:
-            INFO.manifest_hash(Place(root))
+            INFO.manifest_hash(DataSource(root))
         assert caught.value.files == INFO.files
         for file in INFO.files:
             line = f"{root / 'domainnet' / file.name}  from {file.url}  (MD5 {file.md5})"
@@ -142,7 +142,7 @@ def test_only_what_is_missing_is_named(root: Path) -> None:
     (lists(root) / "quickdraw_test.txt").unlink()
     shutil.rmtree(root / "domainnet" / "sketch")
     with pytest.raises(MissingDataError) as caught:
-        INFO.class_names(Place(root))
+        INFO.class_names(DataSource(root))
     assert [f.name for f in caught.value.files] == ["sketch.zip", "txt/quickdraw_test.txt"]
     assert caught.value.folder == root / "domainnet"
 
@@ -150,10 +150,10 @@ def test_only_what_is_missing_is_named(root: Path) -> None:
 def test_archives_that_are_there_are_to_be_unpacked(tmp_path: Path) -> None:
     miniatures.domainnet_archives(tmp_path, classes=1, train=1, test=1)
     with pytest.raises(NotUnpackedError, match=r"not unpacked: .*clipart\.zip.*sketch\.zip"):
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
     (lists(tmp_path) / "real_test.txt").unlink()
     with pytest.raises(MissingDataError) as caught:
-        INFO.load(Place(tmp_path))
+        INFO.load(DataSource(tmp_path))
     assert [file.name for file in caught.value.files] == ["txt/real_test.txt"]
 
 
@@ -161,8 +161,8 @@ def test_listed_images_that_are_not_there_are_named(root: Path) -> None:
     gone = root / "domainnet" / "infograph" / "t-shirt"
     shutil.rmtree(gone)
     with pytest.raises(DataError, match=r"3 of 126 listed images are missing: 'infograph/t-shirt"):
-        INFO.load(Place(root))
-    assert INFO.manifest_hash(Place(root))  # the lists alone decide
+        INFO.load(DataSource(root))
+    assert INFO.manifest_hash(DataSource(root))  # the lists alone decide
 
 
 # --- what lists may not hold -------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_a_bad_line_is_named_with_its_file(line: str, fault: str, root: Path) ->
     file = lists(root) / "real_train.txt"
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(DataError, match=f"real_train.txt, {fault}"):
-        INFO.load(Place(root))
+        INFO.load(DataSource(root))
 
 
 def test_a_label_that_no_list_has_is_named(root: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_label_that_no_list_has_is_named(root: Path) -> None:
         kept = [line for line in file.read_text().splitlines() if not line.endswith(" 3")]
         file.write_text("\n".join(kept))
     with pytest.raises(DataError, match="label 3 has no image in any of the lists"):
-        INFO.load(Place(root))
+        INFO.load(DataSource(root))
 
 
 def test_a_class_may_lack_in_a_list_as_in_those_of_painting(root: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_class_may_lack_in_a_list_as_in_those_of_painting(root: Path) -> None:
         file = lists(root) / f"painting_{side}.txt"
         kept = [line for line in file.read_text().splitlines() if not line.endswith(f" {label}")]
         file.write_text("\n".join(kept))
-    dataset = INFO.load(Place(root))
+    dataset = INFO.load(DataSource(root))
     assert Counter(dataset.test.labels.tolist())[1] == 5
     assert Counter(dataset.train.labels.tolist())[3] == 10
 
@@ -219,28 +219,28 @@ def test_a_class_may_lack_in_a_list_as_in_those_of_painting(root: Path) -> None:
 
 
 def test_other_lists_are_taken_by_switch_only(root: Path) -> None:
-    before = INFO.manifest_hash(Place(root))
+    before = INFO.manifest_hash(DataSource(root))
     coda_lists(root, tuple(d for d in DOMAINS if d != "quickdraw"))
     shutil.rmtree(root / "domainnet" / "quickdraw")
     with pytest.raises(MissingDataError):
-        INFO.load(Place(root))
-    dataset = INFO.load(Place(root, "coda"))
+        INFO.load(DataSource(root))
+    dataset = INFO.load(DataSource(root, "coda"))
     assert set(dataset.train.domains) == set(DOMAINS) - {"quickdraw"}
     assert dataset.class_names == tuple(miniatures.domainnet_classes(CLASSES)[::-1])
     assert len(dataset.train.images) == 10 * CLASSES and len(dataset.test.images) == 5 * CLASSES
-    assert INFO.manifest_hash(Place(root, "coda")) != before
+    assert INFO.manifest_hash(DataSource(root, "coda")) != before
 
 
 def test_without_these_lists_it_says_where_to_put_them(root: Path) -> None:
     with pytest.raises(DataError, match=r"splits/domainnet_train\.yaml is missing"):
-        INFO.load(Place(root, "coda"))
+        INFO.load(DataSource(root, "coda"))
 
 
 def test_a_domain_that_these_lists_need_is_named(root: Path) -> None:
     coda_lists(root)
     shutil.rmtree(root / "domainnet" / "quickdraw")
     with pytest.raises(MissingDataError) as caught:
-        INFO.load(Place(root, "coda"))
+        INFO.load(DataSource(root, "coda"))
     assert [file.name for file in caught.value.files] == ["quickdraw.zip"]
 
 
@@ -249,11 +249,11 @@ def test_entries_of_these_lists_are_checked(root: Path) -> None:
     file = root / "domainnet" / "domainnet_test.yaml"
     file.write_text("data: [data/DomainNet/photo/thing_002/x.jpg]\ntargets: [4]\n")
     with pytest.raises(DataError, match=r"domainnet_test\.yaml, entry 1: .*<domain>/<class>"):
-        INFO.load(Place(root, "coda"))
+        INFO.load(DataSource(root, "coda"))
 
 
 def test_the_checksums_of_the_lists_are_not_asked_of_what_is_in_place(root: Path) -> None:
     for remote in domainnet.LISTS.values():
         content = (root / "domainnet" / remote.name).read_bytes()
         assert hashlib.md5(content, usedforsecurity=False).hexdigest() != remote.md5
-    assert INFO.load(Place(root))
+    assert INFO.load(DataSource(root))

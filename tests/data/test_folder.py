@@ -8,10 +8,10 @@ import pytest
 from trees import copy_in_another_order, picture, shuffle_directories, state
 
 from benchmark.data import dataset_info, folder
-from benchmark.data.base import DataError, Place
+from benchmark.data.base import DataError, DataSource
 from benchmark.data.splitting import split_class
 
-PLACE = Place(Path("not used"))
+PLACE = DataSource(Path("not used"))
 
 
 def tree(top: Path, *paths: str) -> Path:
@@ -113,11 +113,11 @@ def test_the_name_carries_the_path(plain: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_without_a_path_it_is_the_folder_of_the_data_root(plain: Path) -> None:
     plain.rename(plain.with_name("folder"))
-    place = Place(plain.parent)
-    assert folder.INFO.class_names(place) == ["Cat", "dog"]
-    assert folder.INFO.load(place).name == "folder" and folder.INFO.classes == 0
+    source = DataSource(plain.parent)
+    assert folder.INFO.class_names(source) == ["Cat", "dog"]
+    assert folder.INFO.load(source).name == "folder" and folder.INFO.classes == 0
     with pytest.raises(DataError, match="no such folder"):
-        folder.INFO.load(Place(plain))
+        folder.INFO.load(DataSource(plain))
 
 
 def test_two_machines_have_the_same_split_and_hash(
@@ -231,4 +231,4 @@ def test_a_folder_that_cannot_be_read_is_named(
 
 def test_an_unknown_split_is_told(plain: Path) -> None:
     with pytest.raises(DataError, match=r"split of folder:.* 'coda'.*valid: default"):
-        folder.info(plain).load(Place(split="coda"))
+        folder.info(plain).load(DataSource(split="coda"))

@@ -15,7 +15,7 @@ import yaml
 from trees import copy_in_another_order, shuffle_directories, state
 
 from benchmark.data import imagenet_a, imagenet_r
-from benchmark.data.base import DataError, MissingDataError, Place
+from benchmark.data.base import DataError, DataSource, MissingDataError
 from benchmark.data.location import NotUnpackedError
 from benchmark.data.splitting import split_class
 
@@ -62,7 +62,7 @@ def test_what_is_known_without_the_data() -> None:
 
 
 def test_the_tree_is_read_as_it_was_unpacked(source: Path) -> None:
-    dataset = imagenet_r.INFO.load(Place(source))
+    dataset = imagenet_r.INFO.load(DataSource(source))
     names = miniatures.wordnet_ids(20)
     assert dataset.class_names == tuple(names) and dataset.evaluation == "centre"
     assert len(dataset.train.images) == 20 * 9 and len(dataset.test.images) == 20 * 2
@@ -77,7 +77,7 @@ def test_the_tree_is_read_as_it_was_unpacked(source: Path) -> None:
 
 
 def test_the_split_is_ours_class_by_class(source: Path, module: ModuleType) -> None:
-    top, listing = module.listing(Place(source))
+    top, listing = module.listing(DataSource(source))
     for name in miniatures.wordnet_ids(20):
         files = [path.name for path in (top / name).iterdir()]
         _, test = split_class(name, files)
@@ -96,7 +96,7 @@ def test_two_machines_have_the_same_split_and_hash(
     folder: str, source: Path, tmp_path: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letter = module.INFO.name[-1]
-    ours, theirs = Place(source), Place(tmp_path / "elsewhere")
+    ours, theirs = DataSource(source), DataSource(tmp_path / "elsewhere")
     forms = (letter, letter) if folder.startswith("imagenet") else (letter.upper(), letter)
     top = theirs.root / folder.format(*forms)
     copy_in_another_order(source / f"imagenet_{letter}" / f"imagenet-{letter}", top)
@@ -109,20 +109,20 @@ def test_two_machines_have_the_same_split_and_hash(
 
 def test_the_root_itself_may_be_the_data_set(source: Path, module: ModuleType) -> None:
     letter = module.INFO.name[-1]
-    expected = module.INFO.manifest_hash(Place(source))
+    expected = module.INFO.manifest_hash(DataSource(source))
     folder = source / f"imagenet_{letter}"
-    assert module.INFO.manifest_hash(Place(folder)) == expected
-    assert module.INFO.manifest_hash(Place(folder / f"imagenet-{letter}")) == expected
+    assert module.INFO.manifest_hash(DataSource(folder)) == expected
+    assert module.INFO.manifest_hash(DataSource(folder / f"imagenet-{letter}")) == expected
 
 
 def test_another_image_or_name_changes_the_hash(root: Path, module: ModuleType) -> None:
-    top, listing = module.listing(Place(root))
+    top, listing = module.listing(DataSource(root))
     image = top / listing.train[0].path
     image.rename(image.with_name("toy_999.jpg"))
-    changed = module.INFO.manifest_hash(Place(root))
+    changed = module.INFO.manifest_hash(DataSource(root))
     assert changed != listing.manifest_hash()
     (top / "n01443537" / "toy_998.jpg").write_bytes((top / listing.test[-1].path).read_bytes())
-    assert module.INFO.manifest_hash(Place(root)) not in (changed, listing.manifest_hash())
+    assert module.INFO.manifest_hash(DataSource(root)) not in (changed, listing.manifest_hash())
 
 
 def test_nothing_in_the_users_folder_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,76 +130,76 @@ def test_nothing_in_the_users_folder_changes(root: Path, monkeypatch: pytest.Mon
     before = state(root)
     for module in (imagenet_r, imagenet_a):
         for split in module.INFO.splits:
-            module.INFO.class_names(Place(root, split))
-            module.INFO.load(Place(root, split)).train.images.read(0)
+            module.INFO.class_names(DataSource(root, split))
+            module.INFO.load(DataSource(root, split)).train.images.read(0)
     assert state(root) == before
 
 
 def test_other_files_are_passed_over(root: Path, module: ModuleType) -> None:
-    top, listing = module.listing(Place(root))
+    top, listing = module.listing(DataSource(root))
     (top / "n01443537" / ".art_1.jpg.swp").touch()
     (top / "n01443537" / "._art_1.jpg").touch()
     (top / "n01443537" / "notes.txt").touch()
     (top / "__MACOSX").mkdir()
     (top / "n123").mkdir()
-    assert module.listing(Place(root))[1] == listing
+    assert module.listing(DataSource(root))[1] == listing
 
 
 def test_an_empty_class_folder_is_named(root: Path, module: ModuleType) -> None:
-    top = module.listing(Place(root))[0]
+    top = module.listing(DataSource(root))[0]
     (top / "n99999999").mkdir()
     with pytest.raises(DataError, match=r"1 of 21 class folders hold no image.*'n99999999'"):
-        module.INFO.load(Place(root))
+        module.INFO.load(DataSource(root))
 
 
 def test_links_to_folders_are_not_followed(root: Path, module: ModuleType) -> None:
-    top = module.listing(Place(root))[0]
+    top = module.listing(DataSource(root))[0]
     (top / "n99999999").symlink_to(top / "n01443537", target_is_directory=True)
     with pytest.raises(DataError, match="n99999999: a link to a folder"):
-        module.INFO.load(Place(root))
+        module.INFO.load(DataSource(root))
 
 
 def test_a_tree_behind_a_link_is_the_users_choice(source: Path, tmp_path: Path) -> None:
     (tmp_path / "imagenet_r").symlink_to(source / "imagenet_r", target_is_directory=True)
     (tmp_path / "stray").symlink_to(source, target_is_directory=True)
     hashed = imagenet_r.INFO.manifest_hash
-    assert hashed(Place(tmp_path)) == hashed(Place(source))
+    assert hashed(DataSource(tmp_path)) == hashed(DataSource(source))
 
 
 def test_without_data_the_archive_is_named(tmp_path: Path, module: ModuleType) -> None:
     with pytest.raises(MissingDataError) as caught:
-        module.INFO.load(Place(tmp_path))
+        module.INFO.load(DataSource(tmp_path))
     assert caught.value.files == module.INFO.files
     (tmp_path / module.INFO.name).mkdir()
     (tmp_path / module.INFO.name / module.INFO.files[0].name).touch()
     with pytest.raises(NotUnpackedError, match="data prepare"):
-        module.INFO.load(Place(tmp_path))
+        module.INFO.load(DataSource(tmp_path))
 
 
 def test_images_that_another_program_moved_are_told(root: Path, module: ModuleType) -> None:
-    top = module.listing(Place(root))[0]
+    top = module.listing(DataSource(root))[0]
     for side in ("train", "test"):
         shutil.copytree(top, root / "moved" / side)
     shutil.rmtree(top)
     (root / "moved").rename(top)
     with pytest.raises(DataError, match="are in train/"):
-        module.INFO.load(Place(root))
+        module.INFO.load(DataSource(root))
 
 
 def test_the_tree_of_another_data_set_is_refused(source: Path, tmp_path: Path) -> None:
     (tmp_path / "imagenet_r").symlink_to(source / "imagenet_a" / "imagenet-a")
     with pytest.raises(DataError, match=r"n01443537/0\.0.*no image of ImageNet-R"):
-        imagenet_r.INFO.load(Place(tmp_path))
+        imagenet_r.INFO.load(DataSource(tmp_path))
     # The root is ImageNet-R's tree: for ImageNet-A there is nothing.
     with pytest.raises(MissingDataError):
-        imagenet_a.INFO.load(Place(source / "imagenet_r" / "imagenet-r"))
+        imagenet_a.INFO.load(DataSource(source / "imagenet_r" / "imagenet-r"))
 
 
 def test_a_split_that_does_not_exist_is_told(source: Path) -> None:
     with pytest.raises(DataError, match="did you mean 'coda'"):
-        imagenet_r.INFO.load(Place(source, "codas"))
+        imagenet_r.INFO.load(DataSource(source, "codas"))
     with pytest.raises(DataError, match="valid: default"):
-        imagenet_a.INFO.load(Place(source, "coda"))
+        imagenet_a.INFO.load(DataSource(source, "coda"))
 
 
 # --- the fixed lists ---------------------------------------------------------------------------
@@ -209,15 +209,15 @@ def test_the_fixed_lists_decide_split_and_class_order(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust(root / "imagenet_r", monkeypatch)
-    place = Place(root, "coda")
-    dataset = imagenet_r.INFO.load(place)
+    source = DataSource(root, "coda")
+    dataset = imagenet_r.INFO.load(source)
     lists = {
         side: yaml.safe_load((root / f"imagenet_r/splits/imagenet-r_{side}.yaml").read_text())
         for side in ("train", "test")
     }
     assert sorted(dataset.class_names) == miniatures.wordnet_ids(20)
     assert list(dataset.class_names) != sorted(dataset.class_names)
-    assert imagenet_r.INFO.class_names(place) == list(dataset.class_names)
+    assert imagenet_r.INFO.class_names(source) == list(dataset.class_names)
     for side, split in (("train", dataset.train), ("test", dataset.test)):
         expected = dict(zip(lists[side]["data"], lists[side]["targets"], strict=True))
         found = [f"data/imagenet-r/{path}" for path in split.images.paths]
@@ -226,7 +226,7 @@ def test_the_fixed_lists_decide_split_and_class_order(
         for path, label in zip(found, split.labels, strict=True):
             assert path.split("/")[2] == dataset.class_names[label]
     assert Counter(dataset.train.domains)["art"] > 0
-    assert imagenet_r.INFO.manifest_hash(place) != imagenet_r.INFO.manifest_hash(Place(root))
+    assert imagenet_r.INFO.manifest_hash(source) != imagenet_r.INFO.manifest_hash(DataSource(root))
 
 
 @pytest.mark.parametrize("below", ["", "imagenet-r"])
@@ -234,18 +234,18 @@ def test_the_lists_may_lie_beside_the_tree(
     below: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust(root / "imagenet_r", monkeypatch)
-    expected = imagenet_r.INFO.manifest_hash(Place(root, "coda"))
+    expected = imagenet_r.INFO.manifest_hash(DataSource(root, "coda"))
     for side in ("train", "test"):
         file = root / "imagenet_r" / "splits" / f"imagenet-r_{side}.yaml"
         file.rename(root / "imagenet_r" / below / file.name)
-    assert imagenet_r.INFO.manifest_hash(Place(root, "coda")) == expected
+    assert imagenet_r.INFO.manifest_hash(DataSource(root, "coda")) == expected
 
 
 def test_lists_with_another_hash_are_refused(root: Path) -> None:
     file = root / "imagenet_r" / "splits" / "imagenet-r_train.yaml"
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     with pytest.raises(DataError) as caught:
-        imagenet_r.INFO.load(Place(root, "coda"))
+        imagenet_r.INFO.load(DataSource(root, "coda"))
     assert str(file) in str(caught.value) and found in str(caught.value)
     assert imagenet_r.CODA_LISTS[0].sha256 in str(caught.value)
 
@@ -254,11 +254,11 @@ def test_missing_lists_are_named_with_address_and_checksum(root: Path, tmp_path:
     file = root / "imagenet_r" / "splits" / "imagenet-r_test.yaml"
     file.unlink()
     with pytest.raises(MissingDataError) as caught:
-        imagenet_r.INFO.load(Place(root, "coda"))
+        imagenet_r.INFO.load(DataSource(root, "coda"))
     assert caught.value.files == (imagenet_r.CODA_LISTS[1],)
     assert str(file) in str(caught.value)
     with pytest.raises(MissingDataError) as caught:
-        imagenet_r.INFO.load(Place(tmp_path / "none", "coda"))
+        imagenet_r.INFO.load(DataSource(tmp_path / "none", "coda"))
     assert caught.value.files == (imagenet_r.ARCHIVE, *imagenet_r.CODA_LISTS)
 
 
@@ -266,10 +266,10 @@ def test_a_listed_image_that_is_not_there_is_named(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trust(root / "imagenet_r", monkeypatch)
-    top, listing = imagenet_r.listing(Place(root, "coda"))
+    top, listing = imagenet_r.listing(DataSource(root, "coda"))
     (top / listing.test[3].path).unlink()
     with pytest.raises(DataError, match=f"1 of 220 .*{listing.test[3].path}"):
-        imagenet_r.INFO.load(Place(root, "coda"))
+        imagenet_r.INFO.load(DataSource(root, "coda"))
 
 
 @pytest.mark.parametrize(
@@ -305,4 +305,4 @@ def test_a_damaged_list_is_named_with_its_entry(
     (root / "imagenet_r" / "splits" / "imagenet-r_train.yaml").write_text(text)
     trust(root / "imagenet_r", monkeypatch)
     with pytest.raises(DataError, match=fault):
-        imagenet_r.INFO.load(Place(root, "coda"))
+        imagenet_r.INFO.load(DataSource(root, "coda"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.base import DataError, MissingDataError, Place, Remote
+from benchmark.data.base import DataError, DataSource, MissingDataError, Remote
 from benchmark.data.location import (
     NotUnpackedError,
     check_split,
@@ -30,26 +30,28 @@ def made(folder: Path, *paths: str) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_usual_spellings_are_found(name: str, tmp_path: Path) -> None:
     made(tmp_path, f"{name}/real", "other")
-    assert find_folder(Place(tmp_path), NAMES, ["real", "sketch"]) == tmp_path / name
+    assert find_folder(DataSource(tmp_path), NAMES, ["real", "sketch"]) == tmp_path / name
 
 
 def test_the_root_may_be_the_data_set(tmp_path: Path) -> None:
     made(tmp_path, "real")
-    assert find_folder(Place(tmp_path), NAMES, ["real", "sketch"]) == tmp_path
+    assert find_folder(DataSource(tmp_path), NAMES, ["real", "sketch"]) == tmp_path
 
 
 def test_the_folder_that_holds_most_is_the_one(tmp_path: Path) -> None:
     made(tmp_path, "domainnet/real", "DomainNet/real", "DomainNet/sketch")
-    assert find_folder(Place(tmp_path), NAMES, ["real", "sketch"]) == tmp_path / "DomainNet"
+    assert find_folder(DataSource(tmp_path), NAMES, ["real", "sketch"]) == tmp_path / "DomainNet"
 
 
 def test_its_own_name_wins_a_tie_and_is_the_answer_when_nothing_is_there(tmp_path: Path) -> None:
-    assert find_folder(Place(tmp_path / "none"), NAMES, ["real"]) == tmp_path / "none/domainnet"
-    assert find_folder(Place(tmp_path), NAMES, ["real"]) == tmp_path / "domainnet"
+    assert (
+        find_folder(DataSource(tmp_path / "none"), NAMES, ["real"]) == tmp_path / "none/domainnet"
+    )
+    assert find_folder(DataSource(tmp_path), NAMES, ["real"]) == tmp_path / "domainnet"
     made(tmp_path, "DomainNet")
-    assert find_folder(Place(tmp_path), NAMES, ["real"]) == tmp_path / "DomainNet"
+    assert find_folder(DataSource(tmp_path), NAMES, ["real"]) == tmp_path / "DomainNet"
     made(tmp_path, "domainnet")
-    assert find_folder(Place(tmp_path), NAMES, ["real"]) == tmp_path / "domainnet"
+    assert find_folder(DataSource(tmp_path), NAMES, ["real"]) == tmp_path / "domainnet"
 
 
 def test_an_archive_is_not_needed_once_it_is_unpacked(tmp_path: Path) -> None:
@@ -84,6 +86,6 @@ def test_an_archive_that_is_there_is_not_said_to_be_missing(tmp_path: Path) -> N
 
 
 def test_an_unknown_split_is_told_with_the_nearest(tmp_path: Path) -> None:
-    check_split("some", Place(tmp_path, "coda"), ("default", "coda"))
+    check_split("some", DataSource(tmp_path, "coda"), ("default", "coda"))
     with pytest.raises(DataError, match=r"split of some 'code'.*did you mean 'coda'"):
-        check_split("some", Place(tmp_path, "code"), ("default", "coda"))
+        check_split("some", DataSource(tmp_path, "code"), ("default", "coda"))

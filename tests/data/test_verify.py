@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmark.cli import main
 from benchmark.data import dataset_info
-from benchmark.data.base import DataError, DatasetInfo, MissingDataError, Place
+from benchmark.data.base import DataError, DatasetInfo, DataSource, MissingDataError
 from benchmark.data.findings import (
     ARCHIVES,
     CLASSES,
@@ -66,7 +66,7 @@ def _text(report: Report) -> str:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_nothing_is_found_in_clean_data(clean: Path, name: str) -> None:
-    report = verify(_info(name), Place(clean))
+    report = verify(_info(name), DataSource(clean))
     assert _text(report).endswith("no faults")
     assert report.total == 0
     assert any(note.startswith("not ") for note in report.notes)  # of fewer images than published
@@ -233,7 +233,7 @@ def _linked_class(tree: Tree) -> str:
 
 def _imagenet_copied(tree: Tree) -> str:
     """The pixels of a training image in place of those of a test image."""
-    data = dataset_info("imagenet_r").load(Place(tree.top))
+    data = dataset_info("imagenet_r").load(DataSource(tree.top))
     folder = tree.top / "imagenet-r"
     train, test = (split.images.paths[-1] for split in (data.train, data.test))  # type: ignore[attr-defined]
     shutil.copyfile(folder / train, folder / test)
@@ -384,7 +384,7 @@ def test_planted_faults_are_found(clean: Path, tmp_path: Path, case: str) -> Non
     top = tmp_path / name
     shutil.copytree(clean / name, top)
     named = plant(Tree(top))
-    report = verify(_info(name), Place(tmp_path))
+    report = verify(_info(name), DataSource(tmp_path))
     assert _kinds(report) == kinds, _text(report)
     assert any(named in one for found in report.faults.values() for one in found), _text(report)
 
@@ -394,7 +394,7 @@ def test_all_faults_are_told_at_once(clean: Path, tmp_path: Path) -> None:
     shutil.copytree(clean / "domainnet", top)
     planted = [one for one in PLANTED.values() if one[0] == "domainnet"]
     named = [plant(Tree(top)) for _, plant, _ in planted]
-    report = verify(_info("domainnet"), Place(tmp_path))
+    report = verify(_info("domainnet"), DataSource(tmp_path))
     assert _kinds(report) == set.union(*(kinds for _, _, kinds in planted))
     for one in named:
         assert one in _text(report)
@@ -405,7 +405,7 @@ def test_quick_reads_no_image(clean: Path, tmp_path: Path) -> None:
     shutil.copytree(clean / "cub200", top)
     for name in ("cub200: truncated", "cub200: zero bytes", "cub200: missing", "cub200: copy"):
         PLANTED[name][1](Tree(top))
-    report = verify(_info("cub200"), Place(tmp_path), quick=True)
+    report = verify(_info("cub200"), DataSource(tmp_path), quick=True)
     assert _kinds(report) == {MISSING, EMPTY}
     assert "--quick" in _text(report)
 
@@ -414,7 +414,7 @@ def test_repeats_within_a_side_are_a_note(clean: Path, tmp_path: Path) -> None:
     top = tmp_path / "domainnet"
     shutil.copytree(clean / "domainnet", top)
     _copied(CLIPART + "1.jpg", CLIPART + "2.jpg")(Tree(top))
-    report = verify(_info("domainnet"), Place(tmp_path))
+    report = verify(_info("domainnet"), DataSource(tmp_path))
     assert report.total == 0
     assert any("1 images come again" in note for note in report.notes)
 
@@ -423,7 +423,7 @@ def test_known_faults_of_the_published_lists_are_notes(clean: Path, tmp_path: Pa
     top = tmp_path / "domainnet"
     shutil.copytree(clean / "domainnet", top)
     _stray("painting/*/*", "painting_301_000006.jpg")(Tree(top))
-    report = verify(_info("domainnet"), Place(tmp_path))
+    report = verify(_info("domainnet"), DataSource(tmp_path))
     assert report.total == 0
     assert any("painting_301_000006.jpg: in no list" in note for note in report.notes)
 
@@ -435,13 +435,13 @@ def test_an_archive_beside_published_data_must_be_the_published_one(
     shutil.copytree(clean / "cub200", top)
     (top / "CUB_200_2011.tgz").write_bytes(b"half a download")
     info = _info("cub200")
-    report = verify(info, Place(tmp_path))
+    report = verify(info, DataSource(tmp_path))
     assert report.total == 0  # of a miniature it cannot be
     assert "CUB_200_2011.tgz" in _text(report)
     complete = replace(info, images=(10, 10))
-    report = verify(complete, Place(tmp_path))
+    report = verify(complete, DataSource(tmp_path))
     assert _kinds(report) == {ARCHIVES}
-    assert not verify(complete, Place(tmp_path), quick=True).total
+    assert not verify(complete, DataSource(tmp_path), quick=True).total
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\n\n"])
@@ -450,22 +450,22 @@ def test_lists_without_content(clean: Path, tmp_path: Path, content: bytes) -> N
     shutil.copytree(clean / "domainnet", top)
     for path in (top / "txt").iterdir():
         path.write_bytes(content)
-    report = verify(_info("domainnet"), Place(tmp_path))
+    report = verify(_info("domainnet"), DataSource(tmp_path))
     assert {LISTS, CLASSES} <= _kinds(report)
 
 
 def test_a_data_set_that_cannot_be_surveyed_is_loaded(clean: Path) -> None:
-    def load(_place: Place) -> Any:
+    def load(_source: DataSource) -> Any:
         raise DataError("images.bin: corrupt")
 
     info = replace(_info("cub200"), survey=None, load=load)
-    assert "images.bin: corrupt" in _text(verify(info, Place(clean)))
+    assert "images.bin: corrupt" in _text(verify(info, DataSource(clean)))
 
 
 def test_absent_data_are_no_fault_but_an_error(tmp_path: Path) -> None:
     for name in MAKERS:
         with pytest.raises(MissingDataError):
-            verify(dataset_info(name), Place(tmp_path))
+            verify(dataset_info(name), DataSource(tmp_path))
 
 
 def test_the_report_shortens_long_lists() -> None:

@@ -20,7 +20,7 @@ from benchmark.cli import forecast as command
 from benchmark.cli import main
 from benchmark.cli.forecast import Forecaster
 from benchmark.config import Overrides, Suite, expand, load_suite
-from benchmark.data.base import DatasetInfo, MissingDataError, Place, Remote
+from benchmark.data.base import DatasetInfo, DataSource, MissingDataError, Remote
 from benchmark.engine import cost as counted
 from benchmark.engine import forecast
 from benchmark.engine.forecast import cost, forward_flops, parameter_count, shape_of
@@ -216,8 +216,8 @@ def test_nothing_is_assumed_where_nothing_was_forecast() -> None:
 def test_images_that_are_here_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = []
 
-    def load(place: Place) -> Any:
-        places.append(place)
+    def load(source: DataSource) -> Any:
+        places.append(source)
         part = SimpleNamespace(images=[0] * 7)
         return SimpleNamespace(train=part, test=SimpleNamespace(images=[0] * 3))
 
@@ -229,12 +229,12 @@ def test_images_that_are_here_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     here, absent = Forecaster("cpu", 1, tmp_path), Forecaster("cpu", 1, tmp_path)
     assert here(run()) is not None
     assert "icons: 7 training and 3 test images" in here.assumptions()
-    assert places == [Place(tmp_path, "default")]
+    assert places == [DataSource(tmp_path, "default")]
     assert absent(run(data_hash="")) is not None
     assert "icons: 1,000 training and 200 test images" in absent.assumptions()
     assert len(places) == 1
 
-    def broken(place: Place) -> Any:
+    def broken(source: DataSource) -> Any:
         raise MissingDataError("mini", tmp_path, info.files)
 
     info = dataclasses.replace(info, load=broken)

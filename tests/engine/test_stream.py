@@ -10,7 +10,7 @@ import torch
 
 from benchmark.data.base import DataError, Dataset, Images
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream, Stream, carve, class_order, make_tasks
+from benchmark.data.stream import Stream, TrainingImages, carve, class_order, make_tasks
 from benchmark.data.transforms import DRAWS, CropFlip, plain
 from benchmark.method import Task
 
@@ -105,10 +105,10 @@ def test_carve_is_stratified_and_keeps_single_images() -> None:
     assert np.bincount(labels[held], minlength=3).tolist() == [2, 1, 0]
 
 
-def _stream(task: Task, **options: object) -> ImageStream:
+def _stream(task: Task, **options: object) -> TrainingImages:
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 4, 4).contiguous()
     loader = MemoryLoader(images)
-    return ImageStream(task, loader, torch.arange(10), batch_size=4, seed=0, **options)  # type: ignore[arg-type]
+    return TrainingImages(task, loader, torch.arange(10), batch_size=4, seed=0, **options)  # type: ignore[arg-type]
 
 
 def test_epochs_shuffle_by_name_and_cover_everything() -> None:

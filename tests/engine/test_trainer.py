@@ -11,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream, make_tasks
+from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.engine.trainer import (
     Observer,
     TrainingError,
@@ -32,11 +32,11 @@ def vit() -> VisionTransformer:
     )
 
 
-def stream(task: Task, count: int = 10) -> ImageStream:
+def stream(task: Task, count: int = 10) -> TrainingImages:
     draws = torch.Generator().manual_seed(task.index)
     images = torch.randint(256, (count, 3, 8, 8), generator=draws, dtype=torch.uint8)
     labels = torch.randint(task.classes.start, task.classes.stop, (count,), generator=draws)
-    return ImageStream(task, MemoryLoader(images), labels, batch_size=4, seed=0)
+    return TrainingImages(task, MemoryLoader(images), labels, batch_size=4, seed=0)
 
 
 class Recording(Method):

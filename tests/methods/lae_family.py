@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream, make_tasks
+from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
 from benchmark.spec import Recipe
@@ -53,11 +53,11 @@ def images(count: int = 6, seed: int = 5) -> Tensor:
     return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def data(task: Task, count: int = 10) -> ImageStream:
+def data(task: Task, count: int = 10) -> TrainingImages:
     draws = torch.Generator().manual_seed(task.index)
     raw = torch.randint(256, (count, 3, 8, 8), generator=draws, dtype=torch.uint8)
     labels = torch.randint(task.classes.start, task.classes.stop, (count,), generator=draws)
-    return ImageStream(task, MemoryLoader(raw), labels, batch_size=4, seed=0)
+    return TrainingImages(task, MemoryLoader(raw), labels, batch_size=4, seed=0)
 
 
 def learn(

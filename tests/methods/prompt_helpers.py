@@ -11,7 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream, make_tasks
+from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Batch, Method, Task
@@ -54,12 +54,12 @@ def build(name: str, vit: VisionTransformer, settings: Mapping[str, Any] | None 
     return kind(copy.deepcopy(vit).requires_grad_(True), config)
 
 
-def stream(task: Task, vit: VisionTransformer, batch_size: int = 5) -> ImageStream:
+def stream(task: Task, vit: VisionTransformer, batch_size: int = 5) -> TrainingImages:
     """Four images of every class of a task, one where the task has a single class."""
     per_class = PER_CLASS if len(task.classes) > 1 else 1
     labels = torch.tensor(list(task.classes)).repeat_interleave(per_class)
     images = pixels(48)[(torch.arange(len(labels)) + PER_CLASS * task.classes.start) % 48]
-    return ImageStream(
+    return TrainingImages(
         task,
         MemoryLoader(images),
         labels,

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream, make_tasks
+from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
 from benchmark.registry import METHODS
@@ -44,12 +44,12 @@ def images(count: int = 6, seed: int = 5) -> Tensor:
     return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def data(task: Task, per_class: int = 6, seed: int = 0) -> ImageStream:
+def data(task: Task, per_class: int = 6, seed: int = 0) -> TrainingImages:
     """Random images; another seed gives other ones of the same classes."""
     draws = torch.Generator().manual_seed(100 * seed + task.index)
     labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(per_class)
     raw = torch.randint(256, (len(labels), 3, 8, 8), generator=draws, dtype=torch.uint8)
-    return ImageStream(task, MemoryLoader(raw), labels, batch_size=4, seed=0, augment=True)
+    return TrainingImages(task, MemoryLoader(raw), labels, batch_size=4, seed=0, augment=True)
 
 
 class Hooks(Observer):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.base import DataError, DatasetInfo, MissingDataError, Place, Remote
+from benchmark.data.base import DataError, DatasetInfo, DataSource, MissingDataError, Remote
 from benchmark.data.fetch.download import (
     FetchError,
     Note,
@@ -50,15 +50,15 @@ class Lack:
     packed: tuple[Remote, ...] = ()
 
 
-def lacks(info: DatasetInfo, place: Place) -> Lack | None:
-    """What is missing at `place`, found without hashing; None when the data set can be used.
+def lacks(info: DatasetInfo, source: DataSource) -> Lack | None:
+    """What is missing of `source`, found without hashing; None when the data set can be used.
 
     The data set itself is asked, since it knows every form in which it is accepted. Raises
     `DataError` for a split that it does not have, or where what is there is damaged.
     """
-    check_split(info.name, place, info.splits)
+    check_split(info.name, source, info.splits)
     try:
-        info.class_names(place)
+        info.class_names(source)
     except MissingDataError as error:
         folder, named = error.folder, error.files
     else:
@@ -71,22 +71,22 @@ def lacks(info: DatasetInfo, place: Place) -> Lack | None:
     return Lack(folder, absent, tuple(packed.values()))
 
 
-def check(info: DatasetInfo, place: Place) -> None:
+def check(info: DatasetInfo, source: DataSource) -> None:
     """Raise `MissingDataError`, with every file, when the data set cannot be used as it is."""
-    lack = lacks(info, place)
+    lack = lacks(info, source)
     if lack is not None:
         report_missing(info.name, lack.folder, (*lack.absent, *lack.packed))
 
 
 def prepare(
     info: DatasetInfo,
-    place: Place,
+    source: DataSource,
     on_progress: Watch = ignore,
     *,
     download: bool = True,
     discard_archives: bool = False,
 ) -> None:
-    """Make a data set complete at `place`; nothing happens when it is.
+    """Make a data set complete of `source`; nothing happens when it is.
 
     download: whether the network may be used. discard_archives: delete archives fetched here once
     they are unpacked; those that were there before are never touched. Raises `NotFetchedError`,
@@ -94,29 +94,29 @@ def prepare(
     `ChecksumError`, `DiskFullError` and `StorageError` name the file or folder at fault.
     """
     for _ in range(_ROUNDS):
-        lack = lacks(info, place)
+        lack = lacks(info, source)
         if lack is None:
             return
         _check_allowed(info, lack, download)
         try:
-            if _complete(info, place, lack.folder, on_progress, discard_archives):
+            if _complete(info, source, lack.folder, on_progress, discard_archives):
                 return
         except StorageError as error:  # a folder that cannot be written, for example
             files = (*lack.absent, *lack.packed)
             raise NotFetchedError(info.name, lack.folder, files, str(error)) from error
-    left = lacks(info, place)
+    left = lacks(info, source)
     if left is not None:
         names = ", ".join(str(left.folder / file.name) for file in (*left.absent, *left.packed))
         raise DataError(f"data set {info.name}: still missing after all was fetched: {names}")
 
 
 def _complete(
-    info: DatasetInfo, place: Place, folder: Path, on_progress: Watch, discard_archives: bool
+    info: DatasetInfo, source: DataSource, folder: Path, on_progress: Watch, discard_archives: bool
 ) -> bool:
     """Do all that is to be done now; whether another process was found to have done it."""
     lock = folder / ".prepare.lock"
     with folder_for(folder), exclusive(lock, f"prepare {info.name}", on_progress):
-        lack = lacks(info, place)
+        lack = lacks(info, source)
         if lack is None:
             return True
         _announce(info, lack, on_progress)

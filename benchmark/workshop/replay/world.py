@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from benchmark.data.stream import TaskStream
+from benchmark.data.stream import TrainingData
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Batch, Method, Task
 from benchmark.spec import Recipe
@@ -45,7 +45,7 @@ class World:
         size = self.case.meta.get("protocol", "cpt", kind=int)
         return Task(index, count or self.tasks, range(index * size, (index + 1) * size))
 
-    def stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None = None) -> TaskStream:
+    def stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None = None) -> TrainingData:
         """The task's training images in the recorded order."""
         meta = self.case.meta
         images = self.data.array("train_x", None, None, None, None, None)
@@ -118,7 +118,7 @@ class World:
         return [line for line in names if line.covered]
 
 
-class RecordedStream(TaskStream):
+class RecordedStream(TrainingData):
     """Stored images in stored order: float64 [n, 3, H, W], labels int64 [n]."""
 
     def __init__(

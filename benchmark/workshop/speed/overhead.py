@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from benchmark.backbones.load import load_backbone
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import ImageStream
+from benchmark.data.stream import TrainingImages
 from benchmark.data.transforms import DRAWS, CropFlip
 from benchmark.engine.trainer import autocast, train_task
 from benchmark.method import Task
@@ -90,7 +90,7 @@ def _suite(
 
     def epoch(batches: int) -> None:
         loader, own = MemoryLoader(images[: batches * size]), labels[: batches * size]
-        stream = ImageStream(task, loader, own, batch_size=size, seed=0, augment=True)
+        stream = TrainingImages(task, loader, own, batch_size=size, seed=0, augment=True)
         train_task(method, task, stream, recipe, precision=settings.precision)
 
     return epoch

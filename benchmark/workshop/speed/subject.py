@@ -10,7 +10,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.data.stream import TaskStream, make_tasks
+from benchmark.data.stream import TrainingData, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import autocast, train_task
 from benchmark.method import Batch, Method, Task
@@ -21,7 +21,7 @@ CLASSES = 8  # a task
 TASKS = 10
 
 
-class RandomImages(TaskStream):
+class RandomImages(TrainingData):
     """A task's training images, float32 in [0, 1], on the device: one batch or a few more.
 
     There are as many as a batch holds, and at least one for every class.

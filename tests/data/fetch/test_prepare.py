@@ -26,8 +26,8 @@ from benchmark.data import domainnet
 from benchmark.data.base import (
     DataError,
     DatasetInfo,
+    DataSource,
     MissingDataError,
-    Place,
     Remote,
 )
 from benchmark.data.fetch.download import ChecksumError, DiskFullError, Note, Step
@@ -62,13 +62,13 @@ def remote(server: FileServer, name: str, *unpacked: str, folder: str = "", **mo
 def data_set(*files: Remote, other: tuple[Remote, ...] = ()) -> DatasetInfo:
     """A data set that asks for its files as the real ones do."""
 
-    def class_names(place: Place) -> list[str]:
-        wanted = [*files, *(other if place.split == "other" else ())]
-        folder = find_folder(place, ["pictures", "Pictures"], ["art"])
+    def class_names(source: DataSource) -> list[str]:
+        wanted = [*files, *(other if source.split == "other" else ())]
+        folder = find_folder(source, ["pictures", "Pictures"], ["art"])
         report_missing("pictures", folder, [f for f in wanted if not is_there(folder, f)])
         return ["one"]
 
-    def unused(place: Place) -> Any:
+    def unused(source: DataSource) -> Any:
         raise AssertionError("preparing needs no images")
 
     return DatasetInfo(
@@ -88,8 +88,8 @@ def info(server: FileServer) -> DatasetInfo:
     )
 
 
-def missing(info: DatasetInfo, place: Place) -> tuple[Remote, ...]:
-    lack = lacks(info, place)
+def missing(info: DatasetInfo, source: DataSource) -> tuple[Remote, ...]:
+    lack = lacks(info, source)
     return () if lack is None else (*lack.absent, *lack.packed)
 
 
@@ -102,19 +102,19 @@ ARCHIVES = ["art.tgz", "real.tgz"]
 
 
 def test_everything_is_fetched_once(server: FileServer, info: DatasetInfo, tmp_path: Path) -> None:
-    place = Place(tmp_path / "data")
-    assert missing(info, place) == info.files
+    source = DataSource(tmp_path / "data")
+    assert missing(info, source) == info.files
     notes: list[Step | Note] = []
-    prepare(info, place, notes.append)
+    prepare(info, source, notes.append)
     assert tree(tmp_path / "data" / "pictures") == sorted([*WHOLE, *ARCHIVES, "txt/list.txt"])
     first = notes[0]
     assert isinstance(first, Note)
     assert f"3 files to fetch into {tmp_path / 'data' / 'pictures'} (3 of" in first.text
     assert "free" in first.text
-    assert missing(info, place) == ()
-    prepare(info, place)
+    assert missing(info, source) == ()
+    prepare(info, source)
     assert len(server.requests) == 3
-    other = Place(tmp_path / "data", "other")
+    other = DataSource(tmp_path / "data", "other")
     assert missing(info, other) == (info.split_files[0][1],)
     prepare(info, other)
     assert missing(info, other) == () and len(server.requests) == 4
@@ -126,7 +126,7 @@ def test_only_archives_fetched_here_are_discarded(
     folder = tmp_path / "Pictures"
     folder.mkdir()
     (folder / "art.tgz").write_bytes(SERVED["art.tgz"])
-    prepare(info, Place(tmp_path), discard_archives=True)
+    prepare(info, DataSource(tmp_path), discard_archives=True)
     assert tree(folder) == sorted([*WHOLE, "art.tgz", "txt/list.txt"])
     assert server.asked("art.tgz") == [], "it was there"
     assert not (tmp_path / "pictures").exists()
@@ -140,7 +140,7 @@ def test_trees_that_are_there_are_used_as_they_are(
     (folder / "art" / "mine.jpg").write_bytes(b"mine")
     (folder / "txt").mkdir()
     (folder / "txt" / "list.txt").write_bytes(b"another list")
-    prepare(info, Place(tmp_path))
+    prepare(info, DataSource(tmp_path))
     assert [name for name, _ in server.requests] == ["real.tgz"]
     assert (folder / "txt" / "list.txt").read_bytes() == b"another list"
     assert tree(folder / "art") == ["mine.jpg"]
@@ -155,7 +155,7 @@ def test_an_archive_of_the_user_is_verified_and_left(
         (folder / name).write_bytes(SERVED[name])
     (folder / "art.tgz").write_bytes(SERVED["real.tgz"])
     with pytest.raises(ChecksumError, match=rf"{folder / 'art.tgz'}: there, but its MD5"):
-        prepare(info, Place(tmp_path))
+        prepare(info, DataSource(tmp_path))
     assert (folder / "art.tgz").read_bytes() == SERVED["real.tgz"]
     assert not (folder / "art").exists()
 
@@ -168,10 +168,10 @@ def test_archives_that_are_there_need_no_network(
     (folder / "txt").mkdir(parents=True)
     for name in (*ARCHIVES, "list.txt"):
         (folder / ("txt" if "txt" in name else "") / name).write_bytes(SERVED[name])
-    assert missing(info, Place(tmp_path)) == info.files[:2]
+    assert missing(info, DataSource(tmp_path)) == info.files[:2]
     with pytest.raises(MissingDataError, match="not unpacked"):
-        check(info, Place(tmp_path))
-    prepare(info, Place(tmp_path), download=False)
+        check(info, DataSource(tmp_path))
+    prepare(info, DataSource(tmp_path), download=False)
     assert tree(folder / "art") == ["1.jpg", "2.jpg"]
 
 
@@ -189,7 +189,7 @@ def test_without_a_network_every_file_is_named_at_once(
         monkeypatch.setenv("CLBENCH_OFFLINE", "yes")
     started = time.monotonic()
     with pytest.raises(NotFetchedError) as caught:
-        prepare(data_set(*files), Place(tmp_path / "data"), download=why != "not asked for")
+        prepare(data_set(*files), DataSource(tmp_path / "data"), download=why != "not asked for")
     assert time.monotonic() - started < 1
     for file in files:
         for part in (file.url, file.md5, str(tmp_path / "data" / "pictures" / file.name)):
@@ -205,26 +205,26 @@ def test_one_missing_file_does_not_keep_the_others_from_coming(
     del server.files["art.tgz"]
     server.files["real.tgz"] = b"something else"
     with pytest.raises(NotFetchedError) as caught:
-        prepare(info, Place(tmp_path))
+        prepare(info, DataSource(tmp_path))
     assert caught.value.files == info.files[:2]
     for part in ("answers 404", "MD5", info.files[0].url, info.files[1].md5):
         assert part in str(caught.value)
     assert tree(tmp_path) == ["pictures/txt/list.txt"]
     server.files |= SERVED
-    prepare(info, Place(tmp_path))
-    assert missing(info, Place(tmp_path)) == ()
+    prepare(info, DataSource(tmp_path))
+    assert missing(info, DataSource(tmp_path)) == ()
 
 
 def test_an_archive_without_what_it_is_for(server: FileServer, tmp_path: Path) -> None:
     server.files |= SERVED
     wrong = data_set(remote(server, "real.tgz", "art/"))
     with pytest.raises(ArchiveError, match=r"real\.tgz: unpacked, but it does not hold art/"):
-        prepare(wrong, Place(tmp_path))
+        prepare(wrong, DataSource(tmp_path))
 
 
 def test_a_split_that_does_not_exist(info: DatasetInfo, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="did you mean 'other'"):
-        prepare(info, Place(tmp_path, "othr"))
+        prepare(info, DataSource(tmp_path, "othr"))
 
 
 def test_known_sizes_are_added_up_first(
@@ -234,14 +234,14 @@ def test_known_sizes_are_added_up_first(
     sized = data_set(remote(server, "art.tgz", bytes=7000), remote(server, "real.tgz", bytes=4000))
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=9000))
     with pytest.raises(DiskFullError, match=r"11\.0 kB needed, 9\.0 kB free"):
-        prepare(sized, Place(tmp_path))
+        prepare(sized, DataSource(tmp_path))
     assert server.requests == []
 
 
 def test_a_root_that_cannot_be_written(info: DatasetInfo, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotFetchedError, match="cannot write") as caught:
-        prepare(info, Place(tmp_path / "file"))
+        prepare(info, DataSource(tmp_path / "file"))
     assert caught.value.files == info.files
 
 
@@ -258,7 +258,7 @@ def test_two_at_a_time_fetch_once(server: FileServer, info: DatasetInfo, tmp_pat
 
     def work() -> None:
         try:
-            prepare(info, Place(tmp_path), watch)
+            prepare(info, DataSource(tmp_path), watch)
         except DataError as error:
             failures.append(error)
 
@@ -310,7 +310,7 @@ def test_the_command_completes_a_data_set(
     assert lines[2].startswith("unpacked clipart.zip: ")
     assert lines[-1] == "domainnet: complete"
     assert len(lines) == 1 + 18 + 6 + 1, "each file is told once"
-    dataset = domainnet.INFO.load(Place(root))
+    dataset = domainnet.INFO.load(DataSource(root))
     assert (len(dataset.train.labels), len(dataset.test.labels)) == (18, 18)
     assert dataset.train.images.read(0).ndim == 3
     assert main([*command, "--check-only"]) == 0
