@@ -23,7 +23,7 @@ from benchmark.data.base import (
     Remote,
     Split,
 )
-from benchmark.data.location import check_split, find_folder, report_missing
+from benchmark.data.location import check_split, find_folder, missing_error
 
 SIDE = 32
 DOMAIN = "photo"
@@ -64,8 +64,7 @@ def find_files(source: DataSource) -> Path:
     for candidate in (folder / "cifar-100-python", folder):
         if all((candidate / file).is_file() for file in FILES):
             return candidate
-    report_missing("cifar100", folder, (_ARCHIVE,))
-    raise AssertionError("report_missing raises")
+    raise missing_error("cifar100", folder, (_ARCHIVE,))
 
 
 def _load_pickle(file: Path) -> dict[str, Any]:

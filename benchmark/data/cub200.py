@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmark.data import DATASETS
 from benchmark.data.base import DataSource, Entry, Remote
 from benchmark.data.listing import Listing, OnFault, fail, is_safe, listed, read_text
-from benchmark.data.location import check_split, find_folder, report_missing
+from benchmark.data.location import check_split, find_folder, missing_error
 
 DOMAIN = "photo"
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -36,8 +36,7 @@ def find_files(source: DataSource) -> Path:
     for candidate in (folder / "CUB_200_2011", folder):
         if all((candidate / name).is_file() for name in LISTS) and (candidate / "images").is_dir():
             return candidate
-    report_missing("cub200", folder, (_ARCHIVE,))
-    raise AssertionError("report_missing raises")
+    raise missing_error("cub200", folder, (_ARCHIVE,))
 
 
 def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:

@@ -14,10 +14,10 @@ from benchmark.data.listing import (
     fail,
     listed,
     read_list,
+    read_yaml_list,
     where,
 )
 from benchmark.data.location import check_split, find_folder, is_there, report_missing
-from benchmark.data.yaml_list import read_yaml_list
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 CLASSES = 345

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from benchmark.data import DATASETS
 from benchmark.data.base import DataSource, Entry, Remote
-from benchmark.data.imagenet_tree import find_tree, scan
-from benchmark.data.listing import ClassNames, Listing, OnFault, fail, listed
+from benchmark.data.listing import ClassNames, Listing, OnFault, fail, listed, read_yaml_list
 from benchmark.data.location import check_split, report_missing
-from benchmark.data.tree import split_listing
-from benchmark.data.yaml_list import read_yaml_list
+from benchmark.data.tree import find_wordnet_tree, scan_wordnet_tree, split_listing
 
 RENDITIONS = (
     "art", "cartoon", "deviantart", "embroidery", "graffiti", "graphic", "misc", "origami",
@@ -56,14 +54,14 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
     check_split("imagenet_r", source, _SPLITS)
     if source.split == "coda":
         return _coda(source, on_fault)
-    _, top = find_tree(source, _NAMES, ARCHIVE)
+    _, top = find_wordnet_tree(source, _NAMES, ARCHIVE)
     return top, split_listing(
-        scan(top, on_fault), lambda name, file: _rendition(name, file, on_fault)
+        scan_wordnet_tree(top, on_fault), lambda name, file: _rendition(name, file, on_fault)
     )
 
 
 def _coda(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:
-    folder, top = find_tree(source, _NAMES, ARCHIVE, CODA_LISTS)
+    folder, top = find_wordnet_tree(source, _NAMES, ARCHIVE, CODA_LISTS)
     files = [_first(folder, top, remote) for remote in CODA_LISTS]
     report_missing(
         "imagenet_r", folder, [r for r, f in zip(CODA_LISTS, files, strict=True) if f is None]

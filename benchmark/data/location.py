@@ -49,17 +49,22 @@ def is_there(folder: Path, file: Remote) -> bool:
     return (folder / file.name).is_file()
 
 
-def report_missing(name: str, folder: Path, files: Sequence[Remote]) -> None:
-    """Raise what says how to get `files`, none of which is ready for use in `folder`.
+def missing_error(name: str, folder: Path, files: Sequence[Remote]) -> MissingDataError:
+    """The error that says how to get `files`, none of which is ready for use in `folder`.
 
     `MissingDataError` names those that have to be fetched; where all are archives that nobody has
-    unpacked yet, `NotUnpackedError` does. Nothing happens without `files`.
+    unpacked yet, `NotUnpackedError` does.
     """
     absent = tuple(file for file in files if not (folder / file.name).is_file())
     if absent:
-        raise MissingDataError(name, folder, absent)
+        return MissingDataError(name, folder, absent)
+    return NotUnpackedError(name, folder, tuple(files))
+
+
+def report_missing(name: str, folder: Path, files: Sequence[Remote]) -> None:
+    """Raise `missing_error` if there are `files`."""
     if files:
-        raise NotUnpackedError(name, folder, tuple(files))
+        raise missing_error(name, folder, files)
 
 
 def check_split(name: str, source: DataSource, splits: Sequence[str]) -> None:

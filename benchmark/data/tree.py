@@ -1,17 +1,37 @@
-"""Class-per-folder trees: which image files each class folder holds, and our split of them."""
+"""Class-per-folder trees: the images of each class, and our own split of them.
+
+The rule, so that anyone can redo it: a class has n images. Each is ranked by the hexadecimal
+SHA-256 of `<class>/<file>`, where `<class>` is the name of the class folder and `<file>` the
+image's path below it, both in Unicode's composed form (NFC), as UTF-8. Of this order the first
+floor(0.2 n + 1/2) images are the test images, but at least one where n >= 2, and never all;
+the rest are the training images. A class of one image has it in training.
+
+Names count as they are spelt: `A.jpg` and `a.jpg` are two files, and an extension is part of the
+name. Composed form, because some file systems hand out `é` as two characters. Bytes that are no
+UTF-8 count as they are. So the split is the same on every machine, for every version of Python
+and in whatever order a folder lists its entries, and what is in one class decides nothing in
+another.
+
+Strata are the classes alone. ImageNet-R's renditions are not strata of their own: a class has
+some 150 images in 15 renditions, and rounding in so many small groups would leave a class far
+from 80/20, while ranks that know nothing of the rendition share them out evenly on average.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmark.data.base import DataError, Entry
-from benchmark.data.listing import Listing, OnFault, fail
-from benchmark.data.splitting import composed, split_class
+from benchmark.data.base import DataError, DataSource, Entry, Remote
+from benchmark.data.listing import Listing, OnFault, composed, fail, to_bytes
+from benchmark.data.location import find_folder, missing_error
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 NAMED = 5  # folders that an error names
+_WORDNET_ID = re.compile(r"n\d{8}")
 
 Tree = dict[str, list[str]]  # class: paths of its images below the class folder
 
@@ -102,3 +122,66 @@ def _contents(
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
     return sorted(folders, key=lambda name: (composed(name), name)), files
+
+
+def rank(class_name: str, file: str) -> str:
+    """What the images of a class are ordered by: SHA-256 of `<class>/<file>`, hexadecimal."""
+    return hashlib.sha256(to_bytes(f"{class_name}/{file}")).hexdigest()
+
+
+def held_count(images: int) -> int:
+    """How many of a class's images are test images."""
+    return min(max((2 * images + 5) // 10, 1), images - 1) if images else 0
+
+
+def split_class(class_name: str, files: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Training and test files of one class, each in the order of their rank.
+
+    files: paths below the class folder with forward slashes, in any order, each once.
+    """
+    # Two spellings of one name have one rank; the bytes on disk then decide.
+    ordered = sorted(
+        files, key=lambda f: (rank(class_name, f), f.encode("utf-8", "surrogateescape"))
+    )
+    count = held_count(len(ordered))
+    return ordered[count:], ordered[:count]
+
+
+def find_wordnet_tree(
+    source: DataSource, names: Sequence[str], archive: Remote, others: Sequence[Remote] = ()
+) -> tuple[Path, Path]:
+    """The data set's folder, and the folder of the class folders, named by WordNet id.
+
+    These lie in the folder that the archive unpacks to, or in the data set's folder itself.
+    `MissingDataError` where there are none, naming the archive and those of `others` not there.
+    """
+    inner = archive.unpacked[0].rstrip("/")
+    folders = [source.root / name for name in names]
+    tops = [(folder, top) for folder in folders for top in (folder / inner, folder)]
+    tops.append((source.root, source.root / inner))
+    if source.root.resolve().name in names:  # any folder of ImageNet's classes looks like this one
+        tops.append((source.root, source.root))
+    for folder, top in tops:
+        if top.is_dir() and _wordnet_ids(top, _pass_over):
+            return folder, top
+    for _, top in tops:
+        if (top / "train").is_dir() and _wordnet_ids(top / "train", _pass_over):
+            raise DataError(
+                f"{top}: the class folders are in train/, where some programs move them; this "
+                f"suite needs them as {archive.name} has them: unpack it in another place"
+            )
+    folder = find_folder(source, names, [archive.name])
+    raise missing_error(names[0], folder, [archive, *others])
+
+
+def scan_wordnet_tree(top: Path, on_fault: OnFault = fail) -> Tree:
+    """The images of every class folder in `top`, classes in the order of their ids."""
+    return scan_classes(top, _wordnet_ids(top, on_fault), on_fault)
+
+
+def _wordnet_ids(folder: Path, on_fault: OnFault = fail) -> list[str]:
+    return subfolders(folder, lambda name: _WORDNET_ID.fullmatch(name) is not None, on_fault)
+
+
+def _pass_over(fault: str) -> None:
+    """Nothing: `scan_wordnet_tree` tells it once it is known which folder is the data set's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,26 +19,60 @@ from benchmark.data.base import (
     FileImages,
     Images,
     MissingDataError,
+    Remote,
     Split,
     Survey,
 )
 from benchmark.data.contents import inspect, unlisted_files
 from benchmark.data.decoded import Progress
-from benchmark.data.findings import (
-    CLASSES,
-    EMPTY,
-    LISTS,
-    MISSING,
-    ONE_SIDED,
-    SHARED,
-    TWICE,
-    UNLISTED,
-    UNREADABLE,
-    Report,
-)
-from benchmark.data.published import check_downloads, compare_counts
+from benchmark.data.fetch.download import Note, Step, checksum_fault
+from benchmark.words import plural
 
 SIDES = ("training", "test")
+SHOWN = 5  # faults of a kind that the report spells out
+# The kinds of faults, in the order of the report.
+LISTS = "lists or files that cannot be read, or contradict each other"
+CLASSES = "wrong number of classes"
+ONE_SIDED = "classes without training or without test images"
+TWICE = "listed twice"
+MISSING = "listed, but there is no such file"
+UNLISTED = "image files that no list names"
+EMPTY = "empty files (0 bytes)"
+UNREADABLE = "unreadable, truncated, or no image"
+SHARED = "the same image in the training and the test data"
+ARCHIVES = "archives that are not the published ones"
+KINDS = (
+    LISTS, CLASSES, ONE_SIDED, TWICE, MISSING, UNLISTED, EMPTY, UNREADABLE, SHARED, ARCHIVES,
+)  # fmt: skip
+
+
+@dataclass
+class Report:
+    """What was found. faults: descriptions by kind; notes: what a reader should know as well."""
+
+    title: str
+    counts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def total(self) -> int:
+        """How many faults there are."""
+        return sum(map(len, self.faults.values()))
+
+    def lines(self, shown: int = SHOWN) -> list[str]:
+        """The report as text: counts, notes, and the first faults of each kind."""
+        lines = [self.title, *(f"  {line}" for line in self.counts)]
+        lines += [f"  note: {note}" for note in self.notes]
+        for kind in KINDS:
+            found = self.faults.get(kind, [])
+            if found:
+                lines += [f"  FAULT {kind}: {len(found)}", *(f"    {one}" for one in found[:shown])]
+            if len(found) > shown:
+                lines.append(f"    and {len(found) - shown} more")
+        kinds = sum(map(bool, self.faults.values()))
+        verdict = f"{plural(self.total, 'fault')} of {plural(kinds, 'kind')}"
+        return [*lines, f"  {verdict if self.total else 'no faults'}"]
 
 
 def ignore(_what: str, _done: int, _total: int) -> None:
@@ -94,10 +128,10 @@ def verify(
     if manifest:
         report.counts.append(f"manifest {manifest}")
     train, test = (len(side.entries) for side in sides)
-    is_published = compare_counts(info, source, (train, test), report)
+    is_published = _compare_counts(info, source, (train, test), report)
     _look_inside(sides, report, quick, on_progress)
     if folder is not None:
-        check_downloads(
+        _check_downloads(
             info,
             source,
             folder,
@@ -237,3 +271,67 @@ def _look_inside(sides: list[_Side], report: Report, quick: bool, on_progress: P
         report.notes.append(
             f"{len(repeated)} images come again within one side, such as {repeated[0]}"
         )
+
+
+def _compare_counts(
+    info: DatasetInfo, source: DataSource, counts: tuple[int, int], report: Report
+) -> bool:
+    """Whether there are as many (training, test) images as published, as far as that is known.
+
+    Fewer are noted but are no fault: they may be a miniature, or lists of one's own.
+    """
+    if source.split != "default":
+        return False
+    if sum(info.images) and counts != info.images:
+        report.notes.append(
+            f"not the published lists: {sum(counts)} of {sum(info.images)} images ({counts[0]} of "
+            f"{info.images[0]} training, {counts[1]} of {info.images[1]} test)"
+        )
+        return False
+    if info.total and sum(counts) != info.total:
+        report.notes.append(f"not as published: {sum(counts)} of {info.total} images")
+        return False
+    return True
+
+
+def _check_downloads(
+    info: DatasetInfo,
+    source: DataSource,
+    folder: Path,
+    report: Report,
+    *,
+    quick: bool,
+    is_published: bool,
+    on_progress: Progress,
+) -> None:
+    """Compare archives and lists that are there with the published checksums; quick: lists only.
+
+    An archive of made-up data beside such data is none of the published ones, and no fault.
+    """
+    files = [*info.files, *(file for split, file in info.split_files if split == source.split)]
+    others = []
+    for remote in files:
+        path = _find_download(folder, remote)
+        if path is None or (quick and remote.unpacked):
+            continue
+        fault = checksum_fault(path, remote, lambda event: _pass_on(event, on_progress))
+        if fault and remote.unpacked and is_published:
+            report.faults[ARCHIVES].append(f"{path}: {fault}")
+        elif fault:
+            others.append(f"{path}: {fault}")
+    if others:
+        report.notes.append(f"{len(others)} files are not the published ones: {others[0]}")
+
+
+def _find_download(folder: Path, remote: Remote) -> Path | None:
+    """Where a downloaded file lies, if it does: an archive may be beside the folder it made."""
+    name = Path(remote.name).name
+    places = [folder / remote.name, folder / name, folder / "splits" / name]
+    if folder.name in {path.partition("/")[0] for path in remote.unpacked}:
+        places.append(folder.parent / remote.name)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _pass_on(event: Step | Note, on_progress: Progress) -> None:
+    if isinstance(event, Step):
+        on_progress(f"bytes of {event.name}", event.done, event.total)

@@ -9,7 +9,7 @@ from trees import copy_in_another_order, picture, shuffle_directories, state
 
 from benchmark.data import dataset_info, folder
 from benchmark.data.base import DataError, DataSource
-from benchmark.data.splitting import split_class
+from benchmark.data.tree import split_class
 
 PLACE = DataSource(Path("not used"))
 

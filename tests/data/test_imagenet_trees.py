@@ -17,7 +17,7 @@ from trees import copy_in_another_order, shuffle_directories, state
 from benchmark.data import imagenet_a, imagenet_r
 from benchmark.data.base import DataError, DataSource, MissingDataError
 from benchmark.data.location import NotUnpackedError
-from benchmark.data.splitting import split_class
+from benchmark.data.tree import split_class
 
 
 @pytest.fixture(scope="module")

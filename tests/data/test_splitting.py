@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from benchmark.data.splitting import held_count, rank, split_class
+from benchmark.data.tree import held_count, rank, split_class
 
 FILES = [f"art_{i}.jpg" for i in range(37)]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from benchmark.cli import main
 from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DatasetInfo, DataSource, MissingDataError
-from benchmark.data.findings import (
+from benchmark.data.verify import (
     ARCHIVES,
     CLASSES,
     EMPTY,
@@ -29,8 +29,8 @@ from benchmark.data.findings import (
     UNLISTED,
     UNREADABLE,
     Report,
+    verify,
 )
-from benchmark.data.verify import verify
 
 CLASS_COUNT = 5
 MAKERS: dict[str, Callable[[Path], Path]] = {
