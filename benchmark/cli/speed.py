@@ -88,15 +88,15 @@ def speed(args: argparse.Namespace) -> int:
 
     import torch
 
-    from benchmark.workshop.speed import Patience, SpeedSettings, variants
+    from benchmark.workshop.speed import SpeedSettings, TimingBudget, variants
 
     chosen = variants(methods, args.sets, args.variants)
     torch.set_num_threads(args.threads)
     _warn_if_busy(args)
-    patience = Patience(args.repeats, args.budget)
+    budget = TimingBudget(args.repeats, args.budget)
     for backbone in args.backbone:
         settings = SpeedSettings(
-            backbone, args.precision, args.batch_size, args.device, args.threads, patience
+            backbone, args.precision, args.batch_size, args.device, args.threads, budget
         )
         _measure(args, settings, chosen)
     return 0

@@ -23,10 +23,9 @@ from benchmark.engine import cost
 from benchmark.engine.trainer import autocast, make_optimiser
 from benchmark.method import Batch
 from benchmark.spec import Recipe
-from benchmark.workshop.speed.clock import Clock
 from benchmark.workshop.speed.floors import Floor, floor_of, why_none
-from benchmark.workshop.speed.pairs import WARM, Patience, paired, repeated, seconds
 from benchmark.workshop.speed.subject import in_second_task, query
+from benchmark.workshop.speed.timing import WARM, Clock, TimingBudget, paired, repeated, seconds
 from benchmark.workshop.speed.variants import Variant
 
 ALIKE = {"fp32": 1e-3, "bf16": 5e-2}  # relative difference of losses that rounding may make
@@ -43,7 +42,7 @@ class SpeedSettings:
     batch_size: int = 32
     device: str = "cpu"
     threads: int = 1
-    patience: Patience = Patience()  # noqa: RUF009 - frozen
+    budget: TimingBudget = TimingBudget()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def matrix_peak(device: torch.device, precision: str, size: int = 1024) -> float
     """Operations per second of a large matrix product: what this machine can do at best."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
-    return 2 * size**3 / min(repeated(lambda: torch.mm(a, b), Patience(10, 1.0), device))
+    return 2 * size**3 / min(repeated(lambda: torch.mm(a, b), TimingBudget(10, 1.0), device))
 
 
 class _Subject:
@@ -119,7 +118,7 @@ class _Subject:
 
     def row(self, peak: float) -> SpeedRow:
         """All figures; peak: operations per second of the machine."""
-        patience, count = self.settings.patience, len(self.batch.labels)
+        budget, count = self.settings.budget, len(self.batch.labels)
         flops, pairs, steps, remark = 0.0, None, [], "nothing is trained"
         if self.optimiser is not None:
             self.clock.note("one step")
@@ -128,17 +127,17 @@ class _Subject:
             flops = self._operations()
             floor, remark = self._floor()
             if floor is None:
-                steps = repeated(self.step, patience, self.device)
+                steps = repeated(self.step, budget, self.device)
             else:
                 # Each has made a step by now: long ones need no more warming up.
                 warm = max(WARM - self.seconds, 0.0)
-                pairs = paired(self.step, floor, patience, self.device, self._note, warm)
+                pairs = paired(self.step, floor, budget, self.device, self._note, warm)
                 steps = [step for step, _ in pairs.times]
         self.method.eval()
         if self.optimiser is None:
             memory = self._memory(self.predict)
         self.clock.note("evaluation")
-        few = Patience(patience.repeats, patience.budget / EVALUATION)
+        few = TimingBudget(budget.repeats, budget.seconds / EVALUATION)
         evaluation = statistics.median(repeated(self.predict, few, self.device))
         step = statistics.median(steps) if steps else None
         times = pairs.times if pairs else [(t,) for t in steps]

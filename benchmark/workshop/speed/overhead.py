@@ -19,9 +19,8 @@ from benchmark.method import Task
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 from benchmark.workshop.speed.bench import SpeedSettings
-from benchmark.workshop.speed.clock import Clock
-from benchmark.workshop.speed.pairs import WARM, Pairs, paired, seconds
 from benchmark.workshop.speed.subject import CLASSES, random_images
+from benchmark.workshop.speed.timing import WARM, Clock, Pairs, paired, seconds
 
 MOST_BATCHES, FEWEST_BATCHES = 8, 2  # an epoch
 
@@ -38,12 +37,12 @@ def runner_overhead(settings: SpeedSettings, clock: Clock) -> Pairs:
     images, labels = random_images(vit, most * size)
     suite, bare = _suite(settings, vit, images, labels), _bare(settings, vit, images, labels)
     step = seconds(lambda: bare(1), device)
-    batches = max(FEWEST_BATCHES, min(most, int(settings.patience.budget / (20 * step))))
+    batches = max(FEWEST_BATCHES, min(most, int(settings.budget.seconds / (20 * step))))
     clock.note(f"epochs of {batches} batches")
     pairs = paired(
         lambda: suite(batches),
         lambda: bare(batches),
-        settings.patience,
+        settings.budget,
         device,
         lambda done, left: clock.note(f"{done} pairs of epochs timed", left),
         max(WARM - step, 0.0),

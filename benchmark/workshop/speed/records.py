@@ -12,13 +12,13 @@ from typing import Any
 from benchmark.engine import provenance
 from benchmark.storage import write_atomically
 from benchmark.workshop.speed.bench import SpeedRow, SpeedSettings
-from benchmark.workshop.speed.pairs import Pairs
+from benchmark.workshop.speed.timing import Pairs
 
 FOLDER = "speed"
 RUNNER = "(runner)"
 
 
-class RecordError(ValueError):
+class MeasurementError(ValueError):
     """A file that holds no measurements; the message names it."""
 
 
@@ -71,7 +71,7 @@ def stored(results: Path) -> list[Path]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The conditions and rows of a file; raises `RecordError` for anything else."""
+    """The conditions and rows of a file; raises `MeasurementError` for anything else."""
     try:
         content = json.loads(path.read_bytes())
         for key in ("backbone", "device", "precision", "batch_size", "threads"):
@@ -79,6 +79,8 @@ def read(path: Path) -> dict[str, Any]:
         for row in content["rows"]:
             row["label"], row["ratio"], row["pairs_ms"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: no measurements of clbench speed; remove the file") from error
+        raise MeasurementError(
+            f"{path}: no measurements of clbench speed; remove the file"
+        ) from error
     found: dict[str, Any] = content
     return found

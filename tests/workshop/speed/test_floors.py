@@ -17,9 +17,8 @@ from benchmark.method import Batch, Method, Task, TaskData
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 from benchmark.workshop.speed.floors import floor_of, why_none
-from benchmark.workshop.speed.floors.floor import Floor
-from benchmark.workshop.speed.floors.low_rank import _Reuse
-from benchmark.workshop.speed.floors.vit import Network, not_plain
+from benchmark.workshop.speed.floors.families import _Overlap
+from benchmark.workshop.speed.floors.step import Floor, Network, not_plain
 
 SMALL = {"rank": 3, "align_samples": 4, "pool": 6, "top_k": 2, "length": 4, "general_length": 2}
 KINDS = ("conv", "linear", "none")
@@ -237,7 +236,7 @@ def test_penalty_is_the_sum_of_squares_over_dense_products() -> None:
     up = torch.randn(2, 7, 3, dtype=torch.float64, requires_grad=True)
     down = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
     dense = (past * (up @ down)).square().sum()
-    least = _Reuse.apply(past.square(), up, down)
+    least = _Overlap.apply(past.square(), up, down)
     torch.testing.assert_close(least, dense, rtol=1e-13, atol=0)
     wanted = torch.autograd.grad(3 * dense, (up, down))
     for found, gradient in zip(torch.autograd.grad(3 * least, (up, down)), wanted, strict=True):

@@ -16,21 +16,21 @@ from benchmark.method import Method, MethodConfig, setting
 from benchmark.registry import METHODS
 from benchmark.workshop.speed import (
     Clock,
-    Patience,
     Records,
     SpeedSettings,
+    TimingBudget,
     read,
     speed_rows,
     variants,
 )
 from benchmark.workshop.speed import bench as bench_module
-from benchmark.workshop.speed.pairs import FEWEST, Pairs, paired, repeated
-from benchmark.workshop.speed.records import RecordError
+from benchmark.workshop.speed.records import MeasurementError
 from benchmark.workshop.speed.subject import CLASSES, in_second_task
+from benchmark.workshop.speed.timing import FEWEST, Pairs, paired, repeated
 from benchmark.workshop.speed.variants import Variant
 
 CPU = torch.device("cpu")
-QUICK = Patience(1, 1.0)
+QUICK = TimingBudget(1, 1.0)
 
 
 class Ticking:
@@ -38,7 +38,7 @@ class Ticking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr("benchmark.workshop.speed.pairs.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("benchmark.workshop.speed.timing.time.perf_counter", lambda: self.now)
 
     def work(self, *lengths: float) -> Any:
         """Work that lasts the given seconds in turn, the last again and again."""
@@ -55,7 +55,9 @@ class Ticking:
 
 def test_pairs_alternate() -> None:
     calls: list[str] = []
-    pairs = paired(lambda: calls.append("a"), lambda: calls.append("b"), Patience(3, math.inf), CPU)
+    pairs = paired(
+        lambda: calls.append("a"), lambda: calls.append("b"), TimingBudget(3, math.inf), CPU
+    )
     assert "".join(calls) == "baabbaabba"
     assert pairs.count == 3
     assert pairs.first > 0 < pairs.second
@@ -64,7 +66,9 @@ def test_pairs_alternate() -> None:
 
 def test_figures_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Ticking(monkeypatch)
-    pairs = paired(clock.work(2, 9, 4, 3), clock.work(1, 3, 2, 2), Patience(4, 1e9), CPU, warm=0)
+    pairs = paired(
+        clock.work(2, 9, 4, 3), clock.work(1, 3, 2, 2), TimingBudget(4, 1e9), CPU, warm=0
+    )
     assert pairs.times == ((2, 1), (9, 3), (4, 2), (3, 2))
     assert (pairs.first, pairs.second) == (3.5, 2)
     assert pairs.ratio == (1.5, 2.0, 3.0)
@@ -89,21 +93,25 @@ def test_budget_decides_how_many(
     notes: list[tuple[int, float]] = []
     work = clock.work(step), clock.work(step)
     pairs = paired(
-        *work, Patience(repeats, budget), CPU, lambda done, left: notes.append((done, left)), 0.0
+        *work,
+        TimingBudget(repeats, budget),
+        CPU,
+        lambda done, left: notes.append((done, left)),
+        0.0,
     )
     assert pairs.count == wanted
     assert [done for done, _ in notes] == list(range(1, wanted))
     for done, left in notes:
         assert left == pytest.approx((wanted - done) * 2 * step)
-    assert len(repeated(clock.work(2 * step), Patience(repeats, budget), CPU)) == wanted
+    assert len(repeated(clock.work(2 * step), TimingBudget(repeats, budget), CPU)) == wanted
 
 
 def test_long_work_is_warmed_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Ticking(monkeypatch)
-    slow = paired(clock.work(100, 6), clock.work(100, 6), Patience(3, 1), CPU)
+    slow = paired(clock.work(100, 6), clock.work(100, 6), TimingBudget(3, 1), CPU)
     assert set(slow.times) == {(6, 6)}
     assert clock.now == 200 + 3 * 12
-    fast = paired(clock.work(0.5, 0.25, 0.125), clock.work(0.125), Patience(3, 1), CPU)
+    fast = paired(clock.work(0.5, 0.25, 0.125), clock.work(0.125), TimingBudget(3, 1), CPU)
     assert set(fast.times) == {(0.125, 0.125)}
 
 
@@ -207,7 +215,7 @@ def test_matrix_peak_is_that_of_a_product() -> None:
 @pytest.mark.usefixtures("given_peak")
 @pytest.mark.parametrize("name", sorted(METHODS.sources()))
 def test_every_method_has_a_row(name: str) -> None:
-    settings = SpeedSettings(batch_size=2, patience=QUICK)
+    settings = SpeedSettings(batch_size=2, budget=QUICK)
     (row,) = speed_rows(variants([name]), settings, Clock(1))
     assert row.eval_images_per_second > 0 < row.peak_memory_mb
     if name == "ncm":
@@ -223,7 +231,7 @@ def test_every_method_has_a_row(name: str) -> None:
 
 @pytest.mark.usefixtures("given_peak")
 def test_mixed_precision_has_a_row() -> None:
-    settings = SpeedSettings(batch_size=2, precision="bf16", patience=QUICK)
+    settings = SpeedSettings(batch_size=2, precision="bf16", budget=QUICK)
     chosen = variants(["lae", "c_lora"])
     assert all(row.ratio for row in speed_rows(chosen, settings, Clock(2)))
 
@@ -235,7 +243,7 @@ def test_a_floor_that_computes_something_else_gives_no_ratio(
     loss = METHODS.get("seq_lora").loss
     kind = METHODS.get("seq_lora")
     monkeypatch.setattr(kind, "loss", lambda self, batch, task: 1.5 * loss(self, batch, task))
-    settings = SpeedSettings(batch_size=2, patience=QUICK)
+    settings = SpeedSettings(batch_size=2, budget=QUICK)
     (row,) = speed_rows(variants(["seq_lora"]), settings, Clock(1))
     assert (row.ratio, row.floor_ms) == (None, None)
     assert "another loss" in row.remark
@@ -250,8 +258,8 @@ def test_a_plugin_is_timed_without_a_floor(monkeypatch: pytest.MonkeyPatch) -> N
         class Config(MethodConfig):
             size: int = setting(1, "nothing")
 
-    monkeypatch.setattr("benchmark.workshop.speed.subject.get_method", lambda name: Own)
-    settings = SpeedSettings(batch_size=2, patience=QUICK)
+    monkeypatch.setattr(METHODS, "get", lambda name: Own)
+    settings = SpeedSettings(batch_size=2, budget=QUICK)
     (row,) = speed_rows([Variant("own")], settings, Clock(1))
     assert row.ratio is None and row.step_ms is not None
     assert row.remark == "no floor has been written for own"
@@ -262,10 +270,10 @@ def test_a_plugin_is_timed_without_a_floor(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("given_peak")
 def test_record_is_whole_after_every_row(tmp_path: Path) -> None:
-    settings = SpeedSettings(backbone="random:a/b", batch_size=2, patience=QUICK)
+    settings = SpeedSettings(backbone="random:a/b", batch_size=2, budget=QUICK)
     records = Records(tmp_path, settings)
     assert records.path == tmp_path / "speed" / "random_a_b-cpu-fp32-batch2-threads1.json"
-    rows = speed_rows(variants(["seq_lora", "ncm"]), SpeedSettings(patience=QUICK), Clock(2))
+    rows = speed_rows(variants(["seq_lora", "ncm"]), SpeedSettings(budget=QUICK), Clock(2))
     first = next(rows)
     records.add(first)
     assert [row["label"] for row in read(records.path)["rows"]] == ["seq_lora"]
@@ -285,7 +293,7 @@ def test_damaged_record_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / "speed" / "x.json"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(RecordError, match=r"x\.json"):
+    with pytest.raises(MeasurementError, match=r"x\.json"):
         read(path)
     assert main(["speed", "--show", "--results", str(tmp_path)]) == 2
 

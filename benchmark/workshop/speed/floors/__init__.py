@@ -11,17 +11,19 @@ pass of its own.
 from __future__ import annotations
 
 from benchmark.method import Method, Task
-from benchmark.workshop.speed.floors.adapters import adapter_floor
-from benchmark.workshop.speed.floors.floor import Floor, Start, head_floor, plain_floor
-from benchmark.workshop.speed.floors.low_rank import c_lora_floor, lora_floor
-from benchmark.workshop.speed.floors.prompts import (
+from benchmark.workshop.speed.floors.families import (
+    adapter_floor,
+    c_lora_floor,
     coda_floor,
     dual_floor,
+    head_floor,
+    lora_floor,
+    plain_floor,
     prefix_pool_floor,
     scaled_prefix_floor,
     token_pool_floor,
 )
-from benchmark.workshop.speed.floors.vit import not_plain
+from benchmark.workshop.speed.floors.step import Floor, Start, not_plain
 
 __all__ = ["Floor", "floor_of", "why_none"]
 

@@ -1,4 +1,4 @@
-"""Paired, interleaved timings of two pieces of work, as many as a time budget allows."""
+"""Paired timings of two pieces of work within a budget, and how much time a bench has left."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import torch
 
 FEWEST = 3  # pairs that are timed whatever the budget: a median of fewer says nothing
 WARM = 1.0  # seconds of work after which nothing gets any warmer
+QUIET = 10.0  # seconds between two lines of progress
 Work = Callable[[], Any]
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long timing may take: at most `repeats` repetitions, and about `budget` seconds."""
+class TimingBudget:
+    """How long timing may take: at most `repeats` repetitions, and about `seconds` seconds."""
 
     repeats: int = 15
-    budget: float = 60.0
+    seconds: float = 60.0
 
     def planned(self, done: int, elapsed: float) -> int:
         """How many repetitions there will be, after `done` of them took `elapsed` seconds."""
-        if self.repeats * elapsed <= self.budget * done:
+        if self.repeats * elapsed <= self.seconds * done:
             return self.repeats
-        return min(self.repeats, max(int(self.budget * done / elapsed), FEWEST))
+        return min(self.repeats, max(int(self.seconds * done / elapsed), FEWEST))
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Pairs:
 def paired(
     first: Work,
     second: Work,
-    patience: Patience,
+    budget: TimingBudget,
     device: torch.device,
     note: Callable[[int, float], None] = lambda done, left: None,
     warm: float = WARM,
@@ -80,17 +81,17 @@ def paired(
         times.append(_in_turn(first, second, turn, device))
         turn += 1
         elapsed = time.perf_counter() - started
-        left = patience.planned(len(times), elapsed) - len(times)
+        left = budget.planned(len(times), elapsed) - len(times)
         if left <= 0:
             return Pairs(tuple(times))
         note(len(times), left * elapsed / len(times))
 
 
-def repeated(work: Work, patience: Patience, device: torch.device) -> list[float]:
+def repeated(work: Work, budget: TimingBudget, device: torch.device) -> list[float]:
     """Seconds of one work, again and again."""
     times: list[float] = []
     started = time.perf_counter()
-    while not times or len(times) < patience.planned(len(times), time.perf_counter() - started):
+    while not times or len(times) < budget.planned(len(times), time.perf_counter() - started):
         times.append(seconds(work, device))
     return times
 
@@ -112,3 +113,47 @@ def _in_turn(first: Work, second: Work, turn: int, device: torch.device) -> tupl
         return a, seconds(second, device)
     b = seconds(second, device)
     return seconds(first, device), b
+
+
+class Clock:
+    """Time left of `total` subjects of which one after the other is measured.
+
+    write: takes a line and the seconds left, None where nothing is known of them yet.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        write: Callable[[str, float | None], None] = lambda line, left: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total, self._write, self._now = total, write, now
+        self._finished = 0
+        self._label = ""
+        self._started = self._begun = self._last = now()
+
+    def begin(self, label: str) -> None:
+        """The next subject."""
+        self._label, self._begun = label, self._now()
+
+    def note(self, doing: str, rest: float | None = None) -> None:
+        """What is being done with the subject, and for how many seconds more, where known."""
+        now = self._now()
+        if now - self._last >= QUIET:
+            self._last = now
+            line = f"[{self._finished + 1}/{self._total}] {self._label}: {doing}"
+            self._write(line, self._left(now, rest))
+
+    def end(self) -> None:
+        """The subject is finished, and its result printed."""
+        self._finished += 1
+        self._last = self._now()
+
+    def _left(self, now: float, rest: float | None) -> float | None:
+        """Seconds to the end: others are taken to last as long as those before."""
+        own = now - self._begun
+        others = self._total - self._finished - 1
+        if self._finished:
+            each = (self._begun - self._started) / self._finished
+            return max(each - own, 0) + others * each if rest is None else rest + others * each
+        return None if rest is None else rest + others * (own + rest)
