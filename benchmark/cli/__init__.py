@@ -1,11 +1,13 @@
-"""The command line: parses, hands over to one command, turns known faults into one message."""
+"""The command line: parses options, carries out one command, turns known errors into a message."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from benchmark.cli import (
     compare,
@@ -14,6 +16,7 @@ from benchmark.cli import (
     explain,
     listing,
     method,
+    plan,
     pretrain,
     replay,
     report,
@@ -21,23 +24,30 @@ from benchmark.cli import (
     speed,
     tune,
 )
-from benchmark.cli.console import warn
+from benchmark.cli.console import say, warn
 from benchmark.version import __version__
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _COMMANDS = (
-    run, tune, report, explain, compare, listing, method, data, pretrain, replay, speed, doctor,
+    run, plan, tune, report, explain, compare, listing, method, data, pretrain, replay, speed,
+    doctor,
 )  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command; each names the function that carries it out."""
+    """The parser of all commands; each names the function that carries it out."""
     parser = argparse.ArgumentParser(
         prog="clbench",
         description="Compares continual-learning methods on Vision Transformers.",
         epilog="first command: clbench run    (a few minutes of training, then a table)",
     )
     parser.add_argument("--version", action="version", version=f"clbench {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print the script that lets a shell complete commands and options",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in _COMMANDS:
         module.add_commands(commands)
@@ -45,7 +55,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; gives 0 done, 1 some runs failed, 2 wrong usage or missing input."""
+    """Carry out one command.
+
+    Returns:
+        The exit code: 0 done, 1 some runs failed, 2 wrong usage or missing input, 130 interrupted.
+    """
     args = build_parser().parse_args(argv)
     try:
         status: int = args.command(args)
@@ -63,10 +77,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _is_expected(error: Exception) -> bool:
-    """Whether the fault lies with the input or the machine: our own errors, and the system's.
+class _PrintCompletion(argparse.Action):
+    """Prints a completion script and ends, as `--version` does."""
 
-    Any other ValueError or RuntimeError is a fault of the program and keeps its traceback.
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
+        """Print the script of the shell that is asked for."""
+        import shtab
+
+        shell = values[1]
+        for action in _actions(parser):
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]  # shtab's own mark
+        say(shtab.complete(parser, shell))
+        parser.exit()
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every option of a parser and of its subcommands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for subparser in action.choices.values():
+                yield from _actions(subparser)
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the input or the machine is at fault: our own errors, and the system's.
+
+    Any other ValueError or RuntimeError is a bug of the program and keeps its traceback.
     """
     return isinstance(error, OSError) or type(error).__module__.split(".")[0] == "benchmark"
 

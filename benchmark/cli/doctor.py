@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.cli.console import say
-from benchmark.cli.options import add_command, add_data_root, add_results, data_source
+from benchmark.cli.console import say_table
+from benchmark.cli.options import add_command, add_data_root, add_results, typed
 from benchmark.version import __version__
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
 
-_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "matplotlib", "safetensors", "rich")
+_PACKAGES = (
+    "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "pydantic", "matplotlib",
+    "seaborn", "safetensors", "pooch", "rich",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Options of `clbench doctor`."""
+
+    data_root: Path | None
+    results: Path
 
 
 class Finding(NamedTuple):
     """One line of the examination.
 
-    fault: a comparison cannot work like this. absent: something that only some comparisons need.
+    Attributes:
+        fault: Whether no comparison can work like this.
+        absent: Whether something is missing that only some comparisons need.
     """
 
     subject: str
@@ -44,24 +57,25 @@ def add_commands(commands: Commands) -> None:
         "doctor",
         "versions, devices, data and weights: present, or missing with what to do",
         "clbench doctor",
-        doctor,
+        typed(DoctorOptions, doctor),
     )
     add_data_root(parser)
     add_results(parser)
 
 
-def doctor(args: argparse.Namespace) -> int:
+def doctor(options: DoctorOptions) -> int:
     """Print every finding; 2 when something needed is missing."""
+    from benchmark.data.base import default_root
+
     findings = [
         *_versions(),
         *_places(),
         *_devices(),
-        *_datasets(data_source(args).root),
+        *_datasets(options.data_root or default_root()),
         *_backbones(),
-        *_results(args.results),
+        *_results(options.results),
     ]
-    for one in findings:
-        say(f"{one.mark:<8}{one.subject:<29} {one.text}")
+    say_table((one.mark, one.subject, one.text) for one in findings)
     return 2 if any(one.fault for one in findings) else 0
 
 
@@ -76,7 +90,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _places() -> Iterator[Finding]:
-    """Where the two generic import names lead: a namesake may lie earlier on the path."""
+    """Where our two common package names lead: a namesake may lie earlier on the path."""
     from importlib.util import find_spec
 
     import benchmark

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say
-from benchmark.cli.options import add_command
+from benchmark.cli.console import say_table
+from benchmark.cli.options import add_command, typed
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Options of `clbench list`."""
+
+    kind: str
 
 
 def add_commands(commands: Commands) -> None:
@@ -19,17 +26,14 @@ def add_commands(commands: Commands) -> None:
         "list",
         "names that can be used, with one line each",
         "clbench list methods",
-        list_names,
+        typed(ListOptions, list_names),
     )
     parser.add_argument("kind", choices=list(_KINDS))
 
 
-def list_names(args: argparse.Namespace) -> int:
+def list_names(options: ListOptions) -> int:
     """Print name and description of every entry of one kind."""
-    entries = _KINDS[args.kind]()
-    width = max((len(name) for name in entries), default=0)
-    for name, summary in entries.items():
-        say(f"{name:<{width}}  {summary}".rstrip())
+    say_table(_KINDS[options.kind]().items())
     return 0
 
 
@@ -58,6 +62,12 @@ def _backbones() -> dict[str, str]:
     return named | forms
 
 
+def _launchers() -> dict[str, str]:
+    from benchmark.engine.launchers import LAUNCHERS
+
+    return {name: source.summary for name, source in LAUNCHERS.sources().items()}
+
+
 def _suites() -> dict[str, str]:
     from benchmark.config import suite_description, suite_files
 
@@ -69,4 +79,5 @@ _KINDS = {
     "datasets": _datasets,
     "backbones": _backbones,
     "suites": _suites,
+    "launchers": _launchers,
 }

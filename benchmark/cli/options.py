@@ -1,17 +1,61 @@
-"""Options that several commands share, and how their values are read."""
+"""Options that several commands share, how their values are read, and how commands get them.
+
+The options of a command are a frozen dataclass whose fields have the names of the parsed values:
+
+    add_command(commands, "run", ..., typed(RunOptions, run))
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from benchmark.data.base import DataSource
 
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-    Command = Callable[[argparse.Namespace], int]
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+O = TypeVar("O")  # noqa: E741 - the options of a command
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionOptions:
+    """What is to be compared; empty: what the suite says."""
+
+    suite: str | None
+    dataset: tuple[str, ...]
+    method: tuple[str, ...]
+    backbone: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    sets: list[str]
+    precision: str | None
+    plugin: list[Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """Where runs find their data, are carried out and stored."""
+
+    results: Path
+    data_root: Path | None
+    device: str
+    jobs: int | None
+    threads: int | None
+
+
+def typed(kind: type[O], command: Callable[[O], int]) -> Command:
+    """A command that is given what was parsed as options of its own kind, a dataclass."""
+
+    def carry_out(args: argparse.Namespace) -> int:
+        values: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
+        return command(kind(**values))
+
+    return carry_out
 
 
 def add_command(
@@ -85,10 +129,10 @@ def add_selection(parser: argparse.ArgumentParser, *, seeds: bool = True) -> Non
     )
 
 
-def add_results(parser: argparse.ArgumentParser) -> None:
+def add_results(parser: argparse.ArgumentParser, default: str = "results") -> None:
     """Where results lie."""
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="default: ./results"
+        "--results", type=Path, default=Path(default), metavar="DIR", help=f"default: ./{default}"
     )
 
 
@@ -104,8 +148,16 @@ def add_data_root(parser: argparse.ArgumentParser, *also: str) -> None:
     )
 
 
-def data_source(args: argparse.Namespace, split: str = "default") -> DataSource:
-    """The place that `--data-root` names, or the default one."""
+def add_execution(parser: argparse.ArgumentParser, run: str = "run") -> None:
+    """Where data lie, and how many processes and threads work where; `run`: what they do."""
+    add_data_root(parser)
+    parser.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
+    parser.add_argument("--jobs", type=positive, metavar="N", help=f"{run}s at the same time")
+    parser.add_argument("--threads", type=positive, metavar="N", help=f"CPU threads of each {run}")
+
+
+def data_source(args: argparse.Namespace | ExecutionOptions, split: str = "default") -> DataSource:
+    """The place of data that `--data-root` names, or the default one."""
     from benchmark.data.base import DataSource, default_root
 
     return DataSource(args.data_root or default_root(), split)

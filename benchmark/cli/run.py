@@ -1,21 +1,24 @@
-"""`clbench run` and `clbench plan`: what is asked for, what is done, and doing the rest."""
+"""`clbench run`: run what is missing, then print the table."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from benchmark.cli.console import say, warn
+from benchmark.cli import console
+from benchmark.cli.console import warn
 from benchmark.cli.options import (
+    ExecutionOptions,
+    SelectionOptions,
     add_command,
-    add_data_root,
+    add_execution,
     add_results,
     add_selection,
     data_source,
     positive,
+    typed,
 )
 from benchmark.cli.report import show_report
 from benchmark.results.schema import Keep
@@ -23,146 +26,105 @@ from benchmark.results.schema import Keep
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.config import Suite
+    from benchmark.engine.launchers import Work
     from benchmark.engine.plan import PlannedRun
     from benchmark.engine.pool import ExecutionSettings
     from benchmark.spec import RunSpec
 
-    Asked = list[tuple[Suite, list[RunSpec]]]
-
 _KEPT = (
-    "Finished runs are kept, the others go on after their last finished task: "
+    "Finished runs are kept, the others resume after their last finished task: "
     "give the same command again."
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(SelectionOptions, ExecutionOptions):
+    """Options of `clbench run`."""
+
+    workers: int | None
+    launcher: str
+    predictions: Keep
+    no_report: bool
+
+
 def add_commands(commands: Commands) -> None:
-    """Add `run` and `plan`."""
-    runner = add_command(
+    """Add `run`."""
+    parser = add_command(
         commands,
         "run",
-        "run what is missing, skip what is done, resume what was cut; then print the table",
+        "run what is missing, skip what is done, resume what was cut short; then print the table",
         "clbench run --method inflora,seq_lora --tasks 5,10 --seeds 0,1,2",
-        run,
+        typed(RunOptions, run),
     )
-    runner.set_defaults(kept=_KEPT)
-    planner = add_command(
-        commands,
-        "plan",
-        "what would run, what is done, and what the rest will cost",
-        "clbench plan --suite icons_full",
-        plan,
+    parser.set_defaults(kept=_KEPT)
+    add_selection(parser)
+    add_results(parser)
+    add_execution(parser)
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="threads of each run that decode image files"
     )
-    for parser in (runner, planner):
-        add_selection(parser)
-        add_results(parser)
-        add_data_root(parser)
-        parser.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
-        parser.add_argument("--jobs", type=positive, metavar="N", help="runs at the same time")
-        parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads of each run")
-    planner.add_argument(
-        "--settings", action="store_true", help="also every value that the runs will use"
-    )
-    runner.add_argument(
-        "--workers", type=positive, metavar="N", help="threads that decode image files of each run"
-    )
-    runner.add_argument(
+    parser.add_argument(
         "--launcher",
-        choices=("local", "slurm", "print"),
         default="local",
-        help="where to run: here, as a Slurm array, or only print one command per run",
+        metavar="local|slurm|print",
+        help="where to run: on this machine (default), as a Slurm array, or nowhere: only print "
+        "one command per run; or a launcher of a plug-in",
     )
-    runner.add_argument(
+    parser.add_argument(
         "--predictions",
         choices=get_args(Keep),
         default="all",
-        help="what to store of the predictions: all stages, or the last one's best classes, which "
-        "is some 20 times less",
+        help="what to store of the predictions: those after every task, or only the best classes "
+        "after the last one, which takes about a twentieth of the space",
     )
-    runner.add_argument(
+    parser.add_argument(
         "--no-report", action="store_true", help="train only; leave the table to clbench report"
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: RunOptions) -> int:
     """Carry out what is missing; 1 when a run failed."""
-    if args.launcher == "local" and args.jobs != 1:
+    if options.launcher == "local" and options.jobs != 1:
         from benchmark.engine.pool import warm_up
 
         warm_up()
-    asked = read_request(args)
-    from benchmark.cli.console import run_progress
-    from benchmark.engine.pool import execute
+    asked = read_request(options)
+    from benchmark.cli.data import complete
+    from benchmark.engine.launchers import LAUNCHERS
 
-    failed: list[str] = []
-    _complete_data(asked, args)
-    plans = [(suite, _planned(specs, args)) for suite, specs in asked]
-    if args.launcher != "local":
-        return _launch(plans, args)
-    for suite, planned in plans:
-        todo = [one for one in planned if one.open]
-        say(_headline(suite, planned))
-        for one in planned:
-            if one.skip is not None:
-                say(f"left out: {one.label}: {one.skip}")
-        if todo:
-            settings = replace(
-                execution(args, suite), workers=args.workers or 0, keep=args.predictions
-            )
-            with run_progress(len(todo)) as sink:
-                failed += execute(todo, settings, sink.event).failed
-    if not args.no_report:
-        everything = [one for _, planned in plans for one in planned if one.skip is None]
-        show_report(args.results, args.results / "report", {p.key: p.spec for p in everything})
+    launch = LAUNCHERS.get(options.launcher)
+    # One error names everything that could not be had.
+    needed = sorted({(spec.dataset, spec.split) for _, specs in asked for spec in specs})
+    complete([(name, data_source(options, split)) for name, split in needed])
+    work = [_work(suite, specs, options) for suite, specs in asked]
+    failed = launch(work, options.results, console)
+    if failed is None:
+        return 0
+    if not options.no_report:
+        runs = [run for suite in work for run in suite.runs if run.skip is None]
+        expected = {run.key: run.spec for run in runs}
+        show_report(options.results, options.results / "report", expected)
     for label in failed:
         warn(f"failed: {label}")
     return 1 if failed else 0
 
 
-def plan(args: argparse.Namespace) -> int:
-    """Print every run asked for with its state, and what the open ones will take."""
-    asked = read_request(args)
-    from benchmark.cli.forecast import forecaster, to_fetch
-    from benchmark.cli.resolved import resolved_lines
-    from benchmark.engine.estimate import estimate
-    from benchmark.engine.plan import plan_ahead
-    from benchmark.engine.pool import default_jobs
-    from benchmark.results.store import ResultStore
-
-    for suite, specs in asked:
-        plan = plan_ahead(specs, ResultStore(args.results), args.data_root)
-        planned = plan.runs
-        say(_headline(suite, planned))
-        width = max(len(one.label) for one in planned)
-        for one in planned:
-            state = one.status if one.skip is None else f"left out: {one.skip}"
-            say(f"  {one.label:<{width}}  {state}")
-        for line in resolved_lines(specs) if args.settings else ():
-            say(line)
-        forecast = forecaster(args)
-        cost = estimate(planned, ResultStore(args.results), forecast)
-        say(cost.in_words(args.jobs or default_jobs(args.device)))
-        for line in (forecast.assumptions(), *to_fetch(planned, args.data_root), *plan.lacking):
-            if line:
-                say(line)
-    return 0
-
-
-def read_request(args: argparse.Namespace) -> Asked:
+def read_request(options: SelectionOptions) -> list[tuple[Suite, list[RunSpec]]]:
     """The suites in question and the runs asked of each, all checked."""
     from benchmark.config import DEFAULT_SUITE, Overrides, expand, load_suite, suite_files
     from benchmark.registry import add_plugin
 
-    for plugin in args.plugin:
+    for plugin in options.plugin:
         add_plugin(plugin)
-    sets = tuple(args.sets)
-    if args.precision is not None:
-        sets += (f"precision={args.precision}",)
+    sets = tuple(options.sets)
+    if options.precision is not None:
+        sets += (f"precision={options.precision}",)
     known = suite_files()
     groups: dict[str, tuple[str, ...]] = {}
-    if args.suite is not None or not args.dataset:
-        groups[args.suite or DEFAULT_SUITE] = args.dataset
+    if options.suite is not None or not options.dataset:
+        groups[options.suite or DEFAULT_SUITE] = options.dataset
     else:  # a data set brings its own suite, with the settings meant for it
-        for name in args.dataset:
+        for name in options.dataset:
             suite_name = name if name in known else DEFAULT_SUITE
             groups[suite_name] = (*groups.get(suite_name, ()), name)
     asked = []
@@ -170,81 +132,61 @@ def read_request(args: argparse.Namespace) -> Asked:
         suite = load_suite(name)
         overrides = Overrides(
             dataset=datasets,
-            backbone=args.backbone,
-            method=args.method,
-            tasks=args.tasks,
-            seeds=args.seeds,
+            backbone=options.backbone,
+            method=options.method,
+            tasks=options.tasks,
+            seeds=options.seeds,
             sets=sets,
         )
         asked.append((suite, expand(suite, overrides)))
     return asked
 
 
-def execution(args: argparse.Namespace, suite: Suite) -> ExecutionSettings:
+def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> ExecutionSettings:
     """How runs are to be carried out, as the options that all such commands share say."""
     from benchmark.engine.pool import ExecutionSettings
 
     return ExecutionSettings(
-        results=args.results,
-        jobs=args.jobs or 0,
-        device=args.device,
-        threads=args.threads or 0,
+        results=options.results,
+        jobs=options.jobs or 0,
+        device=options.device,
+        threads=options.threads or 0,
         suite=suite.name,
-        data_root=data_source(args).root,
-        plugins=tuple(args.plugin),
+        data_root=data_source(options).root,
+        plugins=tuple(plugins),
     )
 
 
-def _complete_data(asked: Asked, args: argparse.Namespace) -> None:
-    """Fetch what the data sets lack; one error names everything that could not be had."""
-    from benchmark.cli.data import complete
-
-    pairs = {(spec.dataset, spec.split) for _, specs in asked for spec in specs}
-    complete([(name, data_source(args, split)) for name, split in sorted(pairs)])
-
-
-def _planned(specs: list[RunSpec], args: argparse.Namespace) -> list[PlannedRun]:
+def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
+    from benchmark.engine.launchers import Work
     from benchmark.engine.plan import plan_runs
     from benchmark.results.store import ResultStore
 
-    return plan_runs(specs, ResultStore(args.results), args.data_root)
+    runs = plan_runs(specs, ResultStore(options.results), options.data_root)
+    settings = replace(
+        execution(options, suite, options.plugin),
+        workers=options.workers or 0,
+        keep=options.predictions,
+    )
+    commands = [_command(run, suite, options) for run in runs if run.open]
+    return Work(suite.name, runs, settings, commands)
 
 
-def _headline(suite: Suite, planned: list[PlannedRun]) -> str:
-    done = sum(one.status == "done" for one in planned)
-    todo = sum(one.open for one in planned)
-    return f"suite {suite.name}: {len(planned)} runs asked for, {done} done, {todo} to do"
-
-
-def _launch(plans: list[tuple[Suite, list[PlannedRun]]], args: argparse.Namespace) -> int:
+def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
+    """The command for one run alone, which can be given in any folder."""
     from benchmark.config.command import in_shell, run_arguments
-    from benchmark.engine.launchers import LAUNCHERS
 
     script = Path(sys.executable).with_name("clbench")
     program = [str(script)] if script.is_file() else [sys.executable, "-m", "benchmark"]
-    common = [
-        "--no-report",
-        "--results",
-        str(args.results.resolve()),
-        "--device",
-        args.device,
-        "--jobs",
-        "1",
+    shared: list[tuple[str, object]] = [
+        ("--results", options.results.resolve()),
+        ("--device", options.device),
+        ("--jobs", 1),
+        ("--data-root", options.data_root and options.data_root.resolve()),
+        ("--workers", options.workers),
+        ("--predictions", None if options.predictions == "all" else options.predictions),
+        ("--threads", options.threads),
+        *(("--plugin", plugin.resolve()) for plugin in options.plugin),
     ]
-    if args.data_root is not None:
-        common += ["--data-root", str(args.data_root.resolve())]
-    if args.workers is not None:
-        common += ["--workers", str(args.workers)]
-    if args.predictions != "all":
-        common += ["--predictions", args.predictions]
-    if args.threads is not None:
-        common += ["--threads", str(args.threads)]
-    for plugin in args.plugin:
-        common += ["--plugin", str(Path(plugin).resolve())]
-    commands = [
-        in_shell([*program, "run", *run_arguments(one.spec, suite), *common])
-        for suite, planned in plans
-        for one in planned
-        if one.open
-    ]
-    return LAUNCHERS.get(args.launcher)(commands, args.results, say)
+    given = [text for name, value in shared if value is not None for text in (name, str(value))]
+    return in_shell([*program, "run", *run_arguments(run.spec, suite), "--no-report", *given])

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.console import run_progress, say, warn
+from benchmark.cli.console import run_progress, say, say_table, warn
 from benchmark.cli.options import (
+    ExecutionOptions,
+    SelectionOptions,
     add_command,
-    add_data_root,
+    add_execution,
+    add_results,
     add_selection,
     data_source,
-    positive,
+    typed,
 )
+from benchmark.config.tuning import LR, RECIPE
+from benchmark.words import duration, plural
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.config import Suite
     from benchmark.spec import RunSpec
-    from benchmark.tuning.record import TuningRecord
+    from benchmark.tuning.record import MethodRecord, TuningRecord
     from benchmark.tuning.trials import Tuning
 
 _ABOUT = """\
@@ -36,11 +42,18 @@ without `search` spends them on its rate too.
 
 What counts is the final accuracy on training images that are held out; no test image is looked
 at. All values of one setting meet the same images, class order and draws, which no benchmark seed
-shares. Trials are stored apart from results: a tuning that was cut goes on where it was when the
-same command is given again. Nothing is written into the suite: the lines to put there are printed.
+shares. Trials are stored apart from results: a tuning that was cut short resumes when the same
+command is given again. Nothing is written into the suite: the lines to put there are printed.
 """
 _KEPT = "Finished trials are kept: give the same command again to go on."
 _SINGLE = ("dataset", "backbone", "tasks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(SelectionOptions, ExecutionOptions):
+    """Options of `clbench tune`."""
+
+    record: Path | None
 
 
 def add_commands(commands: Commands) -> None:
@@ -50,38 +63,28 @@ def add_commands(commands: Commands) -> None:
         "tune",
         "choose each method's learning rate and one setting on held-out training images",
         "clbench tune --suite icons --method inflora,l2p",
-        tune,
+        typed(TuneOptions, tune),
     )
     parser.description = f"{parser.description}\n\n{_ABOUT}"
     parser.set_defaults(kept=_KEPT, seeds=(0,))
     add_selection(parser, seeds=False)
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results/tuning"),
-        metavar="DIR",
-        help="where trials are kept; default: ./results/tuning",
-    )
+    add_results(parser, "results/tuning")
     parser.add_argument(
         "--record",
         type=Path,
         metavar="FILE",
-        help="what was tried and chosen, as YAML; default: SUITE.yaml among the results",
+        help="what was tried and chosen, as YAML; default: SUITE.yaml in the results folder",
     )
-    add_data_root(parser)
-    parser.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
-    parser.add_argument("--jobs", type=positive, metavar="N", help="trials at the same time")
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads of each trial")
+    add_execution(parser, "trial")
 
 
-def tune(args: argparse.Namespace) -> int:
+def tune(options: TuneOptions) -> int:
     """Carry out the trials, print the choice and write the record; 1 when a trial failed."""
-    from benchmark.cli.tune_views import budget_line, shown, suite_lines, table
     from benchmark.storage import StorageError, discard, stage
     from benchmark.tuning.record import merged, write_record
 
-    tuning = _read(args)
-    path = args.record or args.results / f"{tuning.suite.path.stem}.yaml"
+    tuning = _read(options)
+    path = options.record or options.results / f"{tuning.suite.path.stem}.yaml"
     if path.is_dir():
         raise StorageError(f"--record {path}: is a folder")
     discard(stage(path, b""))  # a record that cannot be written is told before the work
@@ -89,21 +92,22 @@ def tune(args: argparse.Namespace) -> int:
     for name, reason in tuning.skipped.items():
         say(f"left out: {name}: {reason}")
     left = tuning.runs_left()
-    count = len(tuning.candidates)
     say(
-        f"suite {tuning.suite.name}: {tuning.runs} runs to tune {count} "
-        f"method{'s' if count > 1 else ''}, {tuning.runs - left} done"
+        f"suite {tuning.suite.name}: {plural(tuning.runs, 'run')} to tune "
+        f"{plural(len(tuning.candidates), 'method')}, {tuning.runs - left} done"
     )
     if left:
         with run_progress(left) as sink:
             tuning.carry_out(sink.event)
     record = tuning.record()
-    for line in (*table(record), "", *suite_lines(record), "", budget_line(record)):
+    say_choice(record)
+    for line in ("", *suite_lines(record), "", budget_line(record)):
         say(line)
     whole = merged(earlier, record) if earlier else record
     write_record(path, whole)
     kept = [name for name in whole.methods if name not in record.methods]
-    say(f"record: {path}{f', with {len(kept)} methods tuned before' if kept else ''}")
+    before = f", with {plural(len(kept), 'method')} tuned before" if kept else ""
+    say(f"record: {path}{before}")
     if lost := [name for name in (earlier.methods if earlier else ()) if name not in whole.methods]:
         warn(f"no longer in it, tuned on other data or weights: {', '.join(lost)}")
     failed = [
@@ -142,7 +146,7 @@ def _earlier(path: Path, tuning: Tuning) -> TuningRecord | None:
     return earlier
 
 
-def _read(args: argparse.Namespace) -> Tuning:
+def _read(options: TuneOptions) -> Tuning:
     """The tuning that the options ask for, its data in place."""
     from benchmark.cli.data import complete
     from benchmark.cli.run import execution, read_request
@@ -150,34 +154,147 @@ def _read(args: argparse.Namespace) -> Tuning:
     from benchmark.tuning.trials import Tuning
 
     for name in _SINGLE:
-        if len(set(getattr(args, name))) > 1:
+        if len(set(getattr(options, name))) > 1:
             raise TuningError(
-                f"--{name}: one at a time is tuned, not {', '.join(getattr(args, name))}"
+                f"--{name}: tuning takes one, not {', '.join(getattr(options, name))}"
             )
-    if args.jobs != 1:
+    if options.jobs != 1:
         from benchmark.engine.pool import warm_up
 
         warm_up()
-    ((suite, specs),) = read_request(args)
-    specs = _first_place(suite, specs)
-    complete([(specs[0].dataset, data_source(args, specs[0].split))])
-    sets = [text.replace(" ", "") for text in args.sets]
+    ((suite, specs),) = read_request(options)
+    specs = _first_setting(suite, specs)
+    complete([(specs[0].dataset, data_source(options, specs[0].split))])
+    sets = [text.replace(" ", "") for text in options.sets]
     keep = {text.partition("=")[0] for text in sets if text != "order=shuffled"}
-    changed = [*args.sets, *([f"precision={args.precision}"] if args.precision else [])]
-    return Tuning(suite, specs, execution(args, suite), keep & {"order", "validation"}, changed)
+    changed = [*options.sets, *([f"precision={options.precision}"] if options.precision else [])]
+    return Tuning(
+        suite,
+        specs,
+        execution(options, suite, options.plugin),
+        keep & {"order", "validation"},
+        changed,
+    )
 
 
-def _first_place(suite: Suite, specs: Sequence[RunSpec]) -> list[RunSpec]:
-    """The runs on the first data set, backbone and split into tasks; says so if there are more."""
+def _first_setting(suite: Suite, specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """The runs on the first data set, backbone and task split; says so where there are more."""
     first = specs[0]
-    chosen = [one for one in specs if _place(one) == _place(first)]
+    chosen = [one for one in specs if _setting(one) == _setting(first)]
     if len(chosen) < len(specs):
         say(
-            f"suite {suite.name} has several places to run in; tuned is the first: "
-            f"{first.dataset} in {len(first.tasks)} tasks on {first.backbone}"
+            f"suite {suite.name} has several data sets, backbones or task splits; tuning the "
+            f"first: {first.dataset} in {plural(len(first.tasks), 'task')} on {first.backbone}"
         )
     return list({one.method: one for one in chosen}.values())
 
 
-def _place(spec: RunSpec) -> tuple[str, str, tuple[int, ...]]:
+def _setting(spec: RunSpec) -> tuple[str, str, tuple[int, ...]]:
     return spec.dataset, spec.backbone, spec.tasks
+
+
+def say_choice(record: TuningRecord) -> None:
+    """Print the rate and setting of each method, before and after, and the accuracies they gave."""
+    rows, ends = [], 0
+    for name, method in record.methods.items():
+        (other,) = [key for key in method.before if key != LR] or [""]
+        end = bool(other) and at_end(method, other)
+        ends += end
+        rows.append(
+            (
+                name,
+                _change(method, LR) + " (edge)" * method.edge,
+                _scores(method, LR),
+                f"{other} {_change(method, other)}" + " (end)" * end if other else "-",
+                _scores(method, other),
+                f"{method.tried} of {record.budget.trials}",
+                duration(method.seconds),
+            )
+        )
+    say()
+    say_table(rows, ("method", "lr", "accuracy", "setting", "accuracy", "trials", "time"))
+    say()
+    if any(method.edge for method in record.methods.values()):
+        say("edge: the best rate is the smallest or largest tried; a better one may lie beyond")
+    if ends:
+        say("end: the best value of the setting is the smallest or largest tried")
+    for name, method in record.methods.items():
+        if method.note:
+            say(f"{name}: {method.note}")
+
+
+def at_end(method: MethodRecord, key: str) -> bool:
+    """Whether a number was chosen that is the smallest or the largest of those tried."""
+    chosen = as_number(method.chosen[key])
+    found = [as_number(trial.value) for trial in method.trials if trial.chooses == key]
+    tried = {value for value in (*found, as_number(method.before[key])) if value is not None}
+    return chosen is not None and len(tried) > 1 and chosen in (min(tried), max(tried))
+
+
+def as_number(value: Any) -> float | None:
+    """A value with an order: a number, or a mapping of one name to a number."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        (value,) = value.values()
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
+
+
+def _change(method: MethodRecord, key: str) -> str:
+    if key not in method.before:
+        return "-"
+    before, chosen = method.before[key], method.chosen[key]
+    return f"{shown(before)} -> {shown(chosen)}" if before != chosen else shown(before)
+
+
+def _scores(method: MethodRecord, key: str) -> str:
+    """Validation accuracy with the value before and the one chosen, on the same seeds."""
+    if key not in method.before:
+        return "-"
+    finals = [method.score(key, values[key]) for values in (method.before, method.chosen)]
+    words = ["failed" if final is None else f"{final:.2f}" for final in finals]
+    return " -> ".join(words if method.before[key] != method.chosen[key] else words[:1])
+
+
+def suite_lines(record: TuningRecord) -> Iterator[str]:
+    """The chosen values as the suite writes them."""
+    if not any(method.chosen for method in record.methods.values()):
+        yield f"nothing to write into {record.suite}.yaml: no method had anything to choose"
+        return
+    yield f"for {record.suite}.yaml:"
+    yield "methods:"
+    for name, method in record.methods.items():
+        if not method.chosen:
+            continue
+        yield f"  {name}:"
+        chosen = method.chosen.items()
+        training = {k.removeprefix(RECIPE): v for k, v in chosen if k.startswith(RECIPE)}
+        settings = {key: value for key, value in chosen if not key.startswith(RECIPE)}
+        for block, values in (("training", training), ("settings", settings)):
+            if values:
+                yield f"    {block}: {shown(values)}"
+
+
+def budget_line(record: TuningRecord) -> str:
+    """What was spent, in one sentence."""
+    budget = record.budget
+    seeds = "one run" if budget.seeds == 1 else f"{budget.seeds} runs"
+    spent = sum(method.seconds for method in record.methods.values())
+    return (
+        f"budget: {budget.trials} trials a method ({budget.rates} learning rates and "
+        f"{budget.values} values of its setting), {seeds} each, compared by the final accuracy on "
+        f"{100 * record.validation:g} % of the training images of {record.dataset} in "
+        f"{len(record.tasks)} tasks on {record.backbone}; {duration(spent)} of computing"
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as YAML in one line, learning rates without an exponent."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        text = format(Decimal(repr(value)), "f")
+        return text if "." in text else f"{text}.0"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    return str(value)

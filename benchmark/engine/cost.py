@@ -1,9 +1,10 @@
-"""What a run costs: floating-point operations per image and peak memory."""
+"""What a run costs: floating-point operations per image and peak memory; this machine's speed."""
 
 from __future__ import annotations
 
 import resource
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -123,3 +124,26 @@ def peak_memory_mb(device: torch.device) -> float:
                 return float(line.split()[1]) / 1024
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def matrix_peak(device: torch.device, precision: str, size: int = 1024) -> float:
+    """Operations per second of a large matrix product: what this machine can do at best.
+
+    The best of three to ten repetitions, within a second where three take no longer.
+    """
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    times: list[float] = []
+    while len(times) < 3 or (len(times) < 10 and sum(times) < 1):
+        _finish(device)
+        started = time.perf_counter()
+        torch.mm(a, b)
+        _finish(device)
+        times.append(time.perf_counter() - started)
+    return 2 * size**3 / min(times)
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for the work that was started on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from benchmark.engine.provenance import method_hash
 from benchmark.registry import METHODS
 from benchmark.results.store import ResultStore, run_key
 from benchmark.spec import RunSpec
+from benchmark.words import plural
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ class PlannedRun:
     def open(self) -> bool:
         """Whether it still has to be run."""
         return self.status != "done" and self.skip is None
+
+
+def headline(suite: str, runs: Sequence[PlannedRun]) -> str:
+    """How many of a suite's runs are done and open."""
+    done = sum(run.status == "done" for run in runs)
+    return (
+        f"suite {suite}: {plural(len(runs), 'run')}, {done} done, {sum(r.open for r in runs)} to do"
+    )
 
 
 @dataclass

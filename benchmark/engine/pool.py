@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.backbones.catalogue import VitShape, find
 from benchmark.data.base import default_root
 from benchmark.events import Event, Message, RunDone
 from benchmark.registry import METHODS, add_plugin
@@ -111,13 +112,10 @@ def default_jobs(device: str) -> int:
 
 
 def _expected_work(run: PlannedRun) -> float:
-    """A rough size for ordering runs: passes over the data, so that no long one comes last."""
-    from benchmark.method import Method
+    """A rough size for ordering runs, so that no long one comes last."""
+    from benchmark.engine.forecast import training_passes
 
-    method = METHODS.get(run.spec.method)
-    training = 1.0 + method.trains_backbone + 0.5 * method.frozen_features
-    around = sum(getattr(method, h) is not getattr(Method, h) for h in ("begin_task", "end_task"))
-    return run.spec.recipe.epochs * training + around
+    return training_passes(run.spec, find(run.spec.backbone).shape or VitShape())
 
 
 class _Worker:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.cli import main
-from benchmark.engine.launchers import array_script
+from benchmark.engine.launchers.slurm import array_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,8 +165,8 @@ def test_a_system_error_is_one_message(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "plan", "report", "list", "data build", "data show", "data verify",
-     "data prepare", "data decode",
+    ["run", "plan", "tune", "report", "explain", "compare", "list",
+     "data build", "data show", "data verify", "data prepare", "data decode",
      "pretrain supervised", "pretrain dino", "pretrain ibot",
      "replay", "new", "check", "speed", "doctor"],
 )  # fmt: skip
@@ -187,6 +187,7 @@ def test_every_command_explains_itself_with_an_example(
         ("datasets", {"icons"}),
         ("backbones", {"tiny_sup", "timm:TAG", "file:PATH"}),
         ("suites", {"icons", "icons_full"}),
+        ("launchers", {"local", "print", "slurm"}),
     ],
 )  # fmt: skip
 def test_lists_name_everything_with_a_line_each(
@@ -228,6 +229,17 @@ def test_a_reader_that_stops_early_is_no_fault() -> None:
     assert done.stderr == ""
 
 
+def test_shells_complete_commands_and_files(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--print-completion", "bash"])
+    assert caught.value.code == 0
+    script = capsys.readouterr().out
+    assert "pretrain" in script
+    assert "_shtab_compgen_files" in script
+    done = subprocess.run(["bash", "-n"], input=script, text=True, check=False)
+    assert done.returncode == 0
+
+
 # -- launchers -----------------------------------------------------------------------------------
 
 
@@ -241,6 +253,19 @@ def test_an_array_script_carries_out_the_command_of_its_index(tmp_path: Path) ->
             env=os.environ | {"SLURM_ARRAY_TASK_ID": str(index)},
         )  # fmt: skip
         assert done.stdout.strip() == text
+
+
+def test_a_plugin_may_bring_a_launcher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(
+        '"""One launcher."""\nfrom benchmark.engine.launchers import LAUNCHERS\n\n\n'
+        '@LAUNCHERS.register("count")\ndef count(work, results, output):\n'
+        '    """Count."""\n    output.say(str(sum(len(one.commands) for one in work)))\n'
+    )
+    words = ["run", "--method", "ncm", "--tasks", "2", "--seeds", "0,1", "--plugin", "mine.py"]
+    assert main([*words, "--launcher", "count"]) == 0
+    assert capsys.readouterr().out == "2\n"
+    assert main([*words, "--launcher", "prnt"]) == 2
+    assert "did you mean 'print'?" in capsys.readouterr().err
 
 
 # -- replay --------------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""The rough forecast: operations, memory and disk of a run, and what has to be fetched first."""
+"""The cost of open runs: by finished runs like them, or by operations, memory and disk."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from functools import cache
 from pathlib import Path
@@ -16,16 +15,23 @@ import torch
 
 from benchmark import registry
 from benchmark.backbones.catalogue import VitShape, find
-from benchmark.cli import forecast as command
-from benchmark.cli import main
-from benchmark.cli.forecast import Forecaster
 from benchmark.config import Overrides, Suite, expand, load_suite
 from benchmark.data.base import DatasetInfo, DataSource, MissingDataError, Remote
 from benchmark.engine import cost as counted
 from benchmark.engine import forecast
-from benchmark.engine.forecast import cost, forward_flops, parameter_count, shape_of
+from benchmark.engine.cost import matrix_peak
+from benchmark.engine.forecast import (
+    Cost,
+    Estimate,
+    Forecaster,
+    estimate,
+    forward_flops,
+    operations,
+    parameter_count,
+    run_cost,
+    shape_of,
+)
 from benchmark.spec import Recipe, RunSpec
-from benchmark.workshop.speed.bench import matrix_peak
 
 VIT_B16 = VitShape(img_size=224, patch_size=16, embed_dim=768, depth=12, num_heads=12)
 MB = 1e6
@@ -46,9 +52,12 @@ def spec(method: str, epochs: int = 4, count: int = 5, **changes: Any) -> RunSpe
 def passes(method: str, epochs: int = 4, tasks: int = 5, train: int = 1000, test: int = 300) -> int:
     """Forward passes that a forecast counts, all images taken together."""
     shape = VitShape()
-    return round(
-        cost(spec(method, epochs, tasks), shape, (train, test)).flops / forward_flops(shape)
-    )
+    asked = spec(method, epochs, tasks)
+    return round(operations(asked, shape, (train, test)) / forward_flops(shape))
+
+
+def cost(asked: RunSpec, shape: VitShape, images: tuple[int, int]) -> Cost:
+    return run_cost(asked, shape, images, rate=1e9)
 
 
 # -- architecture ---------------------------------------------------------------------------------
@@ -108,7 +117,7 @@ def test_epochs_tasks_and_images_count() -> None:
     assert passes("sequential", epochs=0) == EVALUATED
     assert passes("sequential", tasks=1) == 1000 * 12 + 300
     assert passes("sequential", train=0) == EVALUATED
-    held = cost(spec("sequential", validation=0.2), VitShape(), (1000, 300)).flops
+    held = operations(spec("sequential", validation=0.2), VitShape(), (1000, 300))
     assert round(held / forward_flops(VitShape())) == 800 * 12 + 200 * 6 // 2
 
 
@@ -157,7 +166,8 @@ def test_disk_grows_with_the_stored_predictions() -> None:
 
 def test_seconds_are_operations_at_half_the_measured_rate() -> None:
     found = cost(spec("ncm"), VitShape(), (1000, 300))
-    assert found.seconds(1e9) == pytest.approx(found.flops / 0.5e9)
+    flops = operations(spec("ncm"), VitShape(), (1000, 300))
+    assert found.seconds == pytest.approx(flops / 0.5e9)
     assert forecast.EFFICIENCY == 0.5
 
 
@@ -177,25 +187,21 @@ def test_the_machine_is_timed_once_and_quickly(monkeypatch: pytest.MonkeyPatch) 
         calls.append((device.type, precision, size, torch.get_num_threads()))
         return matrix_peak(device, precision, size)
 
-    monkeypatch.setattr("benchmark.workshop.speed.bench.matrix_peak", timed)
+    monkeypatch.setattr(forecast, "matrix_peak", timed)
     forecaster, threads, asked = (
         Forecaster("cpu", 1, None),
         torch.get_num_threads(),
         run("seq_lora"),
     )
     started = time.perf_counter()
-    found = [forecaster(asked) for _ in range(100)]
+    found = [forecaster.forecast(asked) for _ in range(100)]
     assert time.perf_counter() - started < 5
     assert calls == [("cpu", "fp32", 512, 1)]
     assert torch.get_num_threads() == threads
     assert len({repr(one) for one in found}) == 1
     assert found[0] is not None
     assert found[0].seconds > 0
-    assert re.search(
-        r"icons: 5,529 training and 1,804 test images.*\(\d+ GFLOP/s in fp32 on 1 CPU thread\), of "
-        "which 50% ",
-        forecaster.assumptions(),
-    )
+    assert forecaster.images == {("icons", "default"): (5529, 1804)}
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
@@ -203,106 +209,91 @@ def test_a_device_that_is_not_here_leaves_the_cost_open(device: str) -> None:
     if device.startswith("cuda") and torch.cuda.device_count() > 99:
         pytest.skip("a machine of a hundred GPUs")
     forecaster = Forecaster(device, 1, None)
-    assert forecaster(run()) is None
-    assert forecaster.assumptions() == (
-        f"no forecast: device {device} is not on this machine, so nothing was timed"
-    )
-
-
-def test_nothing_is_assumed_where_nothing_was_forecast() -> None:
-    assert Forecaster("cpu", 1, None).assumptions() == ""
+    assert forecaster.forecast(run()) is None
+    assert forecaster.rates == {"fp32": 0}
 
 
 def test_images_that_are_here_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = []
 
-    def load(source: DataSource) -> Any:
-        places.append(source)
+    def load(place: DataSource) -> Any:
+        places.append(place)
         part = SimpleNamespace(images=[0] * 7)
         return SimpleNamespace(train=part, test=SimpleNamespace(images=[0] * 3))
+
+    def counted_images(**values: Any) -> tuple[int, int]:
+        forecaster = Forecaster("cpu", 1, tmp_path)
+        assert (forecaster.forecast(run(**values)) is None) == (not all(info.images))
+        return forecaster.images["icons", "default"]
 
     info = DatasetInfo(
         "mini", "", 10, 2, lambda p: [], lambda p: "", load, images=(1000, 200),
         files=(Remote("http://x/a.zip", "a.zip"),),
     )  # fmt: skip
-    monkeypatch.setattr(command, "dataset_info", lambda name: info)
-    here, absent = Forecaster("cpu", 1, tmp_path), Forecaster("cpu", 1, tmp_path)
-    assert here(run()) is not None
-    assert "icons: 7 training and 3 test images" in here.assumptions()
+    monkeypatch.setattr(forecast, "dataset_info", lambda name: info)
+    assert counted_images() == (7, 3)
     assert places == [DataSource(tmp_path, "default")]
-    assert absent(run(data_hash="")) is not None
-    assert "icons: 1,000 training and 200 test images" in absent.assumptions()
+    assert counted_images(data_hash="") == (1000, 200)
     assert len(places) == 1
 
-    def broken(source: DataSource) -> Any:
+    def broken(place: DataSource) -> Any:
         raise MissingDataError("mini", tmp_path, info.files)
 
     info = dataclasses.replace(info, load=broken)
-    damaged = Forecaster("cpu", 1, tmp_path)
-    assert damaged(run()) is not None
-    assert "icons: 1,000 training" in damaged.assumptions()
+    assert counted_images() == (1000, 200)
     info = dataclasses.replace(info, images=(0, 0))
-    assert Forecaster("cpu", 1, tmp_path)(run()) is None
+    assert counted_images() == (0, 0)
 
 
-def plan(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["plan", *words]) == 0
-    return capsys.readouterr().out
+# -- of all open runs ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CLBENCH_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+@dataclasses.dataclass
+class Store:
+    root: Path
+    done: list[dict[str, Any]]
+
+    def results(self) -> list[dict[str, Any]]:
+        return self.done
+
+    def folder(self, key: str) -> Path:
+        return self.root / key
 
 
-@pytest.mark.usefixtures("_nothing_here")
-def test_a_plan_without_data_and_weights_says_the_cost_and_what_to_fetch(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    shown = plan(capsys, "--dataset", "domainnet", "--data-root", "my data")
-    assert "suite domainnet: 105 runs asked for, 0 done, 105 to do" in shown
-    assert len(re.findall(r"^  \w+ on domainnet/5, vit_b16_in21k, seed \d ", shown, re.M)) == 105
-    assert re.search(
-        r"^roughly [\d,]+ days with \d+ at a time, up to 1\d\.\d GB of memory", shown, re.M
+class Known(Forecaster):
+    """Knows the cost of joint training alone."""
+
+    def forecast(self, run: Any) -> Cost | None:
+        return Cost(100.0, 900.0, 3.0, 40.0) if run.spec.method == "joint" else None
+
+
+def planned(method: str, epochs: int, *, done: bool = False) -> Any:
+    recipe = Recipe(epochs=epochs)
+    asked = RunSpec("icons", (10,) * 10, "natural", method, {}, recipe, "b", 0)
+    return SimpleNamespace(spec=asked, open=not done)
+
+
+def result(key: str, seconds: float, memory: float) -> dict[str, Any]:
+    return {
+        "key": key,
+        "spec": {"method": "ncm", "dataset": "icons", "backbone": "b", "precision": "fp32",
+                 "recipe": {"epochs": 4}},
+        "outcome": {"status": "done", "peak_memory_mb": memory},
+        "environment": {"seconds": seconds},
+    }  # fmt: skip
+
+
+def test_runs_are_judged_by_finished_ones_then_forecast(tmp_path: Path) -> None:
+    for key in ("x", "y"):
+        (tmp_path / key).mkdir()
+        (tmp_path / key / "result.json").write_bytes(b"0" * 2_000_000)
+    store: Any = Store(tmp_path, [result("x", 10.0, 300), result("y", 20.0, 500)])
+    forecaster = Known("cpu", 1, None)
+    runs = [planned("ncm", 8), planned("ncm", 4, done=True), planned("slca", 4)]
+    assert estimate(runs, store, forecaster) == Estimate(
+        runs=2, unknown=1, seconds=30.0, memory_mb=500, disk_mb=2.0
     )
-    assert "domainnet: 409,842 training and 176,748 test images" in shown
-    assert re.search(
-        r"^files of domainnet: 18 to fetch, about 18\.0 GB, 36\.0 GB of disk with what is "
-        r"unpacked, [\d.]+ \wB free: clbench data prepare domainnet --root 'my data'$",
-        shown,
-        re.M,
+    runs += [planned("joint", 4), planned("joint", 4, done=True)]
+    assert estimate(runs, store, forecaster) == Estimate(
+        runs=3, unknown=1, rough=1, seconds=130.0, memory_mb=900, disk_mb=5.0, checkpoint_mb=40.0
     )
-    assert "to fetch for vit_b16_in21k: its weights, about 342.7 MB" in shown
-
-
-@pytest.mark.usefixtures("_nothing_here")
-@pytest.mark.parametrize(
-    ("dataset", "images"),
-    [("imagenet_r", "24,000 training and 6,000 test"), ("imagenet_a", "6,000 training and 1,500")],
-)
-def test_splits_of_our_own_are_forecast_by_their_published_totals(
-    dataset: str, images: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["--dataset", dataset, "--method", "ncm", "--seeds", "0", "--tasks", "10"]
-    assert f"{dataset}: {images}" in plan(capsys, *words)
-
-
-@pytest.mark.usefixtures("_nothing_here")
-def test_a_plan_can_show_every_resolved_value(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--suite", "imagenet_r", "--method", "inflora_b5,sequential", "--seeds", "0,1"]
-    lines = plan(capsys, *words, "--settings").splitlines()
-    at = {line: index for index, line in enumerate(lines)}
-    five = at["inflora_b5: imagenet_r in 5 tasks, vit_b16_in21k; seeds 0, 1"]
-    more = at["inflora_b5: imagenet_r in 10 and 20 tasks, vit_b16_in21k; seeds 0, 1"]
-    assert lines[five + 3].startswith("  settings: rank 10, lamb 0.98, ")
-    assert lines[more + 3].startswith("  settings: rank 10, lamb 0.99, ")
-    assert "lr 0.0005, epochs 50, batch_size 128" in lines[five + 2]
-    all_tasks = at["sequential: imagenet_r in 5, 10 and 20 tasks, vit_b16_in21k; seeds 0, 1"]
-    assert lines[all_tasks + 1] == (
-        "  stream: order natural, input_range unit, precision fp32, validation 0.0, split default, "
-        "scenario class"
-    )
-    assert lines[all_tasks + 3] == "  settings: none"
-    assert "  settings: " not in plan(capsys, *words)

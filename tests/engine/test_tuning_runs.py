@@ -246,9 +246,9 @@ def test_a_record_of_other_conditions_is_not_replaced(
     ("options", "message"),
     [
         (["--set", "validation=0"], "--set validation: must lie above 0: tuning never looks at"),
-        (["--tasks", "2,4"], "--tasks: one at a time is tuned, not 2, 4"),
-        (["--dataset", "toy,icons"], "--dataset: one at a time is tuned, not toy, icons"),
-        (["--backbone", "tiny_sup,tiny_dino"], "--backbone: one at a time is tuned"),
+        (["--tasks", "2,4"], "--tasks: tuning takes one, not 2, 4"),
+        (["--dataset", "toy,icons"], "--dataset: tuning takes one, not toy, icons"),
+        (["--backbone", "tiny_sup,tiny_dino"], "--backbone: tuning takes one, not"),
         (["--method", "ncmm"], "did you mean 'ncm'?"),
         (["--record", "/proc/nowhere/x.yaml"], "/proc/nowhere"),
         (["--record", "."], "--record .: is a folder"),
@@ -272,9 +272,7 @@ def test_of_several_places_the_first_is_tuned_and_said(
 ) -> None:
     words = [*suite(tasks=[2, 4]), "--method", "ncm"]
     assert main(words) == 0
-    assert "suite mine has several places to run in; tuned is the first: toy in 2 tasks" in (
-        capsys.readouterr().out
-    )
+    assert "tuning the first: toy in 2 tasks" in capsys.readouterr().out
     assert read_record(RECORD).tasks == (4, 4)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.cli.tune_views import _at_end, _number, budget_line, suite_lines, table
+from benchmark.cli.tune import as_number, at_end, budget_line, say_choice, suite_lines
 from benchmark.config import Overrides, expand, load_suite
 from benchmark.config.convert import convert, field_types
 from benchmark.config.settings import setting_types
@@ -138,13 +138,16 @@ def test_scores_are_means_over_the_seeds_and_a_failure_is_none() -> None:
     assert (LORA.tried, LORA.seconds) == (4, 100.0)
 
 
-def test_the_choice_is_shown_with_the_lines_for_the_suite() -> None:
-    shown = table(RECORD)
-    assert shown[3].split() == [
+def test_the_choice_is_shown_with_the_lines_for_the_suite(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say_choice(RECORD)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[2].split() == [
         "dualprompt", "0.00005", "->", "0.00015", "(edge)", "51.00", "->", "61.25",
         "layers", "[2,", "3]", "60.00", "4", "of", "7", "1", "min", "40", "s",
     ]  # fmt: skip
-    assert shown[4].split()[:9] == [
+    assert shown[3].split()[:9] == [
         "ncm", "-", "-", "distance", "cosine", "->", "euclidean", "60.00", "->",
     ]  # fmt: skip
     assert shown[-2:] == [
@@ -190,9 +193,12 @@ def test_methods_tuned_on_other_data_are_not_taken_over() -> None:
         assert merged(RECORD, other) == other
 
 
-def test_most_chosen_numbers_lie_at_the_end_of_their_search_as_the_suite_says() -> None:
+def test_most_chosen_numbers_lie_at_the_end_of_their_search_as_the_suite_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     record = read_record(COMMITTED)
     settings = [(m, key) for m in record.methods.values() for key in m.before if key != LR]
-    numbers = [pair for pair in settings if _number(pair[0].chosen[pair[1]]) is not None]
-    assert (sum(_at_end(*pair) for pair in numbers), len(numbers)) == (14, 19)
-    assert sum("(end)" in line for line in table(record)) == 14
+    numbers = [pair for pair in settings if as_number(pair[0].chosen[pair[1]]) is not None]
+    assert (sum(at_end(*pair) for pair in numbers), len(numbers)) == (14, 19)
+    say_choice(record)
+    assert capsys.readouterr().out.count("(end)") == 14

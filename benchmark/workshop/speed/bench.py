@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.backbones.load import load_backbone
 from benchmark.engine import cost
+from benchmark.engine.cost import matrix_peak
 from benchmark.engine.trainer import autocast, make_optimiser
 from benchmark.method import Batch
 from benchmark.spec import Recipe
@@ -92,13 +93,6 @@ def release(device: torch.device) -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # a C library other than glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def matrix_peak(device: torch.device, precision: str, size: int = 1024) -> float:
-    """Operations per second of a large matrix product: what this machine can do at best."""
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
-    return 2 * size**3 / min(repeated(lambda: torch.mm(a, b), TimingBudget(10, 1.0), device))
 
 
 class _Subject:

@@ -1,0 +1,25 @@
+"""Runs on this machine, in as many processes as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.engine.launchers import LAUNCHERS, Output, Work
+from benchmark.engine.plan import headline
+from benchmark.engine.pool import execute
+
+
+@LAUNCHERS.register("local")
+def run_here(work: Sequence[Work], results: Path, output: Output) -> list[str]:
+    """Carry out the runs on this machine."""
+    failed: list[str] = []
+    for suite in work:
+        output.say(headline(suite.suite, suite.runs))
+        for run in suite.runs:
+            if run.skip is not None:
+                output.say(f"left out: {run.label}: {run.skip}")
+        if todo := [run for run in suite.runs if run.open]:
+            with output.run_progress(len(todo)) as sink:
+                failed += execute(todo, suite.settings, sink.event).failed
+    return failed
