@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import registry
+from benchmark.backbones.catalogue import available
 from benchmark.cli import build_parser, main
 from benchmark.config import expand, load_suite
 
@@ -92,13 +93,14 @@ def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
 
 PYTHON = [(page.stem, code) for page in PAGES for code in fences(page, "python")]
 METHODS = [(page, code) for page, code in PYTHON if "(Method)" in code]
+BACKBONES = [code for _, code in PYTHON if "BACKBONES.add(" in code]
 DATASETS = [(page, code) for page, code in PYTHON if "DATASETS.add(" in code]
 SCRIPTS = [(page, code) for page, code in PYTHON if "load_results(" in code]
 SUITES = [(page.stem, code) for page in PAGES for code in fences(page, "yaml")]
 
 
 def test_every_example_is_of_a_kind_that_is_tested() -> None:
-    assert len(PYTHON) == len(METHODS) + len(DATASETS) + len(SCRIPTS)
+    assert len(PYTHON) == len(METHODS) + len(DATASETS) + len(BACKBONES) + len(SCRIPTS)
 
 
 @pytest.mark.slow
@@ -128,6 +130,14 @@ def test_example_data_sets_can_be_learned(
     words = ["run", "--plugin", f"{name}.py", "--dataset", name, "--tasks", "4"]
     assert main([*words, "--method", "ncm", "--jobs", "1", "--threads", "1", "--no-report"]) == 0
     assert len(list(tmp_path.glob("results/runs/*/result.json"))) == 1
+
+
+def test_example_backbones_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", [])
+    (code,) = BACKBONES
+    (tmp_path / "example.py").write_text(code)
+    (source,) = registry.add_plugin(tmp_path / "example.py")
+    assert source.name in [spec.name for spec in available()]
 
 
 @pytest.mark.parametrize(("page", "code"), SCRIPTS, ids=[page for page, _ in SCRIPTS])
