@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from benchmark.data import icons
-from benchmark.workshop.icons_build import build_icons, build_upstream, names, render
+from benchmark.workshop.icons_build import build_icons, build_upstream, pictures
+from benchmark.workshop.icons_build.build import candidate_names
 from benchmark.workshop.icons_build.catalogue import load_catalogue
 from benchmark.workshop.icons_build.package import PACKAGE_NAME, PACKAGE_VERSION, open_package
 from benchmark.workshop.icons_build.select import DOWNSTREAM, UPSTREAM
-from benchmark.workshop.icons_build.upstream import candidate_names
+from benchmark.workshop.icons_build.sets import words
 
 MANIFEST: dict[str, Any] = json.loads((icons.ASSETS / "manifest.json").read_text())
 
@@ -143,7 +144,7 @@ def test_the_hash_follows_the_files(tmp_path: Path) -> None:
     ],
 )
 def test_names_are_normalised(prefix: str, name: str, expected: str) -> None:
-    assert names.normalise(prefix, name) == expected
+    assert "".join(words(prefix, name)) == expected
 
 
 def test_the_catalogue_does_not_contradict_itself() -> None:
@@ -329,4 +330,4 @@ def test_a_missing_set_is_named(package: Path) -> None:
 def test_a_missing_rasteriser_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(RuntimeError, match=r"pip install 'clbench\[icons\]'"):
-        render.load_rasteriser()
+        pictures.load_rasteriser()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.workshop.icons_build.downstream import build_icons
+from benchmark.workshop.icons_build.build import build_icons, build_upstream
 from benchmark.workshop.icons_build.pack import BuildSummary
-from benchmark.workshop.icons_build.upstream import build_upstream
 
 __all__ = ["BuildSummary", "build_icons", "build_upstream"]

@@ -31,15 +31,15 @@ class Catalogue:
     upstream_exclude: frozenset[str]
 
     def class_of(self) -> dict[str, str]:
-        """Give the class each accepted name stands for."""
+        """Return the class each accepted name stands for."""
         return {alias: name for name, aliases in self.classes.items() for alias in aliases}
 
     def near_names(self) -> frozenset[str]:
-        """Give every name that says a class, loosely or not."""
+        """Return every name that says a class, loosely or not."""
         return self.loose.union(*self.classes.values())
 
     def family(self, prefix: str) -> str:
-        """Give the family of a set: sets that derive from one another count once."""
+        """Return the family of a set: sets that derive from one another count once."""
         return self.families.get(prefix, prefix)
 
 

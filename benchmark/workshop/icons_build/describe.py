@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.workshop.icons_build.render import on_white
-
 GRID = 16
 CHANNELS = 2
 # An opaque line a pixel wide loses all its ink to the erosion, a filled shape little.
@@ -13,14 +11,21 @@ FILLED_SHARE = 0.22
 _VISIBLE = 16
 
 
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """Composite uint8 [..., 4] on white; gives uint8 [..., 3]."""
+    alpha = rgba[..., 3:].astype(np.int32)
+    colour = rgba[..., :3].astype(np.int32)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
 def ink(rgba: np.ndarray) -> np.ndarray:
-    """Give how far each pixel is from white, float64 [32, 32] in [0, 1]."""
+    """Return how far each pixel is from white, float64 [32, 32] in [0, 1]."""
     darkest: np.ndarray = 255 - on_white(rgba).min(axis=-1)
     return darkest.astype(np.float64) / 255
 
 
 def filled(rgba: np.ndarray) -> bool:
-    """Say whether more than 22 % of the alpha survives a 3 x 3 erosion."""
+    """Tell whether more than 22 % of the alpha survives a 3 x 3 erosion."""
     alpha = rgba[..., 3].astype(np.int64)
     padded = np.pad(alpha, 1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
@@ -53,7 +58,7 @@ def descriptor(rgba: np.ndarray) -> np.ndarray:
 
 
 def _cell_weights(side: int) -> np.ndarray:
-    """Give the overlap of 16 cells with `side` pixels on a line of 16 * side; int64 [16, side]."""
+    """Return how much 16 cells on a line overlap with each of `side` pixels, int64 [16, side]."""
     cell = np.arange(GRID)[:, None] * side
     pixel = np.arange(side)[None] * GRID
     overlap = np.minimum(cell + side, pixel + GRID) - np.maximum(cell, pixel)
@@ -83,6 +88,6 @@ def _centred(descriptors: np.ndarray) -> np.ndarray:
 def nearest_neighbour_accuracy(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> float:
-    """Give the share of test descriptors whose most similar training one has their label."""
+    """Return the share of test descriptors whose most similar training one has their label."""
     nearest = similarity(test, train).argmax(axis=1)
     return float((train_labels[nearest] == test_labels).mean())

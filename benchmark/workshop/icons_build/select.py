@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.workshop.icons_build import describe
-from benchmark.workshop.icons_build.gather import Picture
+from benchmark.workshop.icons_build.pictures import RenderedIcon
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ UPSTREAM = Rules(
     test_share=0.10,
 )
 
-Cluster = tuple[Picture, ...]
+Cluster = tuple[RenderedIcon, ...]
 
 
 def ordering(text: str) -> str:
-    """Give a sort key that is fixed for ever and has nothing to do with the alphabet."""
+    """Return a sort key that is fixed for ever and has nothing to do with the alphabet."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def deduplicate(pictures: Iterable[Picture], rules: Rules) -> list[Picture]:
+def deduplicate(pictures: Iterable[RenderedIcon], rules: Rules) -> list[RenderedIcon]:
     """Keep one of each group of equal shapes and few variants of one family's drawing."""
     ordered = sorted(pictures, key=lambda picture: ordering(picture.icon.key))
     if not ordered:
@@ -63,7 +63,7 @@ def deduplicate(pictures: Iterable[Picture], rules: Rules) -> list[Picture]:
     return [ordered[index] for index in kept]
 
 
-def cluster(pictures: Sequence[Picture], rules: Rules) -> list[Cluster]:
+def cluster(pictures: Sequence[RenderedIcon], rules: Rules) -> list[Cluster]:
     """Group pictures that must not be parted by the split; clusters come in a fixed order.
 
     Two belong together if a family draws both under one name or their shapes are near; groups
@@ -79,7 +79,7 @@ def cluster(pictures: Sequence[Picture], rules: Rules) -> list[Cluster]:
     for index in range(len(pictures)):
         touched = np.unique(group[linked[index]])
         group[np.isin(group, touched)] = touched[0]
-    members: dict[int, list[Picture]] = defaultdict(list)
+    members: dict[int, list[RenderedIcon]] = defaultdict(list)
     for number, picture in zip(group.tolist(), pictures, strict=True):
         members[number].append(picture)
     clusters = [
@@ -104,7 +104,7 @@ def thin(clusters: Sequence[Cluster], rules: Rules) -> list[Cluster]:
 
 
 def refusal(clusters: Sequence[Cluster], rules: Rules) -> str | None:
-    """Say why a class is too poor to use, or None."""
+    """Return why a class is too poor to use, or None."""
     images = sum(map(len, clusters))
     families = len({picture.family for group in clusters for picture in group})
     if images < rules.min_images:
@@ -116,13 +116,13 @@ def refusal(clusters: Sequence[Cluster], rules: Rules) -> str | None:
     return None
 
 
-def chosen_clusters(pictures: Iterable[Picture], rules: Rules) -> list[Cluster]:
+def chosen_clusters(pictures: Iterable[RenderedIcon], rules: Rules) -> list[Cluster]:
     """Apply the rules of a class up to the split."""
     return thin(cluster(deduplicate(pictures, rules), rules), rules)
 
 
 def split(clusters: Sequence[Cluster], rules: Rules) -> tuple[list[Cluster], list[Cluster]]:
-    """Give (train, test) clusters: whole ones, up to the class limit and the test share."""
+    """Return (train, test) clusters: whole ones, up to the class limit and the test share."""
     kept: list[Cluster] = []
     total = 0
     for group in clusters:

@@ -1,14 +1,34 @@
-"""Which icon sets may be used, and the icons they hold."""
+"""Which icon sets may be used, the icons they hold, and the names of what these show."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.data.base import DataError
-from benchmark.workshop.icons_build import names
 from benchmark.workshop.icons_build.catalogue import Catalogue
+
+# Words that tell how an icon is drawn, not what it shows.
+STYLE_WORDS = frozenset({
+    "alt", "alternate", "basic", "big", "bold", "broken", "classic", "dark", "duotone",
+    "extralight", "fill", "filled", "flat", "four", "freehand", "icon", "large", "light", "line",
+    "linear", "medium", "micro", "mini", "mono", "monochrome", "negative", "new", "one", "outline",
+    "outlined", "pixel", "plump", "poly", "regular", "remix", "round", "rounded", "semibold",
+    "sharp", "simple", "small", "solid", "stroke", "style", "symbol", "thin", "three", "tiny",
+    "tone", "two", "twotone", "variant",
+})  # fmt: skip
+
+# Words some sets put in front of every name.
+LEADING_WORDS: dict[str, frozenset[str]] = {
+    "ic": frozenset({"baseline", "outline", "round", "sharp", "twotone"}),
+    "ion": frozenset({"ios", "md"}),
+    "bx": frozenset({"bx", "bxs"}),
+}
+
+_SIZE = re.compile(r"\d+(px)?")
+_GLUED_DIGITS = re.compile(r"(?<=[a-z])\d+$")
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,7 @@ class Icon:
 
     @property
     def key(self) -> str:
+        """Set and name, unique in the package."""
         return f"{self.set.prefix}:{self.name}"
 
     @property
@@ -48,15 +69,28 @@ class Icon:
         return "".join(self.words)
 
 
+def words(set_name: str, icon_name: str) -> tuple[str, ...]:
+    """Return the words of a name that say what is drawn: ``("shopping", "cart")``."""
+    parts = [part for part in re.split(r"[-_\s]+", icon_name.lower()) if part]
+    leading = LEADING_WORDS.get(set_name, frozenset())
+    while len(parts) > 1 and parts[0] in leading:
+        del parts[0]
+    while len(parts) > 1 and (parts[-1] in STYLE_WORDS or _SIZE.fullmatch(parts[-1])):
+        del parts[-1]
+    if parts:
+        parts[-1] = _GLUED_DIGITS.sub("", parts[-1])
+    return tuple(parts)
+
+
 def prefix_of(content: dict[str, Any]) -> str:
-    """Give the short name of a set, the part of an icon's key before the colon."""
+    """Return the short name of a set, the part of an icon's key before the colon."""
     if "prefix" not in content:
         raise DataError("an icon set of the package has no 'prefix'")
     return str(content["prefix"])
 
 
 def read_info(content: dict[str, Any]) -> SetInfo:
-    """Give the credits of a set from its JSON object."""
+    """Return the credits of a set from its JSON object."""
     info = content.get("info", {})
     author, licence = info.get("author", {}), info.get("license", {})
     return SetInfo(
@@ -72,7 +106,7 @@ def read_info(content: dict[str, Any]) -> SetInfo:
 
 
 def usable(content: dict[str, Any], catalogue: Catalogue) -> bool:
-    """Say whether a set has a licence we may ship under and draws things, not brands or flags."""
+    """Tell whether a set has a licence we may ship under and draws things, not brands or flags."""
     info = content.get("info", {})
     return (
         info.get("license", {}).get("spdx") in catalogue.licences
@@ -82,12 +116,12 @@ def usable(content: dict[str, Any], catalogue: Catalogue) -> bool:
 
 
 def icons_of(content: dict[str, Any]) -> Iterator[Icon]:
-    """Give the icons of one set; renamings and mirror images of other icons are left out."""
+    """Return the icons of one set; renamings and mirror images of other icons are left out."""
     info = read_info(content)
     box = {"left": 0, "top": 0, "width": 16, "height": 16}
     box.update({key: content[key] for key in box if key in content})
     for name, icon in content.get("icons", {}).items():
-        meaning = names.words(info.prefix, name)
+        meaning = words(info.prefix, name)
         if not meaning:
             continue
         left, top, width, height = (float(icon.get(key, box[key])) for key in box)

@@ -1,9 +1,10 @@
-"""Build the `icons` data set that is shipped with the package."""
+"""Builds the `icons` data set that is shipped, and the upstream images to pre-train on."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,15 +13,20 @@ import numpy as np
 
 from benchmark.data.base import DataError
 from benchmark.data.icons import to_planes
-from benchmark.workshop.icons_build import describe, pack, render, select
-from benchmark.workshop.icons_build.attribution import attribution
+from benchmark.workshop.icons_build import describe, pack, select
 from benchmark.workshop.icons_build.catalogue import Catalogue, load_catalogue
-from benchmark.workshop.icons_build.gather import Picture, Progress, gather
 from benchmark.workshop.icons_build.package import (
     PACKAGE_NAME,
     PACKAGE_VERSION,
     IconPackage,
     open_package,
+)
+from benchmark.workshop.icons_build.pictures import (
+    Progress,
+    RenderedIcon,
+    gather,
+    rasteriser_versions,
+    usable_icons,
 )
 from benchmark.workshop.icons_build.sets import Icon
 
@@ -29,7 +35,7 @@ from benchmark.workshop.icons_build.sets import Icon
 class Sample:
     """One chosen picture with its label and its cluster."""
 
-    picture: Picture
+    picture: RenderedIcon
     label: int
     cluster: str
 
@@ -44,7 +50,9 @@ class Selection:
     refused: Mapping[str, str]
 
 
-def select_classes(pictures: Mapping[str, Sequence[Picture]], rules: select.Rules) -> Selection:
+def select_classes(
+    pictures: Mapping[str, Sequence[RenderedIcon]], rules: select.Rules
+) -> Selection:
     """Apply the class rules and the split to the pictures of every class."""
     refused: dict[str, str] = {}
     usable: dict[str, list[select.Cluster]] = {}
@@ -85,17 +93,17 @@ def select_downstream(
 
 
 def pixels(samples: Sequence[Sample]) -> np.ndarray:
-    """Give the images on white, uint8 [N, 32, 32, 3]."""
-    return np.stack([render.on_white(sample.picture.rgba) for sample in samples])
+    """Return the images on white, uint8 [N, 32, 32, 3]."""
+    return np.stack([describe.on_white(sample.picture.rgba) for sample in samples])
 
 
 def labels(samples: Sequence[Sample]) -> np.ndarray:
-    """Give the labels, int64 [N]."""
+    """Return the labels, int64 [N]."""
     return np.array([sample.label for sample in samples], np.int64)
 
 
 def descriptors(samples: Sequence[Sample]) -> np.ndarray:
-    """Give the descriptors, uint8 [N, 512]."""
+    """Return the descriptors, uint8 [N, 512]."""
     return np.stack([sample.picture.descriptor for sample in samples])
 
 
@@ -120,7 +128,7 @@ def build_icons(
         "test.npy.xz": pack.xz_bytes(pack.npy_bytes(to_planes(pixels(chosen.test)))),
         "images.csv": _image_list(chosen).encode(),
         "classes.txt": "".join(f"{name}\n" for name in chosen.classes).encode(),
-        "ATTRIBUTION.md": attribution(
+        "ATTRIBUTION.md": pack.attribution(
             [sample.picture.icon.set for sample in chosen.train + chosen.test]
         ).encode(),
     }
@@ -129,14 +137,8 @@ def build_icons(
         descriptors(chosen.test), labels(chosen.test),
     )  # fmt: skip
     facts = {
-        "package": {"name": PACKAGE_NAME, "version": PACKAGE_VERSION},
-        "rasteriser": render.rasteriser_versions(),
+        **_facts(chosen, "test"),
         "rules": asdict(rules),
-        "counts": {
-            "classes": len(chosen.classes),
-            "train": len(chosen.train),
-            "test": len(chosen.test),
-        },
         "nearest_neighbour": {
             "accuracy": round(accuracy, 6),
             "how": "share of test images whose most similar training image has their class; "
@@ -165,3 +167,101 @@ def _image_list(chosen: Selection) -> str:
                 sample.picture.style, sample.cluster,
             ])  # fmt: skip
     return stream.getvalue()
+
+
+def build_upstream(
+    package: Path,
+    out: Path,
+    *,
+    catalogue: Catalogue | None = None,
+    rules: select.Rules = select.UPSTREAM,
+    on_progress: Progress | None = None,
+) -> pack.BuildSummary:
+    """Build the upstream images from the icon package (tarball or folder) into `out`."""
+    catalogue = catalogue or load_catalogue()
+    source = open_package(package)
+    # Every picture of a near name, chosen for the data set or not: what is left out downstream
+    # by hand must not come in here, and the upstream images must not hang on that choice.
+    near = catalogue.near_names()
+    shown = gather(
+        source, catalogue, lambda icon: "shown" if icon.meaning in near else None, on_progress
+    )["shown"]
+    wanted = candidate_names(source, catalogue, rules.min_images)
+    pictures = gather(
+        source,
+        catalogue,
+        lambda icon: icon.meaning if icon.meaning in wanted else None,
+        on_progress,
+    )
+    forbidden = np.stack([picture.descriptor for picture in shown])
+    chosen = select_classes(
+        {name: unlike(group, forbidden, rules.duplicate) for name, group in pictures.items()},
+        rules,
+    )
+    if not (chosen.train and chosen.test):
+        raise DataError(f"{package}: no upstream class has {rules.min_images} images")
+    size = pack.write_pack(out, _files(chosen), _facts(chosen, "val"))
+    return pack.BuildSummary(
+        # Names with too few images are no news: nobody asked for them by name.
+        out,
+        len(chosen.classes),
+        len(chosen.train),
+        len(chosen.test),
+        size,
+        refused={},
+    )
+
+
+def candidate_names(package: IconPackage, catalogue: Catalogue, least: int) -> frozenset[str]:
+    """Return the names with enough icons that share no telling word with a downstream name."""
+    spellings: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    counts: Counter[str] = Counter()
+    for icon in usable_icons(package, catalogue):
+        spellings[icon.meaning].add(icon.words)
+        counts[icon.meaning] += 1
+    near = catalogue.near_names()
+    used = {word for name in near for words in spellings.get(name, ()) for word in words}
+    taken = {stem(word) for word in near | (used - catalogue.generic_words)}
+    return frozenset(
+        name
+        for name, count in counts.items()
+        if count >= least
+        and name not in catalogue.upstream_exclude
+        and stem(name) not in taken
+        and not any(stem(word) in taken for words in spellings[name] for word in words)
+    )
+
+
+def stem(word: str) -> str:
+    """Take a plural ending off, enough to see that `cats` is `cat`."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") else word
+
+
+def unlike(pictures: Sequence[RenderedIcon], shown: np.ndarray, limit: float) -> list[RenderedIcon]:
+    """Keep the pictures less similar than `limit` to each of the descriptors `shown` [M, 512]."""
+    own = np.stack([picture.descriptor for picture in pictures])
+    alike = describe.similarity(own, shown).max(axis=1) >= limit
+    return [picture for picture, drop in zip(pictures, alike, strict=True) if not drop]
+
+
+def _files(chosen: Selection) -> dict[str, bytes]:
+    return {
+        "train_images.npy": pack.npy_bytes(pixels(chosen.train)),
+        "train_labels.npy": pack.npy_bytes(labels(chosen.train)),
+        "val_images.npy": pack.npy_bytes(pixels(chosen.test)),
+        "val_labels.npy": pack.npy_bytes(labels(chosen.test)),
+        "classes.txt": "".join(f"{name}\n" for name in chosen.classes).encode(),
+    }
+
+
+def _facts(chosen: Selection, held_out: str) -> dict[str, object]:
+    """Return what fixes a build; `held_out` is the name of the part beside the training images."""
+    return {
+        "package": {"name": PACKAGE_NAME, "version": PACKAGE_VERSION},
+        "rasteriser": rasteriser_versions(),
+        "counts": {
+            "classes": len(chosen.classes),
+            "train": len(chosen.train),
+            held_out: len(chosen.test),
+        },
+    }
