@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 from pathlib import Path
 
@@ -30,30 +31,31 @@ from benchmark.words import plural
 
 SIDES = ("training", "test")
 SHOWN = 5  # faults of a kind that the report spells out
-# The kinds of faults, in the order of the report.
-LISTS = "lists or files that cannot be read, or contradict each other"
-CLASSES = "wrong number of classes"
-ONE_SIDED = "classes without training or without test images"
-TWICE = "listed twice"
-MISSING = "listed, but there is no such file"
-UNLISTED = "image files that no list names"
-EMPTY = "empty files (0 bytes)"
-UNREADABLE = "unreadable, truncated, or no image"
-SHARED = "the same image in the training and the test data"
-ARCHIVES = "archives that are not the published ones"
-KINDS = (
-    LISTS, CLASSES, ONE_SIDED, TWICE, MISSING, UNLISTED, EMPTY, UNREADABLE, SHARED, ARCHIVES,
-)  # fmt: skip
+
+
+class Fault(Enum):
+    """The kinds of faults, in the order of the findings."""
+
+    LISTS = "lists or files that cannot be read, or contradict each other"
+    CLASSES = "wrong number of classes"
+    ONE_SIDED = "classes without training or without test images"
+    TWICE = "listed twice"
+    MISSING = "listed, but there is no such file"
+    UNLISTED = "image files that no list names"
+    EMPTY = "empty files (0 bytes)"
+    UNREADABLE = "unreadable, truncated, or no image"
+    SHARED = "the same image in the training and the test data"
+    ARCHIVES = "archives that are not the published ones"
 
 
 @dataclass
-class Report:
+class Findings:
     """What was found. faults: descriptions by kind; notes: what a reader should know as well."""
 
     title: str
     counts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    faults: dict[Fault, list[str]] = field(default_factory=lambda: {kind: [] for kind in Fault})
 
     @property
     def total(self) -> int:
@@ -64,12 +66,12 @@ class Report:
         """The report as text: counts, notes, and the first faults of each kind."""
         lines = [self.title, *(f"  {line}" for line in self.counts)]
         lines += [f"  note: {note}" for note in self.notes]
-        for kind in KINDS:
-            found = self.faults.get(kind, [])
-            if found:
-                lines += [f"  FAULT {kind}: {len(found)}", *(f"    {one}" for one in found[:shown])]
-            if len(found) > shown:
-                lines.append(f"    and {len(found) - shown} more")
+        for kind, faults in self.faults.items():
+            if faults:
+                lines.append(f"  FAULT {kind.value}: {len(faults)}")
+                lines += [f"    {fault}" for fault in faults[:shown]]
+            if len(faults) > shown:
+                lines.append(f"    and {len(faults) - shown} more")
         kinds = sum(map(bool, self.faults.values()))
         verdict = f"{plural(self.total, 'fault')} of {plural(kinds, 'kind')}"
         return [*lines, f"  {verdict if self.total else 'no faults'}"]
@@ -91,7 +93,7 @@ class _Side:
 
 def verify(
     info: DatasetInfo, source: DataSource, *, quick: bool = False, on_progress: Progress = ignore
-) -> Report:
+) -> Findings:
     """Everything that is wrong with a data set; `MissingDataError` where it is not there.
 
     quick: lists and file names only; no image is decoded and no archive read.
@@ -99,8 +101,8 @@ def verify(
     Two images are the same if their size and their pixels after decoding are: a copy in another
     format that loses nothing counts, a copy that was compressed anew does not.
     """
-    report = Report(f"{info.name}, split {source.split}")
-    told = report.faults[LISTS]
+    findings = Findings(f"{info.name}, split {source.split}")
+    told = findings.faults[Fault.LISTS]
     folder: Path | None = None
     content: Survey | Dataset | None
     if info.survey is None:
@@ -113,36 +115,35 @@ def verify(
             told.append(str(error))
     else:
         folder, content = info.survey(source, told.append)
-        report.title += f", in {folder}"
+        findings.title += f", in {folder}"
     if content is None:
-        return report
+        return findings
     if isinstance(content, Dataset):
         splits = zip(SIDES, (content.train, content.test), strict=True)
         sides = [_held_side(name, split) for name, split in splits]
         manifest = info.manifest_hash(source)
     else:
         assert folder is not None  # a listing names files
-        sides = _listed_sides(info, folder, content, report)
+        sides = _listed_sides(info, folder, content, findings)
         manifest = content.manifest_hash()
-    _count(info, content.class_names, sides, report)
-    if manifest:
-        report.counts.append(f"manifest {manifest}")
+    _count(info, content.class_names, sides, findings)
+    findings.counts.append(f"manifest {manifest}")
     train, test = (len(side.entries) for side in sides)
-    is_published = _compare_counts(info, source, (train, test), report)
-    _look_inside(sides, report, quick, on_progress)
+    is_published = _compare_counts(info, source, (train, test), findings)
+    _look_inside(sides, findings, quick, on_progress)
     if folder is not None:
         _check_downloads(
             info,
             source,
             folder,
-            report,
+            findings,
             quick=quick,
             is_published=is_published,
             on_progress=on_progress,
         )
     if quick:
-        report.notes.append("images and archives were not read (--quick)")
-    return report
+        findings.notes.append("images and archives were not read (--quick)")
+    return findings
 
 
 def _held_side(name: str, split: Split) -> _Side:
@@ -153,7 +154,9 @@ def _held_side(name: str, split: Split) -> _Side:
     return _Side(name, entries, split.images, entries)
 
 
-def _listed_sides(info: DatasetInfo, folder: Path, listing: Survey, report: Report) -> list[_Side]:
+def _listed_sides(
+    info: DatasetInfo, folder: Path, listing: Survey, findings: Findings
+) -> list[_Side]:
     """Compare the listing with the files; leaves those that are there, each once."""
     both = (*listing.train, *listing.test)
     times = Counter(entry.path for entry in both)
@@ -162,22 +165,22 @@ def _listed_sides(info: DatasetInfo, folder: Path, listing: Survey, report: Repo
     for path, count in sorted(times.items()):
         if count > 1:
             where = "training and test" if path in shared else "one"
-            report.faults[TWICE].append(f"{path}: {count} times, in {where} data")
+            findings.faults[Fault.TWICE].append(f"{path}: {count} times, in {where} data")
     missing: set[str] = set()
     try:
         missing.update(listing.missing_files(folder))
     except DataError as error:  # a folder that may not be looked into
-        report.faults[MISSING].append(str(error))
-    report.faults[MISSING] += sorted(missing)
+        findings.faults[Fault.MISSING].append(str(error))
+    findings.faults[Fault.MISSING] += sorted(missing)
     unlisted, others = unlisted_files(folder, times)
     for path in unlisted:
         known = any(path.rpartition("/")[2] in note for note in info.notes)
         if known:
-            report.notes.append(f"{path}: in no list, as in the published data")
+            findings.notes.append(f"{path}: in no list, as in the published data")
         else:
-            report.faults[UNLISTED].append(path)
+            findings.faults[Fault.UNLISTED].append(path)
     if others:
-        report.notes.append(f"{len(others)} files are no images by name: {others[0]}, ...")
+        findings.notes.append(f"{len(others)} files are no images by name: {others[0]}, ...")
     sides = []
     seen = missing
     for name, entries in zip(SIDES, (listing.train, listing.test), strict=True):
@@ -192,21 +195,21 @@ def _listed_sides(info: DatasetInfo, folder: Path, listing: Survey, report: Repo
 
 
 def _count(
-    info: DatasetInfo, class_names: tuple[str, ...], sides: list[_Side], report: Report
+    info: DatasetInfo, class_names: tuple[str, ...], sides: list[_Side], findings: Findings
 ) -> None:
     """Count by class and domain; what has no image on a side is a fault."""
     classes = len(class_names)
     if info.classes and classes != info.classes:
-        report.faults[CLASSES].append(f"{classes}, expected {info.classes}")
+        findings.faults[Fault.CLASSES].append(f"{classes}, expected {info.classes}")
     if not classes:
         return
     for side in sides:
         labels = np.array([entry.label for entry in side.entries], dtype=np.int64)
         per_class = np.bincount(labels[labels >= 0], minlength=classes)
-        report.counts.append(
+        findings.counts.append(
             f"{side.name:<8} {len(labels):>7} images, {_range(per_class, class_names)} a class"
         )
-        report.faults[ONE_SIDED] += [
+        findings.faults[Fault.ONE_SIDED] += [
             f"{class_names[c]}: no {side.name} image" for c in np.flatnonzero(per_class == 0)
         ]
     train, test = (_by_domain(side.entries) for side in sides)
@@ -215,14 +218,14 @@ def _count(
         width = max(map(len, domains))
         for domain in domains:
             n, m = (sum(counts[domain].values()) for counts in (train, test))
-            report.counts.append(f"  {domain:<{width}} {n:>7} training {m:>7} test")
+            findings.counts.append(f"  {domain:<{width}} {n:>7} training {m:>7} test")
     one_sided = []
     for domain in domains if len(domains) > 1 else ():
         odd = sorted(train[domain].keys() ^ test[domain].keys())
         if len(odd) < 0.1 * classes:  # else classes are not meant to be in every domain
             one_sided += [f"{class_names[c]} ({domain})" for c in odd]
     if one_sided:
-        report.notes.append(
+        findings.notes.append(
             f"classes that a domain has on one side only: {len(one_sided)}, "
             f"such as {', '.join(one_sided[:3])}"
         )
@@ -243,7 +246,9 @@ def _by_domain(entries: Iterable[Entry]) -> dict[str, Counter[int]]:
     return found
 
 
-def _look_inside(sides: list[_Side], report: Report, quick: bool, on_progress: Progress) -> None:
+def _look_inside(
+    sides: list[_Side], findings: Findings, quick: bool, on_progress: Progress
+) -> None:
     """Decode every image, and find those that come twice."""
     total = sum(len(side.images) for side in sides)
     first: dict[bytes, tuple[_Side, Entry]] = {}
@@ -257,24 +262,24 @@ def _look_inside(sides: list[_Side], report: Report, quick: bool, on_progress: P
         found = inspect(side.images, decode=not quick, on_progress=partial(tell, before))
         for entry, image in zip(side.shown, found, strict=True):
             if image.fault:
-                kind = EMPTY if image.is_empty else UNREADABLE
-                report.faults[kind].append(f"{entry.path}: {image.fault}")
+                kind = Fault.EMPTY if image.is_empty else Fault.UNREADABLE
+                findings.faults[kind].append(f"{entry.path}: {image.fault}")
             elif image.digest:
                 other, twin = first.setdefault(image.digest, (side, entry))
                 if twin is entry:
                     continue
                 labels = "" if twin.label == entry.label else " (of another class)"
                 text = f"{entry.path} is {twin.path}{labels}"
-                (repeated if other is side else report.faults[SHARED]).append(text)
+                (repeated if other is side else findings.faults[Fault.SHARED]).append(text)
         before += len(side.images)
     if repeated:
-        report.notes.append(
+        findings.notes.append(
             f"{len(repeated)} images come again within one side, such as {repeated[0]}"
         )
 
 
 def _compare_counts(
-    info: DatasetInfo, source: DataSource, counts: tuple[int, int], report: Report
+    info: DatasetInfo, source: DataSource, counts: tuple[int, int], findings: Findings
 ) -> bool:
     """Whether there are as many (training, test) images as published, as far as that is known.
 
@@ -283,13 +288,13 @@ def _compare_counts(
     if source.split != "default":
         return False
     if sum(info.images) and counts != info.images:
-        report.notes.append(
+        findings.notes.append(
             f"not the published lists: {sum(counts)} of {sum(info.images)} images ({counts[0]} of "
             f"{info.images[0]} training, {counts[1]} of {info.images[1]} test)"
         )
         return False
     if info.total and sum(counts) != info.total:
-        report.notes.append(f"not as published: {sum(counts)} of {info.total} images")
+        findings.notes.append(f"not as published: {sum(counts)} of {info.total} images")
         return False
     return True
 
@@ -298,7 +303,7 @@ def _check_downloads(
     info: DatasetInfo,
     source: DataSource,
     folder: Path,
-    report: Report,
+    findings: Findings,
     *,
     quick: bool,
     is_published: bool,
@@ -316,11 +321,11 @@ def _check_downloads(
             continue
         fault = checksum_fault(path, remote, lambda event: _pass_on(event, on_progress))
         if fault and remote.unpacked and is_published:
-            report.faults[ARCHIVES].append(f"{path}: {fault}")
+            findings.faults[Fault.ARCHIVES].append(f"{path}: {fault}")
         elif fault:
             others.append(f"{path}: {fault}")
     if others:
-        report.notes.append(f"{len(others)} files are not the published ones: {others[0]}")
+        findings.notes.append(f"{len(others)} files are not the published ones: {others[0]}")
 
 
 def _find_download(folder: Path, remote: Remote) -> Path | None:

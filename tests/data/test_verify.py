@@ -16,21 +16,7 @@ from PIL import Image
 from benchmark.cli import main
 from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DatasetInfo, DataSource, MissingDataError
-from benchmark.data.verify import (
-    ARCHIVES,
-    CLASSES,
-    EMPTY,
-    LISTS,
-    MISSING,
-    ONE_SIDED,
-    SHARED,
-    SHOWN,
-    TWICE,
-    UNLISTED,
-    UNREADABLE,
-    Report,
-    verify,
-)
+from benchmark.data.verify import SHOWN, Fault, Findings, verify
 
 CLASS_COUNT = 5
 MAKERS: dict[str, Callable[[Path], Path]] = {
@@ -56,11 +42,11 @@ def _info(name: str) -> DatasetInfo:
     return replace(dataset_info(name), classes=CLASS_COUNT)
 
 
-def _kinds(report: Report) -> set[str]:
+def _kinds(report: Findings) -> set[Fault]:
     return {kind for kind, found in report.faults.items() if found}
 
 
-def _text(report: Report) -> str:
+def _text(report: Findings) -> str:
     return "\n".join(report.lines(shown=1000))
 
 
@@ -250,125 +236,133 @@ def _cifar_bytes(side: str, change: Callable[[bytes], bytes]) -> Plant:
 
 
 TREE_R, TREE_D, TREE_C = "imagenet-r/*/*", "[cipqrs]*/*/*", "CUB_200_2011/images/*/*"
-PLANTED: dict[str, tuple[str, Plant, set[str]]] = {
-    "domainnet: truncated JPEG": ("domainnet", _cut("clipart/*/*"), {UNREADABLE}),
-    "domainnet: truncated PNG": ("domainnet", _cut("quickdraw/*/*"), {UNREADABLE}),
+PLANTED: dict[str, tuple[str, Plant, set[Fault]]] = {
+    "domainnet: truncated JPEG": ("domainnet", _cut("clipart/*/*"), {Fault.UNREADABLE}),
+    "domainnet: truncated PNG": ("domainnet", _cut("quickdraw/*/*"), {Fault.UNREADABLE}),
     "domainnet: last byte of a PNG": (
         "domainnet",
         _cut("quickdraw/*/*", keep=lambda size: size - 1),
-        {UNREADABLE},
+        {Fault.UNREADABLE},
     ),
     "domainnet: last byte of a JPEG": (
         "domainnet",
         _cut("real/*/*", keep=lambda size: size - 1),
-        {UNREADABLE},
+        {Fault.UNREADABLE},
     ),
-    "domainnet: text": ("domainnet", _overwrite("sketch/*/*", b"404 not found"), {UNREADABLE}),
-    "domainnet: zeros": ("domainnet", _overwrite("sketch/*/*", bytes(999)), {UNREADABLE}),
-    "domainnet: zero bytes": ("domainnet", _overwrite(TREE_D, b""), {EMPTY}),
-    "domainnet: missing": ("domainnet", _remove(TREE_D), {MISSING}),
-    "domainnet: stray": ("domainnet", _stray("infograph/*/*"), {UNLISTED}),
+    "domainnet: text": (
+        "domainnet",
+        _overwrite("sketch/*/*", b"404 not found"),
+        {Fault.UNREADABLE},
+    ),
+    "domainnet: zeros": ("domainnet", _overwrite("sketch/*/*", bytes(999)), {Fault.UNREADABLE}),
+    "domainnet: zero bytes": ("domainnet", _overwrite(TREE_D, b""), {Fault.EMPTY}),
+    "domainnet: missing": ("domainnet", _remove(TREE_D), {Fault.MISSING}),
+    "domainnet: stray": ("domainnet", _stray("infograph/*/*"), {Fault.UNLISTED}),
     "domainnet: twice in a list": (
         "domainnet",
         lambda t: t.add_line("txt/real_train.txt", t.lines("txt/real_train.txt")[3]).split()[0],
-        {TWICE},
+        {Fault.TWICE},
     ),
     "domainnet: in both lists": (
         "domainnet",
         lambda t: t.add_line("txt/real_test.txt", t.lines("txt/real_train.txt")[3]).split()[0],
-        {TWICE},
+        {Fault.TWICE},
     ),
     "domainnet: copy": (
         "domainnet",
         _copied(CLIPART + "1.jpg", CLIPART + "3.jpg"),
-        {SHARED},
+        {Fault.SHARED},
     ),
     "domainnet: copy in another format, name and domain": (
         "domainnet",
         _copied(CLIPART + "2.jpg", "real/thing_000/real_001_000004.jpg", _again),
-        {SHARED},
+        {Fault.SHARED},
     ),
-    "domainnet: label": ("domainnet", _domainnet_relabel, {LISTS}),
+    "domainnet: label": ("domainnet", _domainnet_relabel, {Fault.LISTS}),
     "domainnet: label out of range": (
         "domainnet",
         lambda t: t.add_line("txt/real_test.txt", "real/other/x.jpg 345") and "label 345",
-        {LISTS, MISSING},
+        {Fault.LISTS, Fault.MISSING},
     ),
     "domainnet: path out of the folder": (
         "domainnet",
         lambda t: t.add_line("txt/real_test.txt", "../../../etc/passwd 0"),
-        {LISTS},
+        {Fault.LISTS},
     ),
     "domainnet: absolute path": (
         "domainnet",
         lambda t: t.add_line("txt/real_test.txt", "/etc/passwd 0"),
-        {LISTS},
+        {Fault.LISTS},
     ),
     "domainnet: list of another domain": (
         "domainnet",
         lambda t: t.add_line("txt/real_test.txt", "sketch/thing_000/x.jpg 0").split()[0],
-        {LISTS},
+        {Fault.LISTS},
     ),
     "domainnet: line": (
         "domainnet",
         lambda t: t.add_line("txt/real_test.txt", "real/thing_000/x.jpg"),
-        {LISTS},
+        {Fault.LISTS},
     ),
-    "domainnet: no test images": ("domainnet", _domainnet_without_test, {ONE_SIDED}),
-    "domainnet: a class too many": ("domainnet", _domainnet_seventh_class, {CLASSES}),
-    "imagenet_r: truncated": ("imagenet_r", _cut(TREE_R), {UNREADABLE}),
-    "imagenet_r: text": ("imagenet_r", _overwrite(TREE_R, b"<html>"), {UNREADABLE}),
-    "imagenet_r: zero bytes": ("imagenet_r", _overwrite(TREE_R, b""), {EMPTY}),
-    "imagenet_r: stray": ("imagenet_r", _stray(TREE_R, "IMG 001.jpg"), {LISTS}),
+    "domainnet: no test images": ("domainnet", _domainnet_without_test, {Fault.ONE_SIDED}),
+    "domainnet: a class too many": ("domainnet", _domainnet_seventh_class, {Fault.CLASSES}),
+    "imagenet_r: truncated": ("imagenet_r", _cut(TREE_R), {Fault.UNREADABLE}),
+    "imagenet_r: text": ("imagenet_r", _overwrite(TREE_R, b"<html>"), {Fault.UNREADABLE}),
+    "imagenet_r: zero bytes": ("imagenet_r", _overwrite(TREE_R, b""), {Fault.EMPTY}),
+    "imagenet_r: stray": ("imagenet_r", _stray(TREE_R, "IMG 001.jpg"), {Fault.LISTS}),
     "imagenet_r: dangling link": (
         "imagenet_r",
         lambda t: _link(t.file(0, TREE_R).parent / "toy_9.jpg"),
-        {MISSING},
+        {Fault.MISSING},
     ),
-    "imagenet_r: empty class": ("imagenet_r", _empty_class, {LISTS, ONE_SIDED}),
-    "imagenet_r: lost class": ("imagenet_r", _lost_class, {CLASSES}),
-    "imagenet_r: linked class": ("imagenet_r", _linked_class, {LISTS, CLASSES}),
-    "imagenet_r: copy": ("imagenet_r", _imagenet_copied, {SHARED}),
-    "cub200: truncated": ("cub200", _cut(TREE_C), {UNREADABLE}),
-    "cub200: zero bytes": ("cub200", _overwrite(TREE_C, b""), {EMPTY}),
-    "cub200: missing": ("cub200", _remove(TREE_C), {MISSING}),
-    "cub200: stray": ("cub200", _stray(TREE_C), {UNLISTED}),
-    "cub200: twice": ("cub200", _cub_twice, {TWICE}),
+    "imagenet_r: empty class": ("imagenet_r", _empty_class, {Fault.LISTS, Fault.ONE_SIDED}),
+    "imagenet_r: lost class": ("imagenet_r", _lost_class, {Fault.CLASSES}),
+    "imagenet_r: linked class": ("imagenet_r", _linked_class, {Fault.LISTS, Fault.CLASSES}),
+    "imagenet_r: copy": ("imagenet_r", _imagenet_copied, {Fault.SHARED}),
+    "cub200: truncated": ("cub200", _cut(TREE_C), {Fault.UNREADABLE}),
+    "cub200: zero bytes": ("cub200", _overwrite(TREE_C, b""), {Fault.EMPTY}),
+    "cub200: missing": ("cub200", _remove(TREE_C), {Fault.MISSING}),
+    "cub200: stray": ("cub200", _stray(TREE_C), {Fault.UNLISTED}),
+    "cub200: twice": ("cub200", _cub_twice, {Fault.TWICE}),
     "cub200: copy": (
         "cub200",
         _copied(f"CUB_200_2011/{BIRD}1_9.jpg", f"CUB_200_2011/{BIRD}2_10.jpg"),
-        {SHARED},
+        {Fault.SHARED},
     ),
-    "cub200: label": ("cub200", _cub_change("image_class_labels.txt", 2, "2 3"), {LISTS}),
-    "cub200: class": ("cub200", _cub_change("image_class_labels.txt", 2, "2 9"), {LISTS}),
+    "cub200: label": ("cub200", _cub_change("image_class_labels.txt", 2, "2 3"), {Fault.LISTS}),
+    "cub200: class": ("cub200", _cub_change("image_class_labels.txt", 2, "2 9"), {Fault.LISTS}),
     "cub200: side": (
         "cub200",
         _cub_change("train_test_split.txt", 2, "2 2"),
-        {LISTS, UNLISTED},
+        {Fault.LISTS, Fault.UNLISTED},
     ),
-    "cub200: line": ("cub200", _cub_change("images.txt", 2, "two"), {LISTS, UNLISTED}),
-    "cub200: path": ("cub200", _cub_change("images.txt", 2, "2 ../x/y.jpg"), {LISTS, UNLISTED}),
+    "cub200: line": ("cub200", _cub_change("images.txt", 2, "two"), {Fault.LISTS, Fault.UNLISTED}),
+    "cub200: path": (
+        "cub200",
+        _cub_change("images.txt", 2, "2 ../x/y.jpg"),
+        {Fault.LISTS, Fault.UNLISTED},
+    ),
     "cub200: number twice": (
         "cub200",
         _cub_change("images.txt", 2, "1 001.Made_up_Bird_0/Made_Up_Bird_0_0002_2.jpg"),
-        {LISTS, UNLISTED},
+        {Fault.LISTS, Fault.UNLISTED},
     ),
     "cub200: class named twice": (
         "cub200",
         lambda t: t.add_line("CUB_200_2011/classes.txt", "6 001.Made_up_Bird_0") and "line 6",
-        {LISTS, CLASSES, ONE_SIDED},
+        {Fault.LISTS, Fault.CLASSES, Fault.ONE_SIDED},
     ),
-    "cub200: no training images": ("cub200", _cub_no_training, {ONE_SIDED}),
+    "cub200: no training images": ("cub200", _cub_no_training, {Fault.ONE_SIDED}),
     "cifar100: truncated": (
         "cifar100",
         _cifar_bytes("train", lambda content: content[:5000]),
-        {LISTS},
+        {Fault.LISTS},
     ),
-    "cifar100: zero bytes": ("cifar100", _cifar_bytes("test", lambda _content: b""), {LISTS}),
+    "cifar100: zero bytes": ("cifar100", _cifar_bytes("test", lambda _content: b""), {Fault.LISTS}),
     "cifar100: names": (
         "cifar100",
         _cifar_bytes("meta", lambda content: content.replace(b"fine_00", b"fine_01")),
-        {LISTS},
+        {Fault.LISTS},
     ),
 }
 
@@ -406,7 +400,7 @@ def test_quick_reads_no_image(clean: Path, tmp_path: Path) -> None:
     for name in ("cub200: truncated", "cub200: zero bytes", "cub200: missing", "cub200: copy"):
         PLANTED[name][1](Tree(top))
     report = verify(_info("cub200"), DataSource(tmp_path), quick=True)
-    assert _kinds(report) == {MISSING, EMPTY}
+    assert _kinds(report) == {Fault.MISSING, Fault.EMPTY}
     assert "--quick" in _text(report)
 
 
@@ -440,7 +434,7 @@ def test_an_archive_beside_published_data_must_be_the_published_one(
     assert "CUB_200_2011.tgz" in _text(report)
     complete = replace(info, images=(10, 10))
     report = verify(complete, DataSource(tmp_path))
-    assert _kinds(report) == {ARCHIVES}
+    assert _kinds(report) == {Fault.ARCHIVES}
     assert not verify(complete, DataSource(tmp_path), quick=True).total
 
 
@@ -451,7 +445,7 @@ def test_lists_without_content(clean: Path, tmp_path: Path, content: bytes) -> N
     for path in (top / "txt").iterdir():
         path.write_bytes(content)
     report = verify(_info("domainnet"), DataSource(tmp_path))
-    assert {LISTS, CLASSES} <= _kinds(report)
+    assert {Fault.LISTS, Fault.CLASSES} <= _kinds(report)
 
 
 def test_a_data_set_that_cannot_be_surveyed_is_loaded(clean: Path) -> None:
@@ -469,8 +463,8 @@ def test_absent_data_are_no_fault_but_an_error(tmp_path: Path) -> None:
 
 
 def test_the_report_shortens_long_lists() -> None:
-    report = Report("a data set")
-    report.faults[MISSING] += [f"{i}.jpg" for i in range(100)]
+    report = Findings("a data set")
+    report.faults[Fault.MISSING] += [f"{i}.jpg" for i in range(100)]
     lines = report.lines()
     assert len(lines) == 1 + 1 + SHOWN + 1 + 1
     assert f"and {100 - SHOWN} more" in lines[-2]
