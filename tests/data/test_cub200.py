@@ -11,6 +11,7 @@ import pytest
 
 from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DataSource, FileImages, MissingDataError
+from benchmark.data.cub200 import listing
 
 INFO = dataset_info("cub200")
 
@@ -136,6 +137,9 @@ def test_faults_name_file_and_line(folder: Path, tmp_path: Path, case: str) -> N
         INFO.load(DataSource(tmp_path))
     assert str(folder) in str(caught.value)
     assert len(str(caught.value)) < 600
+    noted: list[str] = []
+    listing(DataSource(tmp_path), noted.append)  # `data verify` reads past it
+    assert noted[0] == str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\xfa"])

@@ -193,8 +193,11 @@ def test_listed_images_that_are_not_there_are_named(root: Path) -> None:
 def test_a_bad_line_is_named_with_its_file(line: str, fault: str, root: Path) -> None:
     file = lists(root) / "real_train.txt"
     file.write_text(file.read_text() + line + "\n")
-    with pytest.raises(DataError, match=f"real_train.txt, {fault}"):
+    with pytest.raises(DataError, match=f"real_train.txt, {fault}") as caught:
         INFO.load(DataSource(root))
+    noted: list[str] = []
+    domainnet.listing(DataSource(root), noted.append)  # `data verify` reads past it
+    assert noted == [str(caught.value)]
 
 
 def test_a_label_that_no_list_has_is_named(root: Path) -> None:
