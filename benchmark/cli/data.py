@@ -1,14 +1,22 @@
-"""`clbench data`: build, check and look at data sets."""
+"""`clbench data prepare`, `decode` and `build`: bring data sets to this machine."""
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import progress, say, step_progress
 from benchmark.cli.data_views import add_show, add_verify
-from benchmark.cli.options import add_command, add_data_root, data_source, names
+from benchmark.cli.options import (
+    DataOptions,
+    add_command,
+    add_data,
+    data_source,
+    load_plugins,
+    names,
+    typed,
+)
 from benchmark.words import duration, size
 
 if TYPE_CHECKING:
@@ -23,71 +31,111 @@ _DOING = {"fetch": "fetching", "check": "checking", "unpack": "unpacking"}
 _DONE = {"fetch": "fetched", "check": "checked", "unpack": "unpacked"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions(DataOptions):
+    """Options of `clbench data prepare`."""
+
+    name: tuple[str, ...]
+    split: str
+    check_only: bool
+    discard_archives: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions(DataOptions):
+    """Options of `clbench data decode`."""
+
+    name: str
+    split: str
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Options of `clbench data build`."""
+
+    package: Path
+    out: Path
+    part: str
+
+
 def add_commands(commands: Commands) -> None:
     """Add `data prepare`, `decode`, `build`, `show` and `verify`."""
     parent = commands.add_parser("data", help="fetch, build, check and look at data sets")
     actions = parent.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_prepare(actions)
+    _add_decode(actions)
+    _add_build(actions)
+    add_show(actions)
+    add_verify(actions)
 
-    fetcher = add_command(
+
+def _add_prepare(actions: Commands) -> None:
+    parser = add_command(
         actions,
         "prepare",
         "fetch, check and unpack what a data set lacks; your own files are never changed",
         "clbench data prepare cifar100,domainnet --root /data",
-        prepare,
+        typed(PrepareOptions, prepare),
     )
-    fetcher.add_argument("name", type=names, metavar="NAME[,NAME]")
-    add_data_root(fetcher, "--root")
-    fetcher.add_argument("--split", default="default", metavar="NAME", help="default: default")
-    fetcher.add_argument(
+    parser.set_defaults(kept="What was fetched is kept, and continued the next time.")
+    parser.add_argument("name", type=names, metavar="NAME[,NAME]")
+    add_data(parser)
+    parser.add_argument("--split", default="default", metavar="NAME", help="default: default")
+    parser.add_argument(
         "--check-only", action="store_true", help="say what is missing, and fetch nothing"
     )
-    fetcher.add_argument(
+    parser.add_argument(
         "--discard-archives",
         action="store_true",
         help="delete archives fetched by this command once they are unpacked",
     )
 
-    decoder = add_command(
+
+def _add_decode(actions: Commands) -> None:
+    parser = add_command(
         actions,
         "decode",
         "keep the decoded pixels of a folder data set on disk, where decoding is what takes long",
         "clbench data decode imagenet_r --root /data",
-        decode,
+        typed(DecodeOptions, decode),
     )
-    decoder.add_argument("name")
-    decoder.add_argument("--split", default="default", metavar="NAME", help="default: default")
-    add_data_root(decoder, "--root")
+    parser.add_argument("name")
+    parser.add_argument("--split", default="default", metavar="NAME", help="default: default")
+    add_data(parser)
 
-    builder = add_command(
+
+def _add_build(actions: Commands) -> None:
+    parser = add_command(
         actions,
         "build",
         "rebuild the embedded data set and the pre-training images from the icon package",
         "clbench data build icons --package iconify-json-2.2.535.tgz --out data",
-        build,
+        typed(BuildOptions, build),
     )
-    builder.add_argument("name", choices=("icons",))
-    builder.add_argument("--package", type=Path, required=True, metavar="DIR|TARBALL")
-    builder.add_argument(
+    parser.add_argument("name", choices=("icons",))
+    parser.add_argument("--package", type=Path, required=True, metavar="DIR|TARBALL")
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("data"),
         metavar="DIR",
         help="gets the folders icons and icons_upstream; default: ./data",
     )
-    builder.add_argument(
+    parser.add_argument(
         "--part", choices=("all", "icons", "upstream"), default="all", help="default: all"
     )
 
-    add_show(actions)
-    add_verify(actions)
 
-
-def prepare(args: argparse.Namespace) -> int:
+def prepare(options: PrepareOptions) -> int:
     """Complete every data set that can be; one error tells what is missing of the others."""
-    source = data_source(args, args.split)
-    args.kept = "What was fetched is kept, and continued the next time."
-    pairs = [(name, source) for name in dict.fromkeys(args.name)]
-    complete(pairs, check_only=args.check_only, discard_archives=args.discard_archives, report=say)
+    load_plugins(options.plugin)
+    source = data_source(options, options.split)
+    complete(
+        [(name, source) for name in dict.fromkeys(options.name)],
+        check_only=options.check_only,
+        discard_archives=options.discard_archives,
+        report=say,
+    )
     return 0
 
 
@@ -123,28 +171,29 @@ def complete(
         raise DataError("\n".join(str(error) for error in failed))
 
 
-def decode(args: argparse.Namespace) -> int:
+def decode(options: DecodeOptions) -> int:
     """Write the decoded copy."""
     from benchmark.data import dataset_info
     from benchmark.data.decoded import decode
 
-    info, source = dataset_info(args.name), data_source(args, args.split)
+    load_plugins(options.plugin)
+    info = dataset_info(options.name)
     with step_progress() as report:
-        folder = decode(info, source, report)
+        folder = decode(info, data_source(options, options.split), report)
     taken = sum(file.stat().st_size for file in folder.iterdir())
     say(f"{folder}: {size(taken)}; runs read from it, delete it at any time")
     return 0
 
 
-def build(args: argparse.Namespace) -> int:
+def build(options: BuildOptions) -> int:
     """Build the data set and its upstream images from the package."""
     from benchmark.workshop.icons_build import build_icons, build_upstream
 
     builders = {"icons": build_icons, "upstream": build_upstream}
-    folders = {"icons": args.out / "icons", "upstream": args.out / "icons_upstream"}
-    for part in builders if args.part == "all" else (args.part,):
+    folders = {"icons": options.out / "icons", "upstream": options.out / "icons_upstream"}
+    for part in builders if options.part == "all" else (options.part,):
         with step_progress() as report:
-            made = builders[part](args.package, folders[part], on_progress=report)
+            made = builders[part](options.package, folders[part], on_progress=report)
         say(
             f"{made.folder}: {made.classes} classes, {made.train_images} training and "
             f"{made.test_images} test images, {size(made.bytes)}"

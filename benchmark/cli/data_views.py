@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from benchmark.cli.console import say, step_progress, warn
-from benchmark.cli.options import add_command, add_data_root, data_source, positive
+from benchmark.cli.options import (
+    DataOptions,
+    add_command,
+    add_data,
+    data_source,
+    load_plugins,
+    positive,
+    typed,
+)
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
     from benchmark.data.base import Dataset, DatasetInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(DataOptions):
+    """Options of `clbench data show`."""
+
+    name: str
+    out: Path | None
+    domain: str | None
+    split: Literal["train", "test"]
+    per_class: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(DataOptions):
+    """Options of `clbench data verify`."""
+
+    name: str
+    split: str
+    quick: bool
 
 
 def add_show(actions: Commands) -> None:
@@ -24,7 +52,7 @@ def add_show(actions: Commands) -> None:
         "show",
         "draw sample images of every class into a PNG file, one file for each domain",
         "clbench data show domainnet --domain clipart --split test",
-        show,
+        typed(ShowOptions, show),
     )
     viewer.add_argument("name")
     viewer.add_argument(
@@ -35,7 +63,7 @@ def add_show(actions: Commands) -> None:
     viewer.add_argument(
         "--per-class", type=positive, metavar="N", help="default: 8, or 4 of more than 100 classes"
     )
-    add_data_root(viewer, "--root")
+    add_data(viewer)
 
 
 def add_verify(actions: Commands) -> None:
@@ -45,7 +73,7 @@ def add_verify(actions: Commands) -> None:
         "verify",
         "check that a data set is complete and undamaged, and count it; exit code 1: it is not",
         "clbench data verify domainnet --root /data",
-        verify,
+        typed(VerifyOptions, verify),
     )
     checker.add_argument("name")
     checker.add_argument(
@@ -54,24 +82,25 @@ def add_verify(actions: Commands) -> None:
     checker.add_argument(
         "--quick", action="store_true", help="lists and file names only, no image is decoded"
     )
-    add_data_root(checker, "--root")
+    add_data(checker)
 
 
-def verify(args: argparse.Namespace) -> int:
+def verify(options: VerifyOptions) -> int:
     """Print the report; 1 when there are faults."""
     from benchmark.data import dataset_info
     from benchmark.data.verify import verify as verify_data
 
-    info = dataset_info(args.name)
-    source = data_source(args, args.split)
+    load_plugins(options.plugin)
+    info = dataset_info(options.name)
+    source = data_source(options, options.split)
     with step_progress(sys.stderr) as on_progress:
-        report = verify_data(info, source, quick=args.quick, on_progress=on_progress)
+        report = verify_data(info, source, quick=options.quick, on_progress=on_progress)
     for line in report.lines():
         say(line)
     return 1 if report.total else 0
 
 
-def show(args: argparse.Namespace) -> int:
+def show(options: ShowOptions) -> int:
     """Write a contact sheet for every domain asked for."""
     import numpy as np
 
@@ -79,26 +108,28 @@ def show(args: argparse.Namespace) -> int:
     from benchmark.data.contact_sheet import contact_sheet
     from benchmark.storage import write_atomically
 
-    info = dataset_info(args.name)
-    dataset = info.load(data_source(args))
-    split = dataset.train if args.split == "train" else dataset.test
-    domains = _domains(info, dataset, args.domain)
+    load_plugins(options.plugin)
+    info = dataset_info(options.name)
+    dataset = info.load(data_source(options))
+    split = dataset.train if options.split == "train" else dataset.test
+    domains = _domains(info, dataset, options.domain)
     for domain in domains:
         chosen = split
         if domain:
             chosen = split.subset(np.flatnonzero(np.array(split.domains) == domain))
         if not len(chosen.labels):
-            warn(f"{args.name}: no {args.split} image of {domain or 'any class'}; nothing drawn")
+            wanted = f"{options.split} image of {domain or 'any class'}"
+            warn(f"{options.name}: no {wanted}; nothing drawn")
             continue
         sheet = contact_sheet(
-            chosen.images, chosen.labels, dataset.class_names, per_class=args.per_class
+            chosen.images, chosen.labels, dataset.class_names, per_class=options.per_class
         )
-        out = _file(args, domain, several=len(domains) > 1)
+        out = _file(options, domain, several=len(domains) > 1)
         picture = io.BytesIO()
         sheet.save(picture, format="PNG")
         write_atomically(out, picture.getvalue(), durable=False)
         shown = len(np.unique(chosen.labels))
-        say(f"{out}: {shown} classes, {len(chosen.labels)} {args.split} images")
+        say(f"{out}: {shown} classes, {len(chosen.labels)} {options.split} images")
     return 0
 
 
@@ -115,9 +146,9 @@ def _domains(info: DatasetInfo, dataset: Dataset, asked: str | None) -> list[str
     return [asked]
 
 
-def _file(args: argparse.Namespace, domain: str, *, several: bool) -> Path:
-    out: Path | None = args.out
+def _file(options: ShowOptions, domain: str, *, several: bool) -> Path:
+    out = options.out
     if out is None:
-        name = re.sub(r"[^\w.-]+", "_", Path(args.name).name)  # `folder:PATH` is a name as well
-        return Path("_".join(filter(None, (name, domain, args.split))) + ".png")
+        name = re.sub(r"[^\w.-]+", "_", Path(options.name).name)  # `folder:PATH` is a name as well
+        return Path("_".join(filter(None, (name, domain, options.split))) + ".png")
     return out.with_name(f"{out.stem}_{domain}{out.suffix}") if several else out

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say_table
-from benchmark.cli.options import add_command, typed
+from benchmark.cli.options import add_command, add_plugins, load_plugins, typed
 
 if TYPE_CHECKING:
     from benchmark.cli.options import Commands
@@ -17,6 +18,7 @@ class ListOptions:
     """Options of `clbench list`."""
 
     kind: str
+    plugin: list[Path]
 
 
 def add_commands(commands: Commands) -> None:
@@ -29,10 +31,12 @@ def add_commands(commands: Commands) -> None:
         typed(ListOptions, list_names),
     )
     parser.add_argument("kind", choices=list(_KINDS))
+    add_plugins(parser)
 
 
 def list_names(options: ListOptions) -> int:
     """Print name and description of every entry of one kind."""
+    load_plugins(options.plugin)
     say_table(_KINDS[options.kind]().items())
     return 0
 

@@ -48,6 +48,14 @@ class ExecutionOptions:
     threads: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where data sets lie, and files that define more of them."""
+
+    data_root: Path | None
+    plugin: list[Path]
+
+
 def typed(kind: type[O], command: Callable[[O], int]) -> Command:
     """A command that is given what was parsed as options of its own kind, a dataclass."""
 
@@ -119,14 +127,27 @@ def add_selection(parser: argparse.ArgumentParser, *, seeds: bool = True) -> Non
         "order=shuffled:1, backbone.file=PATH",
     )
     group.add_argument("--precision", choices=("fp32", "bf16"))
-    group.add_argument(
+    add_plugins(group)
+
+
+def add_plugins(parser: argparse._ActionsContainer) -> None:
+    """Files with entries of the user's own."""
+    parser.add_argument(
         "--plugin",
         action="append",
         default=[],
         type=Path,
         metavar="FILE",
-        help="a Python file with a method of your own",
+        help="a Python file with a method or data set of your own",
     )
+
+
+def load_plugins(files: list[Path]) -> None:
+    """Make the entries of the files named by `--plugin` available."""
+    from benchmark.registry import add_plugin
+
+    for file in files:
+        add_plugin(file)
 
 
 def add_results(parser: argparse.ArgumentParser, default: str = "results") -> None:
@@ -148,6 +169,12 @@ def add_data_root(parser: argparse.ArgumentParser, *also: str) -> None:
     )
 
 
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """What `DataOptions` holds."""
+    add_data_root(parser, "--root")
+    add_plugins(parser)
+
+
 def add_execution(parser: argparse.ArgumentParser, run: str = "run") -> None:
     """Where data lie, and how many processes and threads work where; `run`: what they do."""
     add_data_root(parser)
@@ -156,8 +183,8 @@ def add_execution(parser: argparse.ArgumentParser, run: str = "run") -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help=f"CPU threads of each {run}")
 
 
-def data_source(args: argparse.Namespace | ExecutionOptions, split: str = "default") -> DataSource:
-    """The place of data that `--data-root` names, or the default one."""
+def data_source(options: DataOptions | ExecutionOptions, split: str = "default") -> DataSource:
+    """A split below the folder that `--data-root` names, or below the default one."""
     from benchmark.data.base import DataSource, default_root
 
-    return DataSource(args.data_root or default_root(), split)
+    return DataSource(options.data_root or default_root(), split)

@@ -17,6 +17,7 @@ from benchmark.cli.options import (
     add_results,
     add_selection,
     data_source,
+    load_plugins,
     positive,
     typed,
 )
@@ -112,10 +113,8 @@ def run(options: RunOptions) -> int:
 def read_request(options: SelectionOptions) -> list[tuple[Suite, list[RunSpec]]]:
     """The suites in question and the runs asked of each, all checked."""
     from benchmark.config import DEFAULT_SUITE, Overrides, expand, load_suite, suite_files
-    from benchmark.registry import add_plugin
 
-    for plugin in options.plugin:
-        add_plugin(plugin)
+    load_plugins(options.plugin)
     sets = tuple(options.sets)
     if options.precision is not None:
         sets += (f"precision={options.precision}",)

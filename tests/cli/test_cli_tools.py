@@ -60,9 +60,8 @@ def test_data_build_builds_both_parts(
     assert main(["data", "build", "icons", "--package", "p.tgz", "--out", "d"]) == 0
     assert asked == [(Path("p.tgz"), Path("d/icons")), (Path("p.tgz"), Path("d/icons_upstream"))]
     lines = capsys.readouterr().out.splitlines()
-    assert "d/icons: 3 classes, 30 training and 9 test images, 0.01 MB" in lines
+    assert "d/icons: 3 classes, 30 training and 9 test images, 5.0 kB" in lines
     assert "  left out moon: 12 images" in lines
-    assert len([line for line in lines if line.startswith("icons: render")]) == 6
 
 
 @pytest.mark.parametrize("command", [["data", "build", "icons", "--package"],
