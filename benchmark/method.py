@@ -13,18 +13,33 @@ its parameters, its loss, its prediction and what it keeps between tasks. Calls 
 A resumed run calls `__init__`, then `grow` once for every finished task, then loads the saved state
 strictly: `grow` may create parameters and buffers whose shapes follow from the task alone.
 State whose shape depends on the data goes through `get_extra_state` / `set_extra_state`.
+
+Settings are a frozen dataclass of `setting(...)` fields. A method names it twice, once for the type
+checker and once for the runner, which makes an instance from the suite's values:
+
+    @dataclass(frozen=True)
+    class MyConfig(MethodConfig):
+        rank: int = setting(10, "rank of the low-rank branches", low=1)
+
+    @register("mine")
+    class Mine(Method[MyConfig]):
+        Config = MyConfig
+
+A method without settings of its own is a plain `class Mine(Method)`. That form also serves a method
+with settings, whose `self.config` is then unknown to the type checker.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import TypeVar
 
 if TYPE_CHECKING:
     from timm.models.vision_transformer import VisionTransformer
@@ -98,7 +113,7 @@ def setting(
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """Base of every method's settings: checks type and range of all fields, reports all faults."""
+    """Settings of a method, none here; checks type and range of all fields, reports all faults."""
 
     def __post_init__(self) -> None:
         faults = [fault for f in fields(self) for fault in _faults(f, getattr(self, f.name))]
@@ -123,21 +138,30 @@ def _faults(f: Any, value: Any) -> Iterator[str]:
         yield f"{f.name} must be at most {high}, not {value!r}"
 
 
-class Method(nn.Module):
+ConfigT = TypeVar("ConfigT", bound=MethodConfig, default=Any)
+
+
+class Method(nn.Module, Generic[ConfigT]):
     """Baseline every method starts from: train everything, one linear head a task, local loss.
 
     Class attributes a subclass may set:
-        role: "bound" for what learning without or with all data at once gives, "reference" for a
-            plain baseline, "method" for what is compared.
+        Config: the dataclass of its settings.
+        role: "bound" for a row that limits what any method can reach, "reference" for a simple row
+            that the others are compared with, "method" for all others.
         stream: "tasks" to meet the tasks one by one, "joint" to get all classes as one task.
         frozen_features: the method reads the untouched backbone's features; `Batch.frozen` and the
             second argument of `predict` are then filled (float32 [B, d]).
         trains_backbone: False promises that no backbone parameter ever receives a gradient.
-        meets_classes_once: what is kept of a class cannot be brought up to date when a later task
-            has the class again; such a method is left out of domain-incremental streams.
+        meets_classes_once: what is stored of a class cannot be updated when the class returns in a
+            later task; such a method is left out of domain-incremental streams.
+        kept: names, for the table of costs, for what the method stores: the first part of an
+            attribute's path (`"gaussians.mean"`) to a name ("class means"). Parameters, buffers and
+            extra state without a name there are counted as "other".
         batch_dependent: the prediction for one image depends on the others of its batch; such a
             row is marked in every table.
     """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
 
     name: ClassVar[str] = ""
     role: ClassVar[Literal["bound", "reference", "method"]] = "method"
@@ -145,17 +169,15 @@ class Method(nn.Module):
     frozen_features: ClassVar[bool] = False
     trains_backbone: ClassVar[bool] = True
     meets_classes_once: ClassVar[bool] = False
+    kept: ClassVar[Mapping[str, str]] = {}
     batch_dependent: bool = False
 
-    @dataclass(frozen=True)
-    class Config(MethodConfig):
-        """No settings of its own."""
-
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+    def __init__(self, backbone: VisionTransformer, config: ConfigT) -> None:
         super().__init__()
         self.backbone = backbone
         self.config = config
         self.heads = nn.ModuleList()
+        self.notes: list[str] = []
         if not self.trains_backbone:
             backbone.requires_grad_(False)
 
@@ -204,11 +226,11 @@ class Method(nn.Module):
     def skip(cls, spec: RunSpec) -> str | None:
         """A reason why this method cannot run under `spec`, or None."""
         if cls.meets_classes_once and spec.scenario == "domain":
-            return "keeps statistics of every class, which it must meet in one task alone"
+            return "cannot update a class that returns in a later task"
         return None
 
     @classmethod
-    def expanded_formula(cls, config: Any, width: int, depth: int, tasks: int) -> int:
+    def expanded_formula(cls, config: ConfigT, width: int, depth: int, tasks: int) -> int:
         """Parameters added to a backbone of this width and depth, classifier not counted."""
         return 0
 
@@ -230,6 +252,11 @@ class Method(nn.Module):
 
     # -- accounting -----------------------------------------------------------------------------
 
+    def note(self, text: str) -> None:
+        """Tell the reader of a table something about this run; each text is kept once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def expanded_parameters(self) -> int:
         """Parameters beside backbone and heads, counted by walking the module."""
         own = {id(p) for part in (self.backbone, self.heads) for p in part.parameters()}
@@ -237,15 +264,21 @@ class Method(nn.Module):
 
     def statistics(self) -> int:
         """Numbers kept between tasks beside parameters: buffers and extra state."""
+        return sum(count for _, count in self.named_statistics())
+
+    def named_statistics(self) -> Iterator[tuple[str, int]]:
+        """Attribute path and size of every buffer and extra state, the backbone's left out."""
         pretrained = {id(b) for b in self.backbone.buffers()}
-        kept = sum(b.numel() for b in self.buffers() if id(b) not in pretrained)
-        for module in self.modules():
+        for name, buffer in self.named_buffers():
+            if id(buffer) not in pretrained:
+                yield name, buffer.numel()
+        for name, module in self.named_modules():
             if type(module).get_extra_state is not nn.Module.get_extra_state:
-                kept += _numel(module.get_extra_state())
-        return kept
+                yield name, _numel(module.get_extra_state())
 
 
 def _numel(state: Any) -> int:
+    """Numbers in the tensors of a state of nested dicts, lists and tuples."""
     if isinstance(state, Tensor):
         return state.numel()
     if isinstance(state, dict):

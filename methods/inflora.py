@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from benchmark import Method, Task, TaskData, register, setting
-from benchmark.method import MethodConfig
+from benchmark import Method, MethodConfig, Task, TaskData, register, setting
 from benchmark.peft.lora import LowRank, adapt
 from benchmark.peft.moments import InputMoments
-from benchmark.peft.subspace import Design, GradientMemory, design, threshold
+from benchmark.peft.subspace import FIRST_BASES, Design, GradientMemory, design, threshold
 
-SIDES = ("one_sided", "two_sided")
-FIRST_BASES = ("complement", "leading")
+PROJECTIONS = ("one_sided", "two_sided")
+
+
+@dataclass(frozen=True)
+class InfLoRAConfig(MethodConfig):
+    """Settings of `inflora`."""
+
+    rank: int = setting(10, "rank of the low-rank branches", low=1)
+    lamb: float = setting(0.98, "share of energy to protect after the first task", low=0)
+    lame: float = setting(1.0, "share of energy it rises to with the number of tasks", low=0)
+    memory: str = setting("dualgpm", "kind of gradient memory", choices=("dualgpm", "gpm"))
+    blocks: int = setting(0, "how many of the first blocks are adapted; 0: all", low=0)
+    projection: str = setting(
+        "one_sided", "(I-P)C, or (I-P)C(I-P) as the paper", choices=PROJECTIONS
+    )
+    first_basis: str = setting("complement", "kept when task 1 fills half", choices=FIRST_BASES)
 
 
 @register("inflora")
-class InfLoRA(Method):
+class InfLoRA(Method[InfLoRAConfig]):
     """Trains a low-rank branch per task in a subspace that leaves old tasks alone.
 
     Liang and Li, "InfLoRA: Interference-Free Low-Rank Adaptation for Continual Learning", CVPR
@@ -34,27 +46,22 @@ class InfLoRA(Method):
     Expanded parameters: blocks * 2 * (2 * width) * rank, one branch for keys and one for values.
     Both share the values of the down projection, stored once here; the paper counts it twice.
 
-    The official code keeps the branches of all tasks side by side (the same up to rounding), makes
-    a clustering pass that nothing reads (left out), and stores a wrong basis when the first task
-    alone needs half of the space (`first_basis="leading"`). Where it differs from the paper the
-    defaults follow the code: rows divided by sqrt(3) (Eq. 8 has unit rows), one-sided `projection`,
-    energies of the second moment. `lamb` is that of ImageNet-R; 0.95 for CIFAR100 and for
-    DomainNet, where the code uses rank 30 and memory "gpm".
+    Where code and paper differ the defaults follow the code, for its published numbers: rows
+    divided by sqrt(3) (Eq. 8 has unit rows), one-sided `projection`, energies of the second moment.
+    Deviations from the code: branches of past tasks are merged, where it keeps them side by side
+    (the same up to rounding); its clustering pass, which nothing reads, is left out; when the first
+    task alone needs half of the space the right basis is stored (`first_basis="leading"` repeats
+    the code's mistake). Where the free space is smaller than the rank the result says so.
+
+    Sources: `lamb` is that of ImageNet-R; 0.95 for CIFAR100 and for DomainNet, where the code uses
+    rank 30 and memory "gpm".
     """
 
+    Config = InfLoRAConfig
     trains_backbone = False
+    kept: ClassVar[dict[str, str]] = {"protected": "bases"}
 
-    @dataclass(frozen=True)
-    class Config(MethodConfig):
-        rank: int = setting(10, "rank of the low-rank branches", low=1)
-        lamb: float = setting(0.98, "share of energy to protect after the first task", low=0)
-        lame: float = setting(1.0, "share of energy it rises to with the number of tasks", low=0)
-        memory: str = setting("dualgpm", "kind of gradient memory", choices=("dualgpm", "gpm"))
-        blocks: int = setting(0, "how many of the first blocks are adapted; 0: all", low=0)
-        projection: str = setting("one_sided", "(I-P)C, or (I-P)C(I-P) as the paper", choices=SIDES)
-        first_basis: str = setting("complement", "kept when task 1 fills half", choices=FIRST_BASES)
-
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+    def __init__(self, backbone: VisionTransformer, config: InfLoRAConfig) -> None:
         super().__init__(backbone, config)
         self.layers = adapt(backbone, config.blocks or None)
         self.branches: list[LowRank] = []
@@ -64,24 +71,25 @@ class InfLoRA(Method):
             layer.use(branch)
             self.branches.append(branch)
             self.memories.append(GradientMemory(config.memory == "dualgpm", config.first_basis))
-        self.lora, self.protected = nn.ModuleList(self.branches), nn.ModuleList(self.memories)
+        self.lora = nn.ModuleList(self.branches)
+        self.protected = nn.ModuleList(self.memories)
 
     @torch.no_grad()
     def begin_task(self, task: Task, data: TaskData) -> None:
         """Design the down projections before training; new branches start without effect."""
         designs = self.designs(task, data)
         for layer, branch, designed in zip(self.layers, self.branches, designs, strict=True):
-            branch.design(designed.rows)
+            branch.design(designed.rows)  # B_t fixed, A_t = 0
             layer.use(branch)
-        low = {block: d.rank for block, d in enumerate(designs) if d.rank < self.config.rank}
-        if low:
-            logging.getLogger(__name__).warning("free space below the rank: block and rank %s", low)
+        short = [str(block) for block, d in enumerate(designs) if d.rank < self.config.rank]
+        if short:
+            self.note(f"free space below the rank in blocks {', '.join(short)} (counted from 0)")
 
     @torch.no_grad()
     def end_task(self, task: Task, data: TaskData) -> None:
-        """W_t = W_{t-1} + A_t B_t, then protect the new task's inputs under W_t."""
+        """Merge the branches, then protect the new task's inputs under the merged weights."""
         for layer in self.layers:
-            layer.merge()
+            layer.merge()  # W_t = W_{t-1} + A_t B_t
         self.protect(task, data)
 
     def protect(self, task: Task, data: TaskData) -> None:
@@ -96,18 +104,19 @@ class InfLoRA(Method):
         return [self.design(m, memory) for m, memory in zip(moments, self.memories, strict=True)]
 
     def design(self, moment: Tensor, memory: GradientMemory) -> Design:
-        """The down projection of one block from its second moment [d, d] and its memory."""
+        """The down projection [rank, d] of one block from its second moment [d, d] and memory."""
+        # Eq. 8: leading directions of the inputs outside the protected space.
         return design(moment, memory, self.config.rank, self.config.projection == "two_sided")
 
     def moments(self, data: TaskData) -> InputMoments:
-        """Second moments of the qkv inputs over one augmented pass."""
+        """Second moments C = H H^T / n, [d, d] per block, of the qkv inputs, one augmented pass."""
         with InputMoments(layer.linear for layer in self.layers) as moments:
             for batch in data.batches(augment=True):
                 moments.gather(self.features, batch.images)
         return moments
 
     def threshold(self, task: Task) -> float:
-        """Share of energy to protect after `task`."""
+        """Share of energy to protect after `task`: lamb + (lame - lamb) t / T."""
         return threshold(self.config.lamb, self.config.lame, task.index, task.count)
 
     def expanded_parameters(self) -> int:
@@ -115,6 +124,6 @@ class InfLoRA(Method):
         return sum(branch.paired_size() for branch in self.branches)
 
     @classmethod
-    def expanded_formula(cls, config: Any, width: int, depth: int, tasks: int) -> int:
+    def expanded_formula(cls, config: InfLoRAConfig, width: int, depth: int, tasks: int) -> int:
         """Down and up projection for keys and values of every adapted block."""
-        return min(config.blocks or depth, depth) * 2 * (2 * width) * int(config.rank)
+        return min(config.blocks or depth, depth) * 2 * (2 * width) * config.rank

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
 from benchmark import Task, TaskData, register
 from benchmark.peft.subspace import Design, GradientMemory, design
 from methods.inflora import InfLoRA
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @register("inflora_nt")
@@ -26,7 +23,7 @@ class InfLoRANewTask(InfLoRA):
     """
 
     def design(self, moment: Tensor, memory: GradientMemory) -> Design:
-        """Leading directions of the block's inputs [d, d]."""
+        """Leading directions [rank, d] of the block's inputs [d, d]."""
         return design(moment, None, self.config.rank)
 
     def protect(self, task: Task, data: TaskData) -> None:

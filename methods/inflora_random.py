@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
+from torch import Tensor
 
 from benchmark import Task, TaskData, register
 from benchmark.peft.subspace import Design
 from methods.inflora import InfLoRA
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @register("inflora_random")
@@ -36,6 +32,6 @@ class InfLoRARandom(InfLoRA):
 
 
 def _random_rows(like: Tensor) -> Design:
-    rows = torch.randn(like.shape, device=like.device) / (3 * like.shape[1]) ** 0.5
-    rank = min(like.shape)
-    return Design(rows.double(), like.shape[0], rows.new_ones(rank))
+    rank, width = like.shape
+    rows = torch.randn(like.shape, device=like.device) / (3 * width) ** 0.5
+    return Design(rows.double(), rank, rows.new_ones(min(rank, width)))

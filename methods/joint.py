@@ -10,8 +10,10 @@ class Joint(Method):
     """Fine-tunes the whole network on the classes of all tasks together.
 
     The stream is one task with all classes, so the inherited loss is the cross-entropy over all of
-    them. Expanded parameters: 0. Its optimiser settings in the InfLoRA paper are not published; it
-    uses the same recipe as `sequential`.
+    them. Expanded parameters: 0.
+
+    Its optimiser settings in the InfLoRA paper are not published; it uses the recipe of
+    `sequential`.
     """
 
     role = "bound"

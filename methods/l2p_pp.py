@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark import Batch, Task, register, setting
-from benchmark.method import MethodConfig
+from benchmark import Batch, MethodConfig, Task, register, setting
 from benchmark.peft.prefix import check_backbone, check_config
-from benchmark.peft.prompt_pool import chosen_mask, chosen_prefix, cosines
-from benchmark.peft.prompts import PromptMethod
+from benchmark.peft.prompt_pool import PromptMethod, chosen_mask, chosen_prefix, cosines
+
+
+@dataclass(frozen=True)
+class L2PPlusPlusConfig(MethodConfig):
+    """Settings of `l2p_pp`: values of the scripts released with CODA-Prompt."""
+
+    pool: int = setting(30, "prompts in a block's pool (M)", low=1)
+    length: int = setting(20, "tokens of a prompt (L), half keys and half values", low=2)
+    top_k: int = setting(5, "prompts an image chooses", low=1)
+    layers: tuple[int, ...] = setting((0,), "blocks with a prefix, counted from 0")
+    key_loss: str = setting("cross", "whose keys a query pulls", choices=("cross", "gather"))
+    key_weight: float = setting(1.0, "weight of the key loss", low=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_config({"length": self.length}, {"layers": self.layers})
+        if self.top_k > self.pool:
+            raise ValueError(f"top_k must be at most pool ({self.pool}), not {self.top_k}")
 
 
 @register("l2p_pp")
-class L2PPlusPlus(PromptMethod):
+class L2PPlusPlus(PromptMethod[L2PPlusPlusConfig]):
     """L2P++: a pool of prefixes, each image takes the top k by its query; class-token head.
 
     "L2P" of Smith et al., CODA-Prompt (CVPR 2023), and of Liang and Li, InfLoRA (CVPR 2024), from
@@ -25,47 +40,30 @@ class L2PPlusPlus(PromptMethod):
     classes plus a key loss, summed over images and blocks, which trains the keys alone.
     `layers` [0] is the form of both papers' tables, [0, 1, 2, 3, 4] the "deep" one.
 
-    Kept between tasks: the pool. All of it stays trainable; no task identity, no copying.
+    Kept between tasks: the pool. All of it stays trainable; no task identity, no copying. Prompts
+    no image has chosen so far can be chosen at prediction, as in the official code.
     Expanded parameters: d per block and prompt, times L + 1: |layers| M (L + 1) d; 483,840 for
     M = 30, L = 20, one block, d = 768.
 
-    As the official code, unless a setting says otherwise:
-    - `key_loss` "cross", the default: the official code indexes the similarities of all images with
-      the choices of all images, so that every query pulls the keys any image has chosen. "gather"
-      is what was meant: every query pulls its own keys. The keys get no other gradient and Adam is
-      blind to scale, so both pull popular keys to the mean query. The default is the form that made
-      both papers' numbers.
-    - Prompts no image has chosen so far can be chosen at prediction.
-    Deviations: one linear layer a task with local labels, which has the gradients of one layer
-    whose earlier logits are masked; the InfLoRA code keeps the learning rate constant for this
-    method alone, which is the recipe's to say (`schedule: constant`).
+    Deviations from the official code: one linear layer a task with local labels, which has the
+    gradients of one layer whose earlier logits are masked; the InfLoRA code keeps the learning rate
+    constant for this method alone, which is the recipe's to say (`schedule: constant`).
+
+    Sources: `key_loss` "cross", the default, is the official code's: it indexes the similarities of
+    all images with the choices of all images, so that every query pulls the keys any image has
+    chosen. "gather" is what was meant: every query pulls its own keys. The keys get no other
+    gradient and Adam is blind to scale, so both pull popular keys to the mean query. The default
+    made both papers' numbers.
     """
 
-    @dataclass(frozen=True)
-    class Config(MethodConfig):
-        """Values of the scripts released with CODA-Prompt."""
+    Config = L2PPlusPlusConfig
 
-        pool: int = setting(30, "prompts in a block's pool (M)", low=1)
-        length: int = setting(20, "tokens of a prompt (L), half keys and half values", low=2)
-        top_k: int = setting(5, "prompts an image chooses", low=1)
-        layers: tuple[int, ...] = setting((0,), "blocks with a prefix, counted from 0")
-        key_loss: str = setting("cross", "whose keys a query pulls", choices=("cross", "gather"))
-        key_weight: float = setting(1.0, "weight of the key loss", low=0.0)
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            check_config({"length": self.length}, {"layers": self.layers})
-            if self.top_k > self.pool:
-                raise ValueError(f"top_k must be at most pool ({self.pool}), not {self.top_k}")
-
-    config: Config
-
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+    def __init__(self, backbone: VisionTransformer, config: L2PPlusPlusConfig) -> None:
         super().__init__(backbone, config)
         check_backbone(backbone, config.layers)
         blocks, width = len(config.layers), backbone.num_features
-        self.prompts = self.uniform(blocks, config.pool, config.length, width)
-        self.keys = self.uniform(blocks, config.pool, width)
+        self.prompts = self.uniform(blocks, config.pool, config.length, width)  # [blocks, M, L, d]
+        self.keys = self.uniform(blocks, config.pool, width)  # [blocks, M, d]
 
     def choose(self, query: Tensor) -> tuple[Tensor, Tensor]:
         """Similarities [blocks, B, M] of queries [B, d], and the chosen prompts [blocks, B, k]."""
@@ -79,20 +77,23 @@ class L2PPlusPlus(PromptMethod):
 
     def prompt_loss(self, similarity: Tensor, chosen: Tensor) -> Tensor:
         """The weighted key loss: distances 1 - cos, summed over blocks, images and chosen keys."""
-        mask = chosen_mask(chosen, similarity)
+        mask = chosen_mask(chosen, similarity)  # [blocks, B, M]
         if self.config.key_loss == "cross":  # sum over b, b' and j of 1 - cos(q_b, key_j of b')
-            mask = mask.sum(dim=1, keepdim=True)
+            mask = mask.sum(dim=1, keepdim=True)  # [blocks, 1, M]: how often each was chosen
         return (mask * (1 - similarity)).sum() * self.config.key_weight
 
     def loss(self, batch: Batch, task: Task) -> Tensor:
+        """Cross-entropy over the task's classes plus the key loss."""
         similarity, chosen = self.choose(self.query(batch.images, batch.frozen))
         features = self.pool_features(batch.images, chosen)
         return self.local_loss(features, batch, task) + self.prompt_loss(similarity, chosen)
 
     def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
+        """Logits [B, C] with the prefixes that every image chooses."""
         _, chosen = self.choose(self.query(images, frozen))
         return self.logits(self.pool_features(images, chosen))
 
     @classmethod
-    def expanded_formula(cls, config: Any, width: int, depth: int, tasks: int) -> int:
-        return cast(int, len(config.layers) * config.pool * (config.length + 1) * width)
+    def expanded_formula(cls, config: L2PPlusPlusConfig, width: int, depth: int, tasks: int) -> int:
+        """Prompts and keys of every prompted block: |layers| M (L + 1) d."""
+        return len(config.layers) * config.pool * (config.length + 1) * width

@@ -3,66 +3,75 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmark.method import Task, TaskData, setting
-from benchmark.peft.experts import TwoExperts
+from benchmark import Task, register, setting
 from benchmark.peft.merging import flatten, ties, trim, unflatten_
-from benchmark.registry import register
-from methods.lae import PetModules
+from methods._lae import Merging, TwoExperts
+from methods.lae import PetConfig
 
 
-class TiesMerging(TwoExperts):
+@dataclass(frozen=True)
+class LaeTiesConfig(PetConfig):
+    """Settings of `lae_ties`."""
+
+    keep: float = setting(
+        20.0, "entries kept of a vector: percent, or a fraction up to 1", low=0.0, high=100.0
+    )
+    strength: float = setting(1.0, "factor lambda on the merged vector", low=0.0)
+    newcomer_only: bool = setting(False, "trim the online vector alone")
+    history: bool = setting(False, "store every task's vector and merge them all at once")
+
+    def merging(self, online: nn.ModuleList) -> Merging:
+        """TIES-merging."""
+        return TiesMerging(online, self.keep, self.strength, self.newcomer_only, self.history)
+
+
+class TiesMerging(Merging):
     """The offline expert takes in the online one once, after each task, by TIES-merging."""
 
-    base: Tensor
+    start: Tensor
     past: Tensor
 
-    @dataclass(frozen=True)
-    class Config(TwoExperts.Config):
-        """Adds what is kept of each vector and how strongly the merged vector counts."""
+    def __init__(
+        self,
+        online: nn.ModuleList,
+        keep: float,
+        strength: float,
+        newcomer_only: bool,
+        history: bool,
+    ) -> None:
+        super().__init__()
+        self.keep, self.strength = keep, strength
+        self.newcomer_only, self.history = newcomer_only, history
+        start = flatten(online)
+        self.register_buffer("start", start)  # theta_start, [P]
+        self.register_buffer("past", start.new_empty(0, len(start)))  # [tasks, P]
 
-        keep: float = setting(
-            20.0, "entries kept of a vector: percent, or a fraction up to 1", low=0.0, high=100.0
-        )
-        strength: float = setting(1.0, "factor lambda on the merged vector", low=0.0)
-        newcomer_only: bool = setting(False, "trim the online vector alone")
-        history: bool = setting(False, "store every task's vector and merge them all at once")
+    def grow(self, task: Task, online: nn.ModuleList) -> None:
+        """With a history: the vector of the task before."""
+        if task.index > 0 and self.history:
+            self.past = torch.cat([self.past, self.vector(online)[None]])
 
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
-        super().__init__(backbone, config)
-        start = flatten(self.online)
-        self.register_buffer("base", start)
-        self.register_buffer("past", start.new_empty(0, len(start)))
+    def end_task(self, online: nn.ModuleList, offline: nn.ModuleList) -> None:
+        """theta_off <- theta_start + lambda * TIES({tau_off, tau_on})."""
+        new = self.vector(online)[None]
+        old = self.past if self.history else self.vector(offline)[None]
+        if self.newcomer_only:
+            merged = ties(torch.cat([old, trim(new, self.keep)]), keep=100.0)
+        else:
+            merged = ties(torch.cat([old, new]), self.keep)
+        unflatten_(offline, self.start + self.strength * merged)
 
-    def grow(self, task: Task) -> None:
-        super().grow(task)
-        if task.index > 0 and self.config.history:  # the online module still is the last task's
-            self.past = torch.cat([self.past, self._vector(self.online)[None]])
-
-    def end_task(self, task: Task, data: TaskData) -> None:
-        if len(self.offline):
-            unflatten_(self.offline, self.base + self.config.strength * self._merge())
-
-    def _merge(self) -> Tensor:
-        """The merged task vector [P] of the offline (or every past) and the online module."""
-        config, new = self.config, self._vector(self.online)[None]
-        old = self.past if config.history else self._vector(self.offline)[None]
-        if config.newcomer_only:
-            return ties(torch.cat([old, trim(new, config.keep)]), keep=100.0)
-        return ties(torch.cat([old, new]), config.keep)
-
-    def _vector(self, module: torch.nn.Module) -> Tensor:
-        """Task vector [P]: how far a module is from the values both experts started from."""
-        return flatten(module) - self.base
+    def vector(self, expert: nn.ModuleList) -> Tensor:
+        """Task vector tau = theta - theta_start, [P]."""
+        return flatten(expert) - self.start
 
 
 @register("lae_ties")
-class LaeTies(TiesMerging, PetModules):
+class LaeTies(TwoExperts[LaeTiesConfig]):
     """LAE with TIES-merging (Yadav et al., NeurIPS 2023) in place of the average (my-new-LAE).
 
     Learning and voting are LAE's. The offline module is the online one of the first task; after
@@ -78,15 +87,15 @@ class LaeTies(TiesMerging, PetModules):
     [P]; with `history` also the vector of every finished task [t, P].
     Expanded parameters: (online + offline) * blocks * size of a module, as for LAE.
 
-    No code and no settings were published: the report says only that merging happens once after
-    each task between online and offline module. Our choices: vectors are taken from the modules'
-    starting values (signs of raw weights would follow the random down-projection), scales are
-    merged like weights, factors of LoRA apart from each other, keep 20 and lambda 1 as TIES was
-    published. Trimming an offline vector anew after each task costs it most of its entries;
-    `keep: 100`, `newcomer_only` and `history` are ways out, and `history` weighs all tasks alike,
-    where pairwise merging halves the share of an old task each time.
+    Our choices: vectors are taken from the modules' starting values (signs of raw weights would
+    follow the random down-projection), scales are merged like weights, factors of LoRA apart from
+    each other, keep 20 and lambda 1 as TIES was published. Trimming an offline vector anew after
+    each task costs it most of its entries; `keep: 100`, `newcomer_only` and `history` are ways out,
+    and `history` weighs all tasks alike, where pairwise merging halves the share of an old task
+    each time.
+
+    Sources: no code and no settings were published; the report says only that merging happens once
+    after each task between online and offline module.
     """
 
-    @dataclass(frozen=True)
-    class Config(TiesMerging.Config, PetModules.Config):
-        """Settings of LAE with TIES-merging."""
+    Config = LaeTiesConfig

@@ -13,8 +13,9 @@ class LinearProbe(Method):
 
     Like every other row it learns each head by the cross-entropy over its own task's classes, so
     the difference to a row that adapts the backbone is the adaptation alone; a loss over all
-    classes seen would need old data to balance the old heads. Nothing but the heads is kept.
-    Expanded parameters: 0.
+    classes seen would need old data to balance the old heads.
+
+    Kept between tasks: the heads. Expanded parameters: 0.
     """
 
     role = "reference"

@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark import Method, Task, TaskData, register, setting
-from benchmark.method import MethodConfig, ParameterGroup
+from benchmark import Method, MethodConfig, ParameterGroup, Task, TaskData, register, setting
+
+
+@dataclass(frozen=True)
+class NearestClassMeanConfig(MethodConfig):
+    """Settings of `ncm`."""
+
+    distance: str = setting(
+        "cosine", "how features and means are compared", choices=("cosine", "euclidean")
+    )
 
 
 @register("ncm")
-class NearestClassMean(Method):
+class NearestClassMean(Method[NearestClassMeanConfig]):
     """Assigns an image to the class whose mean frozen feature is nearest.
 
     Class means are taken over the plain training images after each task and never change again;
     nothing is trained. Logits are the cosine similarity of feature and mean, or minus their
-    squared Euclidean distance; both are computed in float64, also under autocast. Kept between
-    tasks: one mean per class, classes * width numbers. Expanded parameters: 0.
+    squared Euclidean distance; both are computed in float64, also under autocast.
+
+    Kept between tasks: one mean per class, C d numbers. Expanded parameters: 0.
     """
 
+    Config = NearestClassMeanConfig
     role = "reference"
     frozen_features = True
     trains_backbone = False
     meets_classes_once = True
+    kept: ClassVar[dict[str, str]] = {"means": "class means"}
     means: Tensor
 
-    @dataclass(frozen=True)
-    class Config(MethodConfig):
-        """Settings of `ncm`."""
-
-        distance: str = setting(
-            "cosine", "how features and means are compared", choices=("cosine", "euclidean")
-        )
-
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+    def __init__(self, backbone: VisionTransformer, config: NearestClassMeanConfig) -> None:
         super().__init__(backbone, config)
-        self.register_buffer("means", torch.zeros(0, backbone.num_features))
+        self.register_buffer("means", torch.zeros(0, backbone.num_features))  # [C, d]
 
     def grow(self, task: Task) -> None:
         """Room for the means of the task's classes."""
-        self.means = torch.cat([self.means, self.means.new_zeros(len(task.classes), self.width)])
-
-    @property
-    def width(self) -> int:
-        """Width d of the features."""
-        return self.means.shape[1]
+        width = self.means.shape[1]
+        self.means = torch.cat([self.means, self.means.new_zeros(len(task.classes), width)])
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Nothing is trained."""
@@ -58,7 +57,7 @@ class NearestClassMean(Method):
     @torch.no_grad()
     def end_task(self, task: Task, data: TaskData) -> None:
         """Class means over the plain training images."""
-        sums = self.means.new_zeros(task.seen, self.width, dtype=torch.float64)
+        sums = torch.zeros_like(self.means, dtype=torch.float64)
         counts = sums.new_zeros(task.seen)
         for batch in data.batches(augment=False):
             features = self._frozen(batch.images, batch.frozen)
@@ -68,7 +67,7 @@ class NearestClassMean(Method):
         self.means[task.classes.start :] = means[task.classes.start :].to(self.means.dtype)
 
     def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
-        """Similarity [B, classes seen] to every class mean."""
+        """Similarity [B, C] to every class mean."""
         features, means = self._frozen(images, frozen), self.means.double()
         if self.config.distance == "cosine":
             similarity = F.normalize(features, dim=1) @ F.normalize(means, dim=1).T

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from benchmark import Method, register, setting
-from benchmark.method import MethodConfig
+from benchmark import Method, MethodConfig, register, setting
 from benchmark.peft.lora import adapt
 
 
+@dataclass(frozen=True)
+class SequentialLoRAConfig(MethodConfig):
+    """Settings of `seq_lora`."""
+
+    rank: int = setting(10, "rank of the low-rank branches", low=1)
+
+
 @register("seq_lora")
-class SequentialLoRA(Method):
+class SequentialLoRA(Method[SequentialLoRAConfig]):
     """Trains one and the same LoRA on keys and values through all tasks.
 
     W' = W + U D for keys and values of every block, both factors of each trained, the backbone
     frozen; loss and heads as in `sequential`. The InfLoRA paper's "Sequential" fine-tunes the
-    whole network, so this is a row of its own. Kept between tasks: the LoRA and the heads.
+    whole network, so this is a row of its own.
 
+    Kept between tasks: the LoRA and the heads.
     Expanded parameters: blocks * 2 * (2 * width) * rank.
     """
 
+    Config = SequentialLoRAConfig
     role = "reference"
     trains_backbone = False
 
-    @dataclass(frozen=True)
-    class Config(MethodConfig):
-        """Settings of `seq_lora`."""
-
-        rank: int = setting(10, "rank of the low-rank branches", low=1)
-
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+    def __init__(self, backbone: VisionTransformer, config: SequentialLoRAConfig) -> None:
         super().__init__(backbone, config)
         self.lora = nn.ModuleList()
         for layer in adapt(backbone):
@@ -42,6 +43,8 @@ class SequentialLoRA(Method):
             self.lora.append(branch)
 
     @classmethod
-    def expanded_formula(cls, config: Any, width: int, depth: int, tasks: int) -> int:
+    def expanded_formula(
+        cls, config: SequentialLoRAConfig, width: int, depth: int, tasks: int
+    ) -> int:
         """Both factors for keys and values of every block."""
-        return depth * 2 * (2 * width) * int(config.rank)
+        return depth * 2 * (2 * width) * config.rank

@@ -11,11 +11,12 @@ class Sequential(Method):
 
     Every parameter and the current task's linear head are trained with the cross-entropy over the
     current task's classes; prediction takes the largest logit of the heads of all classes seen.
-    Nothing but the model is kept between tasks. Expanded parameters: 0.
 
-    The InfLoRA repository ships only a network for this row, whose prediction also reads the
-    untrained heads of future tasks; here heads appear with their task. Its optimiser settings are
-    not published.
+    Kept between tasks: the model. Expanded parameters: 0.
+
+    Deviations from the InfLoRA repository, which has only a network for this row: heads appear with
+    their task, where its prediction also reads the untrained heads of future tasks. Its optimiser
+    settings are not published.
     """
 
     role = "bound"

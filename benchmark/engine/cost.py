@@ -9,12 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.method import Batch, Method, Task
-from benchmark.method import _numel as numel
 from benchmark.results.schema import Stored
 
 SAMPLE = 4  # images whose operations are counted
@@ -67,28 +65,29 @@ def _step_flops(method: Method, batch: Batch, task: Task) -> float:
 
 
 def stored(method: Method) -> Stored:
-    """What a method holds, part by part: parameters by its modules' names, statistics by theirs.
+    """What a method holds, under the names of `Method.kept`.
 
     Parameters beside backbone and heads are as many as there are in memory; `expanded_parameters`
-    may count as a paper does. Statistics are buffers and extra state, as `Method.statistics` counts
-    them, buffers of the pre-trained backbone left out.
+    may count as a paper does. Statistics are what `Method.statistics` counts.
     """
     parameters = Counter({"backbone": 0, "heads": 0})
-    for name, parameter in method.named_parameters():
-        parameters[name.partition(".")[0]] += parameter.numel()
-    pretrained = {id(buffer) for buffer in method.backbone.buffers()}
+    for path, parameter in method.named_parameters():
+        root = path.partition(".")[0]
+        kind = root if root in ("backbone", "heads") else _kind(method, path)
+        parameters[kind] += parameter.numel()
     statistics: Counter[str] = Counter()
-    for name, buffer in method.named_buffers():
-        if id(buffer) not in pretrained:
-            statistics[name] += buffer.numel()
-    for name, module in method.named_modules():
-        if type(module).get_extra_state is not nn.Module.get_extra_state:
-            # One for every block: `protected.0`, `protected.1` are one part.
-            statistics[name.partition(".")[0]] += numel(module.get_extra_state())
-    return {
-        "parameters": dict(parameters),
-        "statistics": {name: count for name, count in statistics.items() if count},
-    }
+    for path, count in method.named_statistics():
+        if count:
+            statistics[_kind(method, path)] += count
+    return {"parameters": dict(parameters), "statistics": dict(statistics)}
+
+
+def _kind(method: Method, path: str) -> str:
+    """The name a method declares for an attribute, else "other"."""
+    for prefix, kind in method.kept.items():
+        if f"{path}.".startswith(f"{prefix}."):
+            return kind
+    return "other"
 
 
 def forward_flops(model: torch.nn.Module, images: torch.Tensor) -> float:

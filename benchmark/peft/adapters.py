@@ -104,7 +104,7 @@ def beside(backbone: VisionTransformer, block: int, sublayer: SubLayer) -> Paral
 
 
 def scaled_linear(x: Tensor, layer: nn.Linear, scale: Tensor) -> Tensor:
-    """scale * layer(x); the scale goes to the weights, which are fewer than the outputs."""
+    """Scale * layer(x); the scale goes to the weights, which are fewer than the outputs."""
     return F.linear(x, scale * layer.weight, scale * layer.bias)
 
 

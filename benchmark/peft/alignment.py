@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.method import Method, MethodConfig, Task, TaskData, setting
-
-if TYPE_CHECKING:
-    from timm.models.vision_transformer import VisionTransformer
+from benchmark.method import MethodConfig, TaskData, setting
 
 RIDGE = 1e-4  # added to the diagonal of every covariance
 OLDEST = 0.9  # limit of the factor on the mean of an old class
@@ -21,7 +18,7 @@ NORM_FLOOR = 1e-7  # added to the norm of a task's logits
 
 
 @dataclass(frozen=True)
-class AlignmentSettings(MethodConfig):
+class AlignmentConfig(MethodConfig):
     """How heads are aligned; the defaults are those of both official codes."""
 
     align_epochs: int = setting(5, "epochs of the alignment after a task", low=0)
@@ -59,6 +56,16 @@ class Gaussians(nn.Module):
         width = self.mean.shape[1]
         self.mean = torch.cat([self.mean, self.mean.new_zeros(classes, width)])
         self.factor = torch.cat([self.factor, self.factor.new_zeros(classes, width, width)])
+
+    @torch.no_grad()
+    def collect(self, classes: range, features: Callable[[Tensor], Tensor], data: TaskData) -> None:
+        """Statistics of `classes` over the plain training images, by `features`: images -> [B, d].
+
+        Raises ValueError as `fit` does.
+        """
+        found = [(features(b.images).to(self.mean), b.labels) for b in data.batches(augment=False)]
+        rows, labels = (torch.cat(part) for part in zip(*found, strict=True))
+        self.fit(classes, rows, labels)
 
     @torch.no_grad()
     def fit(self, classes: range, features: Tensor, labels: Tensor) -> None:
@@ -135,20 +142,17 @@ def normalise(logits: Tensor, tasks: Tensor, temperature: float) -> Tensor:
 
 
 def align(
-    heads: Sequence[nn.Linear],
+    heads: Iterable[nn.Module],
     gaussians: Gaussians,
-    settings: Any,
+    config: AlignmentConfig,
     draws: Draws | None = None,
 ) -> Aligned:
-    """Train a copy of the heads of all tasks (one head each, in order) on drawn features.
-
-    settings: an `AlignmentSettings`. The heads themselves stay as they are.
-    """
+    """Train a copy of the linear heads of all tasks (one each, in order) on drawn features."""
     draws = draws or Draws()
-    like, sizes = gaussians.mean, [head.out_features for head in heads]
-    weight = torch.cat([head.weight.detach() for head in heads]).requires_grad_()
-    bias = torch.cat([head.bias.detach() for head in heads]).requires_grad_()
-    count, classes = settings.align_samples, torch.arange(sum(sizes), device=like.device)
+    heads, like = list(heads), gaussians.mean
+    sizes = [len(head.get_parameter("bias")) for head in heads]
+    weight, bias = (part.requires_grad_() for part in classifier(heads))
+    count, classes = config.align_samples, torch.arange(sum(sizes), device=like.device)
     labels = classes.repeat_interleave(count)
     task = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     tasks = F.one_hot(task, len(sizes)).to(like)
@@ -157,21 +161,21 @@ def align(
     rates: list[float] = []
     optimiser = torch.optim.SGD(
         [weight, bias],
-        settings.align_lr,
-        settings.align_momentum,
-        weight_decay=settings.align_decay,
+        config.align_lr,
+        config.align_momentum,
+        weight_decay=config.align_decay,
         fused=True,
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(settings.align_epochs, 1))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(config.align_epochs, 1))
     with torch.enable_grad(), torch.autocast(like.device.type, enabled=False):
-        for epoch in range(settings.align_epochs):
+        for epoch in range(config.align_epochs):
             shape = torch.Size((len(classes), count, like.shape[1]))
             samples = gaussians.sample(scale, draws.noise(epoch, shape, like)).flatten(0, 1)
             order = draws.order(epoch, len(labels), like)
-            for index in torch.split(order, settings.align_batch):
+            for index in torch.split(order, config.align_batch):
                 logits = F.linear(samples[index], weight, bias)
-                if settings.logit_norm:
-                    logits = normalise(logits, tasks, settings.logit_norm)
+                if config.logit_norm:
+                    logits = normalise(logits, tasks, config.logit_norm)
                 loss = F.cross_entropy(logits, labels[index])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -182,51 +186,25 @@ def align(
     return Aligned(weight.detach(), bias.detach(), losses, rates)
 
 
-class AlignedHeads(Method):
-    """A method that keeps class Gaussians and aligns its heads after every task but the first.
-
-    To be put before another method among the bases, with an `AlignmentSettings` as `Config`;
-    `adopt` says what becomes of the outcome.
-    """
-
-    meets_classes_once = True
-
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
-        super().__init__(backbone, config)
-        self.gaussians = Gaussians(backbone.num_features)
-        if config.fresh_norm:
-            _renew_final_norm(backbone)
-
-    def grow(self, task: Task) -> None:
-        super().grow(task)
-        self.gaussians.grow(len(task.classes))
-
-    @torch.no_grad()
-    def end_task(self, task: Task, data: TaskData) -> None:
-        """Statistics of the new classes over their plain images, then alignment."""
-        super().end_task(task, data)
-        found = [
-            (self.features(b.images).to(self.gaussians.mean), b.labels)
-            for b in data.batches(augment=False)
-        ]
-        features, labels = (torch.cat(part) for part in zip(*found, strict=True))
-        self.gaussians.fit(task.classes, features, labels)
-        heads: list[Any] = list(self.heads)
-        if task.index > 0:
-            aligned = align(heads, self.gaussians, self.config)
-            self.adopt(aligned.weight, aligned.bias)
-        else:
-            self.adopt(torch.cat([h.weight for h in heads]), torch.cat([h.bias for h in heads]))
-
-    def adopt(self, weight: Tensor, bias: Tensor) -> None:
-        """Take over the classifier, weight [C, d] and bias [C]. Default: the heads become it."""
-        sizes = [len(head.weight) for head in self.heads]  # type: ignore[arg-type]
-        parts = zip(torch.split(weight, sizes), torch.split(bias, sizes), strict=True)
-        for head, (w, b) in zip(self.heads, parts, strict=True):
-            head.load_state_dict({"weight": w, "bias": b})
+def classifier(heads: Iterable[nn.Module]) -> tuple[Tensor, Tensor]:
+    """A copy of the linear heads side by side: weight [C, d] and bias [C]."""
+    heads = list(heads)
+    weight = torch.cat([head.get_parameter("weight").detach() for head in heads])
+    bias = torch.cat([head.get_parameter("bias").detach() for head in heads])
+    return weight, bias
 
 
-def _renew_final_norm(backbone: VisionTransformer) -> None:
+@torch.no_grad()
+def load_classifier_(heads: Iterable[nn.Module], weight: Tensor, bias: Tensor) -> None:
+    """Write a classifier, weight [C, d] and bias [C], into the linear heads of all tasks."""
+    start = 0
+    for head in heads:
+        stop = start + len(head.get_parameter("bias"))
+        head.load_state_dict({"weight": weight[start:stop], "bias": bias[start:stop]})
+        start = stop
+
+
+def renew_final_norm_(backbone: VisionTransformer) -> None:
     """Replace the LayerNorm that features come from, `fc_norm` where timm pools the tokens."""
     name = "fc_norm" if isinstance(backbone.norm, nn.Identity) else "norm"
     old = getattr(backbone, name)

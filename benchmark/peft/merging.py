@@ -12,7 +12,7 @@ Aggregate = Literal["mean", "sum", "max"]
 
 @torch.no_grad()
 def moving_average_(average: nn.Module, current: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * current, parameter by parameter, in place."""
+    """Average <- decay * average + (1 - decay) * current, parameter by parameter, in place."""
     torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - decay)
 
 

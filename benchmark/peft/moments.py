@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-class _LastLayerReached(Exception):
+class _ForwardStoppedError(Exception):
     """Ends a forward pass of `InputMoments.gather` as soon as nothing more is to be seen."""
 
 
@@ -34,7 +34,7 @@ class InputMoments:
     def gather(self, forward: Callable[[Tensor], Any], images: Tensor) -> None:
         """Run `forward(images)` as far as the last of the layers; the rest gives nothing new."""
         self._stop = True
-        with suppress(_LastLayerReached):
+        with suppress(_ForwardStoppedError):
             forward(images)
         self._stop = False
 
@@ -79,6 +79,6 @@ class InputMoments:
                 total += product
             self.counts[index] += len(tokens)
             if self._stop and index == len(self._layers) - 1:
-                raise _LastLayerReached
+                raise _ForwardStoppedError
 
         return add

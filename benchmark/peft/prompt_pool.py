@@ -1,14 +1,50 @@
-"""Choosing prompts by a query: similarities, selection, key losses, weighted components."""
+"""What prompt methods share: the query, prompted features, and the choice of prompts by a query."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmark.peft.prefix import Prefix, split_prefix
+from benchmark.method import ConfigT, Method
+from benchmark.peft.prefix import Prefix, prompted_tokens, split_prefix
 
 SMALL = 1e-8  # squared length below which a direction is taken for zero
+
+
+class PromptMethod(Method[ConfigT]):
+    """A method that leaves the backbone alone and steers it with prompts a query chooses.
+
+    The query of an image is its frozen feature, the class token after the final norm of the
+    unprompted backbone; the runner provides it, once per test image and run.
+    """
+
+    frozen_features = True
+    trains_backbone = False
+
+    def query(self, images: Tensor, frozen: Tensor | None) -> Tensor:
+        """Queries [B, d] without gradient: what the runner gave, else one plain forward pass."""
+        if frozen is not None:
+            return frozen
+        with torch.no_grad():
+            return self.features(images)
+
+    def prefixed(self, images: Tensor, prefixes: Mapping[int, Prefix]) -> Tensor:
+        """Class-token features [B, d] with prefixes in the given blocks."""
+        tokens = prompted_tokens(self.backbone, images, prefixes)
+        features: Tensor = self.backbone.forward_head(tokens, pre_logits=True)
+        return features
+
+    def uniform(self, *shape: int, high: float = 1.0) -> nn.Parameter:
+        """A new parameter drawn evenly from [0, high), in the backbone's precision."""
+        return nn.Parameter(torch.empty(shape, dtype=self.dtype).uniform_(0.0, high))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the backbone's weights."""
+        return next(self.backbone.parameters()).dtype
 
 
 def cosines(query: Tensor, keys: Tensor) -> Tensor:

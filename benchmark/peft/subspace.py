@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-FirstBasis = Literal["complement", "leading"]
+FIRST_BASES = ("complement", "leading")
 
 DRIFT = 1e-4  # largest entry of M^T M - I that is left alone
 # Below these shares of the largest singular value of X, and of the energy of C, a direction is
@@ -50,7 +49,7 @@ class GradientMemory(nn.Module):
     The basis has a shape that depends on the data, so it is kept as extra state.
     """
 
-    def __init__(self, dual: bool = True, first_basis: FirstBasis = "complement") -> None:
+    def __init__(self, dual: bool = True, first_basis: str = "complement") -> None:
         super().__init__()
         self.dual = dual
         self.first_basis = first_basis

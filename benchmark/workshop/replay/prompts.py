@@ -12,8 +12,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.method import Method, Task
-from benchmark.peft.prompts import PromptMethod
+from benchmark.method import ConfigT, Method, Task
+from benchmark.peft.prompt_pool import PromptMethod
 from benchmark.workshop.replay.case import Case, ReplayError
 from benchmark.workshop.replay.compare import Comparison, Line
 from benchmark.workshop.replay.pretrained import as_tensor
@@ -57,10 +57,10 @@ def prompt_settings(case: Case) -> PromptSettings:
     return PromptSettings(int(sizes[0]), int(sizes[1]), sizes[2], there, inflora)
 
 
-class Watched(PromptMethod):
+class Watched(PromptMethod[ConfigT]):
     """A prompt method that shows its state under the recorded names; nothing else is different."""
 
-    def __init__(self, backbone: VisionTransformer, config: Any, case: Case) -> None:
+    def __init__(self, backbone: VisionTransformer, config: ConfigT, case: Case) -> None:
         super().__init__(backbone, config)
         self.case = case
         self.prompt_losses: list[float] = []
@@ -86,7 +86,7 @@ class Watched(PromptMethod):
         """A recorded array of the shape of `like`."""
         return as_tensor(self.case.array(name, *like.shape))
 
-    def note(self, loss: Tensor) -> Tensor:
+    def watch(self, loss: Tensor) -> Tensor:
         """Keep a prompt loss, and give it back."""
         self.prompt_losses.append(float(loss.detach()))
         return loss

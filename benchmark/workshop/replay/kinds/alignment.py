@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.peft.alignment import AlignmentSettings, Draws, Gaussians, align, mean_scale
+from benchmark.peft.alignment import AlignmentConfig, Draws, Gaussians, align, mean_scale
 from benchmark.workshop.replay.case import Case, Meta, ReplayError
 from benchmark.workshop.replay.compare import Comparison, Line
 from benchmark.workshop.replay.pretrained import as_tensor
@@ -123,7 +123,7 @@ def _variants(case: Case) -> list[str]:
     return [name for name in found if name == PLAIN or name.startswith(NORMALISED)]
 
 
-def _settings(meta: Meta, variant: str) -> AlignmentSettings:
+def _settings(meta: Meta, variant: str) -> AlignmentConfig:
     temperature = 0.0
     if variant != PLAIN:
         try:
@@ -132,7 +132,7 @@ def _settings(meta: Meta, variant: str) -> AlignmentSettings:
             temperature = float("nan")
         if not 0 < temperature < float("inf"):
             raise ReplayError(f"{meta.path}: variant {variant} names no temperature")
-    return AlignmentSettings(
+    return AlignmentConfig(
         align_epochs=meta.get("optimizer", "ca_epochs", kind=int),
         align_samples=meta.get("samples_per_class", kind=int),
         align_batch=meta.get("batch", kind=int),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -14,12 +12,12 @@ from benchmark.workshop.replay.compare import Line
 from benchmark.workshop.replay.pretrained import as_tensor
 from benchmark.workshop.replay.prompts import Watched, prompt_settings, recorded_as, replay_prompts
 from benchmark.workshop.replay.run import kind
-from methods.coda_p import CodaP
+from methods.coda_p import CodaP, CodaPConfig
 
 LETTERS = {"prompts": "p", "keys": "k", "attention": "a"}
 
 
-class WatchedCoda(Watched, CodaP):
+class WatchedCoda(Watched[CodaPConfig], CodaP):
     """CODA-P with recorded draws for its components, and these to be seen.
 
     weight: that of the recorded penalty, which the InfLoRA code computes but does not add.
@@ -27,7 +25,7 @@ class WatchedCoda(Watched, CodaP):
     """
 
     def __init__(
-        self, backbone: VisionTransformer, config: Any, case: Case, weight: float, pool: int
+        self, backbone: VisionTransformer, config: CodaPConfig, case: Case, weight: float, pool: int
     ) -> None:
         super().__init__(backbone, config, case)
         self.weight, self.pool = weight, pool
@@ -72,7 +70,7 @@ class WatchedCoda(Watched, CodaP):
     def loss(self, batch: Batch, task: Task) -> Tensor:
         """The loss; the recorded penalty is noted, whether it is part of the loss or not."""
         with torch.no_grad():
-            self.note(self.weight * self.penalty())
+            self.watch(self.weight * self.penalty())
         return super().loss(batch, task)
 
 
@@ -80,7 +78,7 @@ class WatchedCoda(Watched, CodaP):
 def coda_prompt(case: Case, tolerance: float) -> list[Line]:
     """Train our CODA-P on the recorded problem; lines for all arrays."""
     given = prompt_settings(case)
-    config = CodaP.Config(
+    config = CodaPConfig(
         components=given.pool,
         length=given.length,
         layers=given.layers,

@@ -12,12 +12,12 @@ from benchmark.workshop.replay.case import Case
 from benchmark.workshop.replay.compare import Line
 from benchmark.workshop.replay.prompts import Watched, prompt_settings, recorded_as, replay_prompts
 from benchmark.workshop.replay.run import kind
-from methods.dualprompt import DualPrompt
+from methods.dualprompt import DualPrompt, DualPromptConfig
 
 GENERAL = re.compile(r"start/t0/g_p_(\d+)")
 
 
-class WatchedDual(Watched, DualPrompt):
+class WatchedDual(Watched[DualPromptConfig], DualPrompt):
     """DualPrompt with its prompts, keys and choices to be seen."""
 
     def parts(self) -> dict[str, Tensor]:
@@ -52,7 +52,7 @@ class WatchedDual(Watched, DualPrompt):
 
     def prompt_loss(self, query: Tensor, task: Task) -> Tensor:
         """The key loss, noted."""
-        return self.note(super().prompt_loss(query, task))
+        return self.watch(super().prompt_loss(query, task))
 
 
 @kind("dualprompt", recorded_as("dual"))
@@ -61,7 +61,7 @@ def dualprompt(case: Case, tolerance: float) -> list[Line]:
     given = prompt_settings(case)
     depth = case.meta.get("model", "depth", kind=int)
     found = (int(match[1]) for match in map(GENERAL.fullmatch, case.arrays) if match)
-    config = DualPrompt.Config(
+    config = DualPromptConfig(
         pool=given.pool,
         length=given.length,
         general_length=int(given.third),

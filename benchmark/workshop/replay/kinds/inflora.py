@@ -16,13 +16,13 @@ from benchmark.workshop.replay.case import Case, ReplayError
 from benchmark.workshop.replay.compare import Comparison, Line
 from benchmark.workshop.replay.run import kind
 from benchmark.workshop.replay.world import Follower, World, read_world
-from methods.inflora import InfLoRA
+from methods.inflora import InfLoRA, InfLoRAConfig
 
 
 class Watched(InfLoRA):
     """InfLoRA that lets its moments and designs be seen; it computes nothing differently."""
 
-    def __init__(self, backbone: VisionTransformer, config: Any) -> None:
+    def __init__(self, backbone: VisionTransformer, config: InfLoRAConfig) -> None:
         super().__init__(backbone, config)
         self.seen_moments: list[InputMoments] = []
         self.seen_designs: list[Design] = []
@@ -72,13 +72,13 @@ def inflora(case: Case, tolerance: float) -> list[Line]:
     return comparison.lines() + world.shared_lines(tolerance)
 
 
-def _config(case: Case) -> InfLoRA.Config:
+def _config(case: Case) -> InfLoRAConfig:
     meta = case.meta
     layers = meta.get("adapted_layers", kind=list)
     if not layers or layers != list(range(len(layers))):
         raise ReplayError(f"{case.path}: adapted layers {layers} are not the first ones")
     plain = any("inflorab5" in str(name) for name in meta.values.get("source_files", ()))
-    return InfLoRA.Config(
+    return InfLoRAConfig(
         rank=meta.get("rank", kind=int),
         lamb=meta.get("lamb", kind=float),
         lame=meta.get("lame", kind=float),

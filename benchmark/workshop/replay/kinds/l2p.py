@@ -8,12 +8,12 @@ from benchmark.workshop.replay.case import Case
 from benchmark.workshop.replay.compare import Line
 from benchmark.workshop.replay.prompts import Watched, prompt_settings, recorded_as, replay_prompts
 from benchmark.workshop.replay.run import kind
-from methods.l2p_pp import L2PPlusPlus
+from methods.l2p_pp import L2PPlusPlus, L2PPlusPlusConfig
 
 TOP_K = 5  # in both codes, whatever the pool
 
 
-class WatchedL2P(Watched, L2PPlusPlus):
+class WatchedL2P(Watched[L2PPlusPlusConfig], L2PPlusPlus):
     """L2P++ with its pool and its choices to be seen."""
 
     def parts(self) -> dict[str, Tensor]:
@@ -35,14 +35,14 @@ class WatchedL2P(Watched, L2PPlusPlus):
 
     def prompt_loss(self, similarity: Tensor, chosen: Tensor) -> Tensor:
         """The key loss, noted."""
-        return self.note(super().prompt_loss(similarity, chosen))
+        return self.watch(super().prompt_loss(similarity, chosen))
 
 
 @kind("l2p", recorded_as("l2p"))
 def l2p(case: Case, tolerance: float) -> list[Line]:
     """Train our L2P++ on the recorded problem; lines for all arrays."""
     given = prompt_settings(case)
-    config = L2PPlusPlus.Config(
+    config = L2PPlusPlusConfig(
         pool=given.pool,
         length=given.length,
         top_k=TOP_K,

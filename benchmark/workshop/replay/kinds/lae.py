@@ -18,7 +18,7 @@ from benchmark.workshop.replay.compare import Comparison, Line
 from benchmark.workshop.replay.pretrained import as_tensor
 from benchmark.workshop.replay.run import kind
 from benchmark.workshop.replay.world import Follower, World, read_world
-from methods.lae import Lae
+from methods.lae import Lae, LaeConfig
 
 PETS = {"LAE-LoRA": "lora", "LAE-Adapter": "adapter"}
 
@@ -53,7 +53,7 @@ def _method(case: Case, vit: VisionTransformer) -> Lae:
     return Recorded(vit, _config(case, vit.embed_dim)).double()
 
 
-def _config(case: Case, width: int) -> Lae.Config:
+def _config(case: Case, width: int) -> LaeConfig:
     meta = case.meta
     pet = PETS.get(meta.text("method"))
     options = meta.get("pet_kwargs", kind=dict)
@@ -68,7 +68,7 @@ def _config(case: Case, width: int) -> Lae.Config:
     if pet == "adapter":
         down = options.get("down_sample", 5)  # a fraction of the width where it is a float
         size = {"bottleneck": int(width * down) if isinstance(down, float) else down}
-    return Lae.Config(
+    return LaeConfig(
         pet=pet,
         freeze_epochs=meta.get("num_freeze_epochs", kind=int),
         ema=meta.get("ema_decay", kind=float),
