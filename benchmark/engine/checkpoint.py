@@ -26,6 +26,7 @@ class Progress:
         tasks: Number of finished tasks; the other lists have one entry for each of them.
         losses: Mean loss of every epoch.
         predictions: Arrays that will be stored, by name.
+        notes: What the method said of the run (`Method.note`).
     """
 
     accuracy: list[list[float] | None]
@@ -36,6 +37,7 @@ class Progress:
     train_images_per_second: list[float] = field(default_factory=list)
     trainable_parameters: list[int] = field(default_factory=list)
     predictions: dict[str, Tensor] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

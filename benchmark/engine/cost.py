@@ -84,7 +84,7 @@ def stored(method: Method) -> Stored:
 
 def _kind(method: Method, path: str) -> str:
     """The name a method declares for an attribute, else "other"."""
-    for prefix, kind in method.kept.items():
+    for prefix, kind in type(method).kept.items():
         if f"{path}.".startswith(f"{prefix}."):
             return kind
     return "other"

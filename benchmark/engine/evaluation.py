@@ -13,6 +13,7 @@ from benchmark.data.loading import Loader, Request
 from benchmark.data.transforms import InputRange
 from benchmark.engine.trainer import TrainingError, autocast
 from benchmark.method import Method
+from benchmark.results.schema import BATCH_MARK
 from benchmark.seeds import generator
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
@@ -22,7 +23,6 @@ PROBES = 8  # images predicted a second time, in a different batch
 # Largest change of a logit, relative to the largest logit, that a different batch may cause:
 # kernels round differently for other batch shapes, a method that reads the batch moves more.
 BATCH_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
-BATCH_MARK = "prediction depends on the other images of the batch"
 
 
 @dataclass(frozen=True)

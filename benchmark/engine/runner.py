@@ -22,12 +22,13 @@ from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost, provenance
 from benchmark.engine.checkpoint import Progress
 from benchmark.engine.context import Context, input_range, inputs_in_words, preparation
-from benchmark.engine.evaluation import BATCH_MARK, TestSet, evaluate, final_choices
+from benchmark.engine.evaluation import TestSet, evaluate, final_choices
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
 from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
 from benchmark.method import Batch, Task
 from benchmark.registry import METHODS
+from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 from benchmark.seeds import derive
 
@@ -154,6 +155,7 @@ class _Run(Observer):
             stage = len(spec.tasks) - 1 if self.joint else task.index
             accuracy = self._evaluate(test, stage, class_tasks, record, progress)
             progress.tasks = task.index + 1
+            progress.notes = method.notes
             checkpoint.save(self.folder, method, self.initial, progress)
             self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
         sample = self._task_stream(self.tasks[-1], frozen).sample(cost.SAMPLE)
@@ -176,7 +178,7 @@ class _Run(Observer):
             "trainable_parameters": progress.trainable_parameters,
             "test_counts": counts,
             **self._costs(sample),
-            "marks": [BATCH_MARK] if method.batch_dependent else [],
+            "marks": [*([BATCH_MARK] if method.batch_dependent else []), *method.notes],
         }, predictions
 
     def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
@@ -191,6 +193,7 @@ class _Run(Observer):
         finished = self.tasks[: saved.progress.tasks]
         checkpoint.restore(self.method, finished, saved.state, self.initial)
         self.method.to(self.context.device)
+        self.method.notes = saved.progress.notes
         return saved.progress
 
     def _loader(self, images: Images, *, keep: bool = False) -> Loader:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from benchmark.report.formatting import listing
+from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import Result
 
 _ERROR_LENGTH = 160
@@ -31,21 +32,23 @@ def remarks(
     differing: in what the row differs from the rest (`benchmark.report.fairness.check`); left_out:
     results of other code, data or weights that do not count.
     """
+    marks = dict.fromkeys(mark for run in done for mark in run["outcome"]["marks"])
+    found = [Remark(text, unfair=text == BATCH_MARK) for text in marks]
     # A row without a number cannot be compared unfairly.
-    found = [Remark(text, bool(done)) for text in (*_marks(done), *_failures(broken), *differing)]
+    uneven = (*_uncommitted(done), *_failures(broken), *differing)
+    found += [Remark(text, bool(done)) for text in uneven]
     if left_out:
         results = f"{left_out} result{'s' * (left_out > 1)}"
         found.append(Remark(f"{results} of other code, data or weights left out", unfair=False))
     return tuple(found)
 
 
-def _marks(done: Sequence[Result]) -> list[str]:
+def _uncommitted(done: Sequence[Result]) -> list[str]:
     dirty = sum(run["environment"]["dirty"] for run in done)
-    marks = dict.fromkeys(mark for run in done for mark in run["outcome"]["marks"])
-    if dirty:
-        share = "" if dirty == len(done) else f" ({dirty} of {len(done)} runs)"
-        marks[f"ran on uncommitted code{share}"] = None
-    return list(marks)
+    if not dirty:
+        return []
+    share = "" if dirty == len(done) else f" ({dirty} of {len(done)} runs)"
+    return [f"ran on uncommitted code{share}"]
 
 
 def _failures(broken: Sequence[Result]) -> list[str]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from benchmark.results.schema import Outcome
 
-# Parts of `outcome.stored` by what they are; whatever else a method keeps is "other".
-OFFLINE = "offline"  # the copy that LAE and its forms keep of their modules
-STATISTICS = {
-    "class_means": ("means", "gaussians.mean"),
-    "class_covariances": ("gaussians.factor",),
-    "subspace_bases": ("protected",),
-}
+OTHER = "other"  # what a method stores under no name of its own
 
 
 def cost_numbers(outcome: Outcome) -> dict[str, float]:
-    """Counts, percent, seconds, MB; nan for what an older result does not hold.
+    """Counts, percent, seconds, MB; nan for what a result does not hold.
 
     `expanded_share` is in percent of the backbone's parameters; `stored_parameters` are backbone,
-    classifier and what the method adds; `offline_parameters` are a part of the expanded ones, and
-    the kinds of statistics parts of `stored_statistics`.
+    classifier and what the method adds.
     """
     flops = outcome["flops_per_image"]
     backbone, expanded = outcome["backbone_parameters"], outcome["expanded_parameters"]
@@ -33,7 +27,6 @@ def cost_numbers(outcome: Outcome) -> dict[str, float]:
         "classifier_parameters": outcome["classifier_parameters"],
         "backbone_parameters": backbone,
         "stored_parameters": backbone + outcome["classifier_parameters"] + expanded,
-        **_parts(outcome),
         "train_seconds": sum(outcome["train_seconds"]),
         "eval_seconds": sum(outcome["eval_seconds"]),
         "train_images_per_second": sum(speeds) / len(speeds) if speeds else math.nan,
@@ -44,22 +37,16 @@ def cost_numbers(outcome: Outcome) -> dict[str, float]:
     }
 
 
-def _parts(outcome: Outcome) -> dict[str, float]:
-    """Offline copies and kinds of statistics."""
+def stored_kinds(outcome: Outcome, part: Literal["parameters", "statistics"]) -> dict[str, int]:
+    """Numbers of what the method itself stores, by the kinds it declares, `OTHER` among them.
+
+    Offline copies and the like are a part of the parameters; the kinds of statistics make up
+    `stored_statistics`. Backbone and classifier are left out, and so is all of a result without
+    parts.
+    """
     stored = outcome.get("stored")
-    if stored is None:
-        names = ("offline_parameters", *STATISTICS, "other_statistics")
-        return dict.fromkeys(names, math.nan)
-    kinds: dict[str, float] = {
-        kind: sum(stored["statistics"].get(name, 0) for name in names)
-        for kind, names in STATISTICS.items()
-    }
-    other = outcome["stored_statistics"] - sum(kinds.values())
-    return {
-        "offline_parameters": stored["parameters"].get(OFFLINE, 0),
-        **kinds,
-        "other_statistics": other,
-    }
+    kinds = {} if stored is None else stored[part]
+    return {name: count for name, count in kinds.items() if name not in ("backbone", "heads")}
 
 
 def _number(value: float | None) -> float:

@@ -32,7 +32,8 @@ def load_results(
     Columns: `key`; the specification (dataset, method, backbone, order, seed and so on; `tasks` is
     their number; settings, recipe and classes_per_task are JSON texts, equal for runs of the same
     variant); status (done, failed, cancelled), error, marks; every metric of
-    `benchmark.metrics.METRICS` in percent or points; costs; and where the run comes from (suite,
+    `benchmark.metrics.METRICS` in percent or points; costs (`stored`: what the method stores, by
+    the names it declares, as JSON text); and where the run comes from (suite,
     revision, dirty, hashes, packages as JSON text, device, started, seconds). The columns are the
     same whatever was found, also for an empty folder, and so are their types: texts are pandas'
     `string`, metrics and costs float64, seed, tasks and protocol int64; `dirty` is `boolean` and
@@ -91,7 +92,7 @@ def _columns(predictions: bool) -> list[str]:
     return [
         *("key", "status"),
         *(name for name in spec if name not in _NESTED),
-        *("tasks", "classes_per_task", "settings", "recipe", "error", "marks"),
+        *("tasks", "classes_per_task", "settings", "recipe", "error", "marks", "stored"),
         *environment,
         *numbers,
         *(stored if predictions else ()),
@@ -100,7 +101,7 @@ def _columns(predictions: bool) -> list[str]:
 
 def _kinds() -> dict[str, str]:
     """Types of the columns that are no metric and no cost."""
-    texts = ("key", "status", "classes_per_task", "error", "marks")
+    texts = ("key", "status", "classes_per_task", "error", "marks", "stored")
     always = {int: "int64", float: "float64"}
     perhaps = {int: "Int64", float: "float64", bool: "boolean"}  # a run that broke off lacks some
     return {
@@ -118,6 +119,7 @@ def _row(result: Result, store: ResultStore, predictions: bool) -> dict[str, Any
         "status": outcome["status"],
         "error": outcome.get("error"),
         "marks": "; ".join(outcome.get("marks", [])),
+        "stored": _plain(outcome.get("stored")),
         **{name: _plain(environment.get(name)) for name in Environment.__annotations__},
     }
     if outcome["status"] == "done":

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 SCHEMA_VERSION = 2
+BATCH_MARK = "prediction depends on the other images of the batch"
 Status = Literal["done", "failed", "cancelled"]
 Keep = Literal["all", "last"]  # predictions: every stage, or the last stage's best class alone
 Role = Literal["bound", "reference", "method"]
@@ -91,9 +92,9 @@ class Flops(TypedDict):
 
 
 class Stored(TypedDict):
-    """Numbers in every part of the method at the end, by the part's name in its module."""
+    """Numbers in every part of the method at the end, by the names the method declares (`kept`)."""
 
-    parameters: dict[str, int]  # backbone, heads and, by name, what the method adds
+    parameters: dict[str, int]  # backbone, heads and what the method adds
     statistics: dict[str, int]  # the parts of `stored_statistics`
 
 
@@ -118,7 +119,9 @@ class Outcome(TypedDict):
     backbone_parameters: Count
     flops_per_image: Flops
     peak_memory_mb: float
-    marks: list[str]  # what a reader of the number has to know; shown in every table
+    # What a reader of the number has to know, shown in every table: `BATCH_MARK`, and what the
+    # method said (`Method.note`).
+    marks: list[str]
 
 
 class Environment(TypedDict):

@@ -193,23 +193,25 @@ def test_backbone_and_classifier(finish: Callable[[str], Finished]) -> None:
     }
     assert done.numbers["stored_parameters"] == backbone + heads
     assert done.numbers["trainable_parameters"] == backbone + 2 * (WIDTH + 1)
-    assert done.numbers["stored_statistics"] == done.numbers["other_statistics"] == 0
+    assert done.numbers["stored_statistics"] == 0
 
 
-@pytest.mark.parametrize("method", ["slca", "inflora_ca"])
-def test_class_statistics(finish: Callable[[str], Finished], method: str) -> None:
-    numbers = finish(method).numbers
-    assert numbers["class_means"] == CLASSES * WIDTH
-    assert numbers["class_covariances"] == CLASSES * WIDTH * WIDTH
-    aligned = CLASSES * (WIDTH + 1) if method == "slca" else 0  # beside the heads of training
-    assert numbers["other_statistics"] == aligned
+STORED: dict[str, dict[str, int]] = {
+    "ncm": {"class means": CLASSES * WIDTH},
+    "c_lora": {"other": DEPTH * 3 * WIDTH * WIDTH},
+    "slca": {
+        "class means": CLASSES * WIDTH,
+        "covariances": CLASSES * WIDTH * WIDTH,
+        "other": CLASSES * (WIDTH + 1),  # the aligned heads beside those of training
+    },
+}
 
 
-def test_class_means_and_past_changes(finish: Callable[[str], Finished]) -> None:
-    assert finish("ncm").numbers["class_means"] == CLASSES * WIDTH
-    numbers = finish("c_lora").numbers
-    assert numbers["other_statistics"] == DEPTH * 3 * WIDTH * WIDTH
-    assert numbers["stored_statistics"] == numbers["other_statistics"]
+@pytest.mark.parametrize("method", STORED)
+def test_statistics_under_the_names_the_method_declares(
+    finish: Callable[[str], Finished], method: str
+) -> None:
+    assert finish(method).outcome["stored"]["statistics"] == STORED[method]
 
 
 @pytest.mark.parametrize("method", ["inflora", "inflora_ca"])
@@ -217,15 +219,19 @@ def test_bases_of_gradient_subspaces(finish: Callable[[str], Finished], method: 
     done = finish(method)
     columns = [memory.columns for memory in done.method.memories]  # type: ignore[union-attr]
     assert min(columns) > 0
-    assert done.numbers["subspace_bases"] == sum(columns) * WIDTH
+    statistics = done.outcome["stored"]["statistics"]
+    assert statistics.pop("bases") == sum(columns) * WIDTH
+    gaussians = {"class means": CLASSES * WIDTH, "covariances": CLASSES * WIDTH * WIDTH}
+    assert statistics == (gaussians if method == "inflora_ca" else {})
 
 
 @pytest.mark.parametrize("method", ["lae", "lae_conv", "lae_ties"])
 def test_an_offline_copy_is_half_of_what_is_added(
     finish: Callable[[str], Finished], method: str
 ) -> None:
-    numbers = finish(method).numbers
-    assert 2 * numbers["offline_parameters"] == numbers["expanded_parameters"] > 0
+    done = finish(method)
+    offline = done.outcome["stored"]["parameters"]["offline copy"]
+    assert 2 * offline == done.numbers["expanded_parameters"] > 0
 
 
 @pytest.mark.parametrize("method", ["slca", "inflora_ca", "lae_ties", "c_lora", "coda_p"])

@@ -19,6 +19,7 @@ from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.engine.runner import run_one
 from benchmark.events import Event, TaskDone
 from benchmark.metrics import prediction_metrics
+from benchmark.registry import METHODS
 from benchmark.results.schema import Keep
 from benchmark.results.store import ResultStore, StorageError
 from benchmark.spec import RunSpec
@@ -120,13 +121,8 @@ def test_same_run_twice_gives_the_same_bits(spec: RunSpec, tmp_path: Path) -> No
     assert same(numbers(store, first.key), numbers(other, again.key))
 
 
-@pytest.mark.parametrize("method", ["sequential", "inflora", "ncm"])
-def test_cut_run_goes_on_to_the_same_bits(spec: RunSpec, tmp_path: Path, method: str) -> None:
-    from benchmark.registry import METHODS
-
-    settings = vars(METHODS.get(method).Config())
-    spec = replace(spec, method=method, settings=settings)
-    whole, store = run(spec, tmp_path / "whole")
+def run_cut(spec: RunSpec, root: Path) -> tuple[PlannedRun, ResultStore]:
+    """A run that was cut off after its second task and then resumed."""
 
     class Cut(BaseException):
         pass
@@ -135,15 +131,47 @@ def test_cut_run_goes_on_to_the_same_bits(spec: RunSpec, tmp_path: Path, method:
         if isinstance(event, TaskDone) and event.task == 1:
             raise Cut
 
-    cut_store = ResultStore(tmp_path / "cut")
-    planned = plan_runs([spec], cut_store)[0]
+    store = ResultStore(root)
+    planned = plan_runs([spec], store)[0]
     with pytest.raises(Cut):
-        run_one(planned, cut_store, Context(torch.device("cpu")), cut)
-    assert cut_store.status(planned.key) == "unfinished"
+        run_one(planned, store, Context(torch.device("cpu")), cut)
+    assert store.status(planned.key) == "unfinished"
     seen: list[Event] = []
-    run(spec, tmp_path / "cut", seen.append)
+    run(spec, root, seen.append)
     assert [event.task for event in seen if isinstance(event, TaskDone)] == [2, 3]
+    return planned, store
+
+
+@pytest.mark.parametrize("method", ["sequential", "inflora", "ncm"])
+def test_cut_run_goes_on_to_the_same_bits(spec: RunSpec, tmp_path: Path, method: str) -> None:
+    settings = vars(METHODS.get(method).Config())
+    spec = replace(spec, method=method, settings=settings)
+    whole, store = run(spec, tmp_path / "whole")
+    planned, cut_store = run_cut(spec, tmp_path / "cut")
     assert same(numbers(store, whole.key), numbers(cut_store, planned.key))
+
+
+def test_what_a_method_notes_is_in_the_result_also_after_a_resume(
+    spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
+) -> None:
+    body = (
+        "    def begin_task(self, task, data):\n"
+        "        self.note('said in every task')\n        self.note(f'task {min(task.index, 2)}')\n"
+    )
+    write_plugin("talker", body)
+    spec = replace(spec, method="talker")
+    for make in (run, run_cut):
+        planned, store = make(spec, tmp_path / make.__name__)
+        marks = store.read(planned.key)["outcome"]["marks"]
+        assert marks == ["said in every task", "task 0", "task 1", "task 2"]
+
+
+def test_inflora_short_of_free_space_says_so(spec: RunSpec, tmp_path: Path) -> None:
+    settings = vars(METHODS.get("inflora").Config(rank=60, lamb=0.9999))
+    planned, store = run_cut(replace(spec, method="inflora", settings=settings), tmp_path)
+    marks = store.read(planned.key)["outcome"]["marks"]
+    assert marks and len(set(marks)) == len(marks)
+    assert all(mark.startswith("free space below the rank in blocks") for mark in marks)
 
 
 def test_damaged_checkpoint_costs_time_not_truth(spec: RunSpec, tmp_path: Path) -> None:

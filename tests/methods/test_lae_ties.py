@@ -58,7 +58,7 @@ def test_merged_expert_is_ties_of_the_ways_from_the_start(keep: float, strength:
     method, watch = make("ties", keep=keep, strength=strength), Vectors()
     start = flatten(method.online)
     learn(method, TASKS[:2], observer=watch)
-    assert torch.equal(method.base, start)
+    assert torch.equal(method.merging.start, start)
     moved = torch.stack([watch.offline[0] - start, watch.online[1] - start])
     expected = start + strength * ties(moved, keep)
     torch.testing.assert_close(flatten(method.offline), expected)
@@ -70,7 +70,7 @@ def test_experts_that_agree_stay_as_they_are(form: str) -> None:
     """TIES of identical vectors, untrimmed and at full strength, is the identity."""
     method = make(form, keep=100.0, freeze_epochs=3)  # the online module rests in task 2
     learn(method, TASKS[:2])
-    assert not torch.equal(flatten(method.online), method.base)
+    assert not torch.equal(flatten(method.online), method.merging.start)
     torch.testing.assert_close(flatten(method.offline), flatten(method.online), rtol=0, atol=1e-6)
 
 
@@ -88,7 +88,7 @@ def test_history_merges_the_vectors_of_all_tasks_at_once() -> None:
     start = flatten(method.online)
     learn(method, observer=watch)
     moved = torch.stack(watch.online) - start
-    torch.testing.assert_close(method.past, moved[:2])
+    torch.testing.assert_close(method.merging.past, moved[:2])
     torch.testing.assert_close(flatten(method.offline), start + ties(moved, 50.0))
 
 

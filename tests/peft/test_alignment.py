@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from benchmark.peft.alignment import (
     RIDGE,
-    AlignmentSettings,
+    AlignmentConfig,
     Draws,
     Gaussians,
     align,
@@ -174,7 +174,7 @@ def test_alignment_repairs_heads_that_never_met_each_other(logit_norm: float) ->
     with torch.no_grad():
         old_and_new[1].bias += 20  # the newest head outvotes the others
     torch.manual_seed(6)
-    settings = AlignmentSettings(logit_norm=logit_norm, align_lr=0.1, align_epochs=30)
+    settings = AlignmentConfig(logit_norm=logit_norm, align_lr=0.1, align_epochs=30)
     aligned = align(old_and_new, found, settings)
     samples = found.sample(mean_scale([2, 2]), torch.randn(4, 50, WIDTH).double())
     labels = torch.arange(4)[:, None]
@@ -194,14 +194,14 @@ def test_alignment_leaves_the_heads_alone_and_trains_all_of_the_copy() -> None:
     for head in given:
         head.requires_grad_(False)
     before = torch.cat([head.weight for head in given]).clone()
-    aligned = align(given, gaussians(), AlignmentSettings(align_epochs=1))
+    aligned = align(given, gaussians(), AlignmentConfig(align_epochs=1))
     assert torch.equal(torch.cat([head.weight for head in given]), before)
     assert bool(((aligned.weight - before).abs().amax(dim=1) > 0).all())
     assert not aligned.weight.requires_grad
 
 
 def test_rates_fall_along_a_cosine_and_epochs_are_cut_in_batches() -> None:
-    settings = AlignmentSettings(align_epochs=4, align_samples=10, align_batch=16)
+    settings = AlignmentConfig(align_epochs=4, align_samples=10, align_batch=16)
     aligned = align(heads((2, 2)), gaussians(), settings)
     assert len(aligned.losses) == 4 * 3  # 40 features in batches of 16
     wanted = [0.01 * 0.5 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
@@ -210,7 +210,7 @@ def test_rates_fall_along_a_cosine_and_epochs_are_cut_in_batches() -> None:
 
 def test_no_epochs_change_nothing() -> None:
     given = heads((2, 2))
-    aligned = align(given, gaussians(), AlignmentSettings(align_epochs=0))
+    aligned = align(given, gaussians(), AlignmentConfig(align_epochs=0))
     assert torch.equal(aligned.weight, torch.cat([head.weight for head in given]))
     assert aligned.losses == []
 
@@ -229,7 +229,7 @@ def test_draws_are_fresh_in_every_epoch_and_follow_the_global_seed() -> None:
     def once(seed: int) -> tuple[Tensor, list[Tensor]]:
         torch.manual_seed(seed)
         watched = Watched()
-        return align(given, statistics, AlignmentSettings(), watched).weight, watched.seen
+        return align(given, statistics, AlignmentConfig(), watched).weight, watched.seen
 
     first, again, other = once(1), once(1), once(2)
     assert torch.equal(first[0], again[0])
@@ -247,7 +247,7 @@ def test_alignment_is_the_same_under_autocast() -> None:
         with torch.autocast("cpu", torch.bfloat16, **options):
             given, statistics = heads((2, 2), torch.float32), gaussians(dtype=torch.float32)
             torch.manual_seed(1)
-            return align(given, statistics, AlignmentSettings(align_epochs=2)).weight
+            return align(given, statistics, AlignmentConfig(align_epochs=2)).weight
 
     assert torch.equal(run(enabled=True), run(enabled=False))
 
@@ -255,7 +255,7 @@ def test_alignment_is_the_same_under_autocast() -> None:
 @pytest.mark.parametrize("sizes", [(1,), (1, 1), (1, 3), (4,)])
 def test_odd_tasks_give_finite_heads(sizes: tuple[int, ...]) -> None:
     count = sum(sizes)
-    settings = AlignmentSettings(align_epochs=2, align_samples=3, align_batch=1)
+    settings = AlignmentConfig(align_epochs=2, align_samples=3, align_batch=1)
     aligned = align(heads(sizes), gaussians(count, per_class=1), settings)
     assert aligned.weight.shape == (count, WIDTH)
     assert bool(torch.isfinite(aligned.weight).all())

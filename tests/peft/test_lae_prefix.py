@@ -9,7 +9,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.peft.lae_prefix import PrefixPort, ScaledPrefix
+from benchmark.peft.prefix import PrefixPort, ScaledPrefix
 
 WIDTH, HEADS, LENGTH = 12, 3, 5
 

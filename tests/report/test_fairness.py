@@ -16,6 +16,7 @@ from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.build import build_report
 from benchmark.report.fairness.check import UnfairError, unfair
 from benchmark.report.tables import block_table
+from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import ResultStore, spec_dict
 from benchmark.spec import Recipe, RunSpec
 
@@ -113,7 +114,7 @@ PLANTED: dict[str, tuple[Change, str]] = {
         put_in("environment", "packages", "torch", "2.0.0"),
         "torch version 2.0.0, not 2.6.0 as the rest",
     ),
-    "a mark": (put("outcome", "marks", ["the test batch votes"]), "the test batch votes"),
+    "a mark": (put("outcome", "marks", [BATCH_MARK]), BATCH_MARK),
 }
 
 
@@ -136,6 +137,14 @@ def test_a_planted_inequality_is_found_in_its_row_alone(name: str) -> None:
     assert unfair([block]) == [f"{block.title}: {ODD}: {text}" for text in found[ODD]]
     table = block_table(block)
     assert [table.notes[n - 1] for n in table.row(ODD).notes] == list(found[ODD])
+
+
+def test_what_a_method_says_of_a_run_is_noted_and_no_inequality() -> None:
+    results = campaign()
+    of(results)[1]["outcome"]["marks"] = ["free space below the rank"]
+    block = block_of(results)
+    assert remarks(block) == {ODD: ("free space below the rank",)}
+    assert unfair([block]) == []
 
 
 @pytest.mark.parametrize("name", ["uncommitted code", "other code of the runner", "other packages"])

@@ -34,11 +34,6 @@ _COSTS = {
     "classifier_parameters": "parameters of the classifier after the last task",
     "backbone_parameters": "parameters of the backbone",
     "stored_parameters": "parameters of backbone, classifier and what the method adds, at the end",
-    "offline_parameters": "parameters of the offline copy, a part of the expanded ones",
-    "class_means": "numbers kept for class means, a part of the statistics",
-    "class_covariances": "numbers kept for class covariances, a part of the statistics",
-    "subspace_bases": "numbers kept for bases of subspaces, a part of the statistics",
-    "other_statistics": "numbers kept between tasks that are none of the kinds named",
     "train_seconds": "seconds of training, all tasks together",
     "eval_seconds": "seconds of evaluation, all stages together",
     "train_images_per_second": "training images a second, mean over tasks",
@@ -179,7 +174,8 @@ def meaning(column: Column) -> str:
     if column.key in MEANINGS:
         return MEANINGS[column.key]
     metric = METRICS.get(column.key)
-    words = f"{metric.title}: {metric.formula}" if metric else _COSTS.get(column.key, column.title)
+    titles = ": ".join(filter(None, (column.group, column.title)))
+    words = f"{metric.title}: {metric.formula}" if metric else _COSTS.get(column.key, titles)
     if column.source == "reported":
         return f"{words}; as published by others, not measured here"
     over = "mean and sample standard deviation" if column.kind == "spread" else "mean"
