@@ -17,27 +17,28 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from benchmark import Method, Task, register, setting
-from benchmark.method import MethodConfig
+from benchmark import Method, MethodConfig, Task, register, setting
+
+
+@dataclass(frozen=True)
+class {title}Config(MethodConfig):
+    """Settings; every one is shown in suites and checked before a run."""
+
+    rank: int = setting(8, "width r of the bottleneck", low=1)
 
 
 @register("{name}")
-class {title}(Method):
+class {title}(Method[{title}Config]):
     """One shared bottleneck on the class-token feature; the backbone stays frozen.
 
     Kept between tasks: the bottleneck and all heads.
     Expanded parameters: 2 d r.
     """
 
+    Config = {title}Config
     trains_backbone = False
 
-    @dataclass(frozen=True)
-    class Config(MethodConfig):
-        """Settings; every one is shown in suites and checked before a run."""
-
-        rank: int = setting(8, "width r of the bottleneck", low=1)
-
-    def __init__(self, backbone: VisionTransformer, config: Config) -> None:
+    def __init__(self, backbone: VisionTransformer, config: {title}Config) -> None:
         super().__init__(backbone, config)
         width = backbone.num_features
         self.down = nn.Linear(width, config.rank, bias=False)
@@ -56,7 +57,7 @@ class {title}(Method):
         return f + change
 
     @classmethod
-    def expanded_formula(cls, config: Config, width: int, depth: int, tasks: int) -> int:
+    def expanded_formula(cls, config: {title}Config, width: int, depth: int, tasks: int) -> int:
         """2 d r."""
         return 2 * width * config.rank
 '''

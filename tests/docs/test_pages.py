@@ -92,7 +92,7 @@ def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
 # -- examples -------------------------------------------------------------------------------------
 
 PYTHON = [(page.stem, code) for page in PAGES for code in fences(page, "python")]
-METHODS = [(page, code) for page, code in PYTHON if "(Method)" in code]
+METHODS = [(page, code) for page, code in PYTHON if "import Method" in code]
 BACKBONES = [code for _, code in PYTHON if "BACKBONES.add(" in code]
 DATASETS = [(page, code) for page, code in PYTHON if "DATASETS.add(" in code]
 SCRIPTS = [(page, code) for page, code in PYTHON if "load_results(" in code]

@@ -16,7 +16,7 @@ def test_template_passes_the_exam(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     path = new_method("my_idea")
     assert path == tmp_path / "my_idea.py"
-    assert registry.add_plugin(path) == ["my_idea"]
+    assert [source.name for source in registry.add_plugin(path)] == ["my_idea"]
     failed = [verdict for verdict in exam("my_idea") if not verdict.passed]
     assert not failed
 
