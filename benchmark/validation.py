@@ -1,23 +1,38 @@
-"""Faults in words: from pydantic's errors to the place of a fault and what is wanted there."""
+"""Validation by pydantic: models that convert as good as nothing, and their faults in words."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import cache, partial
+from typing import Annotated, Any, get_type_hints
 
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-    from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from typing_extensions import TypedDict
 
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+_OURS = "fault"  # type of an error whose text is already in words
 _KINDS = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
-    "float_type": "a number",
     "finite_number": "a finite number",
+    "float_type": "a number",
     "int_type": "a whole number",
     "list_type": "a list",
     "mapping_type": "a mapping",
+    "model_type": "a mapping",
     "string_type": "a text",
     "tuple_type": "a list",
 }
@@ -29,20 +44,6 @@ _LIMITS = {
 }
 
 
-def faults(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Place, such as `methods.lae.when[0]`, and description of every fault."""
-    for details in error.errors(include_url=False):
-        yield place_of(details["loc"]), _describe(details)
-
-
-def place_of(location: Iterable[str | int]) -> str:
-    """A path of keys and indices as one text: `tables[0].rows`."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
 def unknown_key(key: object, known: Iterable[str]) -> str:
     """The message for a key nobody reads, with the nearest valid one."""
     names = list(known)
@@ -51,18 +52,158 @@ def unknown_key(key: object, known: Iterable[str]) -> str:
     return f"unknown key, {hint}valid: {', '.join(names) or 'none'}"
 
 
+# -- models -------------------------------------------------------------------------------------
+
+
+def as_tuple(value: Any) -> Any:
+    """YAML has lists where frozen models hold tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _naming_keys(value: Any, check: Callable[[Any], Any], names: Iterable[str]) -> Any:
+    """What `check` makes of a mapping; a key it does not know is reported with `names`."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        found = [
+            (one["loc"], unknown_key(one["loc"][0], names) if _is_key(one) else _describe(one))
+            for one in error.errors()
+        ]
+        raise _error(found) from error
+
+
+def _is_key(details: ErrorDetails) -> bool:
+    return details["type"] == "extra_forbidden" and len(details["loc"]) == 1
+
+
+class StrictModel(BaseModel):
+    """Base of what is read from a file: takes no bool for an int, no text for a number.
+
+    Only lists become tuples, and whole numbers floats. An unknown key is reported with the nearest
+    valid one.
+    """
+
+    model_config = _STRICT
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tuples(cls, value: Any) -> Any:
+        return as_tuple(value)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keys(cls, value: Any, check: Callable[[Any], Any]) -> Any:
+        return _naming_keys(value, check, cls.model_fields)
+
+
+@cache
+def some_fields(kind: type) -> Any:
+    """A type for mappings of some fields of a dataclass, for annotations and `TypeAdapter`."""
+    names = [field.name for field in fields(kind)]
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except NameError:  # an annotation of a plug-in that cannot be resolved
+        hints = {}
+    types = {name: Annotated[hints.get(name, Any), BeforeValidator(as_tuple)] for name in names}
+    make: Any = TypedDict  # as mypy knows it, it takes nothing that is computed
+    mapping = make(kind.__name__, types, total=False)
+    mapping.__pydantic_config__ = _STRICT
+    return Annotated[mapping, WrapValidator(partial(_naming_keys, names=names))]
+
+
+_adapter = cache(TypeAdapter)
+
+
+def check_fields(kind: type, values: Any) -> dict[str, Any]:
+    """Converts the values of some fields of a dataclass.
+
+    Raises:
+        ValidationError: Names every unknown key and every value that does not suit its field.
+    """
+    checked: dict[str, Any] = _adapter(some_fields(kind)).validate_python(values)
+    return checked
+
+
+def check_field(kind: type, name: str, value: Any) -> Any:
+    """Converts the value of one field of a dataclass; ValueError where it does not suit."""
+    try:
+        return check_fields(kind, {name: value})[name]
+    except ValidationError as error:
+        texts = [f"{place.removeprefix(name)} {text}".strip() for place, text in faults(error)]
+        raise ValueError("; ".join(texts)) from error
+
+
+# -- faults -------------------------------------------------------------------------------------
+
+Place = tuple[str | int, ...]  # keys and indices
+
+
+class Faults:
+    """Collects faults, to raise all of them at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Place, str], None] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, fault: object, *place: str | int) -> None:
+        """Note a fault at a place; one noted before is not repeated."""
+        self._found[place, str(fault)] = None
+
+    @contextmanager
+    def at(self, *place: str | int) -> Iterator[None]:
+        """Notes a ValueError that is raised inside, or every fault of a ValidationError."""
+        try:
+            yield
+        except ValidationError as error:
+            for details in error.errors():
+                self.add(_describe(details), *place, *details["loc"])
+        except ValueError as error:
+            self.add(error, *place)
+
+    def check(self) -> None:
+        """Raise everything noted as a ValidationError, or do nothing."""
+        if self._found:
+            raise _error(self._found)
+
+
+def faults(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Place, such as `methods.lae.when[0]`, and description of every fault."""
+    for details in error.errors():
+        text = ""
+        for part in details["loc"]:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        yield text, _describe(details)
+
+
+def _error(found: Iterable[tuple[Place, str]]) -> ValidationError:
+    lines = [
+        InitErrorDetails(
+            type=PydanticCustomError(_OURS, "{text}", {"text": text}), loc=place, input=None
+        )
+        for place, text in found
+    ]
+    return ValidationError.from_exception_data("faults", lines)
+
+
 def _describe(details: ErrorDetails) -> str:
     kind, value = details["type"], details["input"]
+    shown = repr(list(value) if isinstance(value, tuple) else value)
     context: dict[str, Any] = details.get("ctx", {})
-    if kind == "missing":
-        return "is missing"
+    if kind == _OURS:
+        return str(context["text"])
     if kind == "value_error":
         return str(context["error"])
+    if kind == "missing":
+        return "is missing"
+    if kind == "too_short":
+        return "must not be empty" if not value else f"{details['msg']}, not {shown}"
     if kind == "literal_error":
-        return f"must be one of {context['expected']}, not {value!r}"
+        return f"must be one of {context['expected']}, not {shown}"
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
-        return f"must be {words} {context[name]:g}, not {value!r}"
+        return f"must be {words} {context[name]:g}, not {shown}"
     if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, not {value!r}"
-    return f"{details['msg']}, not {value!r}"
+        return f"must be {_KINDS[kind]}, not {shown}"
+    return f"{details['msg']}, not {shown}"

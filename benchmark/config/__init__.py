@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from benchmark.config.convert import SuiteError
-from benchmark.config.expand import expand
-from benchmark.config.methods import MethodPlan
-from benchmark.config.overrides import Overrides
+from benchmark.config.expand import Overrides, expand
+from benchmark.config.reading import SuiteError
 from benchmark.config.suite import (
     DEFAULT_SUITE,
+    MethodPlan,
     Suite,
     find_suite,
     load_suite,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.config.expand import expand
-from benchmark.config.overrides import BACKBONE_FILE, STREAM_KEYS, Overrides
+from benchmark.config.expand import BACKBONE_FILE, STREAM_KEYS, Overrides, expand
 from benchmark.config.reading import parse
-from benchmark.config.suite import Suite
-from benchmark.spec import Recipe, RunSpec
+from benchmark.config.suite import Suite, suite_files
+from benchmark.spec import RunSpec, values_of
+
+if TYPE_CHECKING:
+    from benchmark.results.schema import SpecBlock
 
 
 def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
@@ -39,24 +40,23 @@ def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
     return _arguments(suite_argument(suite), names, tasks, spec.seed, changes)
 
 
-def complete_arguments(spec: Mapping[str, Any], suite: str) -> list[str]:
+def complete_arguments(spec: SpecBlock, suite: str) -> list[str]:
     """Arguments of `clbench run` that ask for one stored run alone, whatever its suite says now.
 
     spec: the `spec` block of a result; suite: any suite there is, of which nothing but its name
     counts, as every value is set. Needs no torch.
     """
-    changes = [(key, spec[key]) for key in STREAM_KEYS]
+    values: Mapping[str, Any] = spec
+    changes = [(key, values[key]) for key in STREAM_KEYS]
     if spec["backbone_file"]:
         changes.append((BACKBONE_FILE, spec["backbone_file"]))
     changes += [(f"training.{key}", value) for key, value in spec["recipe"].items()]
     changes += [(f"settings.{key}", value) for key, value in spec["settings"].items()]
-    return _arguments(suite, spec, _task_text(spec["tasks"]), spec["seed"], changes)
+    return _arguments(suite, values, _task_text(spec["tasks"]), spec["seed"], changes)
 
 
 def suite_argument(suite: Suite) -> str:
     """How a suite is named on the command line: by name if it is ours, else by its full path."""
-    from benchmark.config.suite import suite_files
-
     path = suite.path.resolve()
     ours = {file.resolve(): name for name, file in suite_files().items()}
     return ours.get(path, str(path))
@@ -112,13 +112,8 @@ def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:
             yield key, getattr(wanted, key)
     if wanted.backbone_file:
         yield BACKBONE_FILE, wanted.backbone_file
-    names = [field.name for field in fields(Recipe)]
-    yield from _changed("training", _values(plain.recipe, names), _values(wanted.recipe, names))
-    yield from _changed("settings", plain.settings, wanted.settings)
-
-
-def _values(recipe: Recipe, names: list[str]) -> dict[str, Any]:
-    return {name: getattr(recipe, name) for name in names}
+    yield from _changed("training", vars(plain.recipe), vars(wanted.recipe))
+    yield from _changed("settings", values_of(plain.settings), values_of(wanted.settings))
 
 
 def _changed(

@@ -1,40 +1,50 @@
-"""From a suite and the user's overrides to the list of runs asked for."""
+"""From a suite and the command line's changes to the list of runs asked for."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmark.config.convert import Problems, field_types
-from benchmark.config.grids import Grid
-from benchmark.config.methods import MethodPlan, Situation
-from benchmark.config.names import check_name
-from benchmark.config.overrides import (
-    STREAM_KEYS,
-    Assignment,
-    Overrides,
-    check_used,
-    read_assignments,
-    values_for,
-)
-from benchmark.config.settings import method_settings, setting_types
-from benchmark.config.suite import Suite
-from benchmark.config.tasks import parse_tasks
-from benchmark.config.weights import weights_file
+from benchmark.backbones import catalogue
+from benchmark.config.reading import faults_of, parse
+from benchmark.config.suite import MethodPlan, Situation, Suite
 from benchmark.data import dataset_info
-from benchmark.registry import UnknownNameError
-from benchmark.spec import Recipe, RunSpec
+from benchmark.registry import METHODS, UnknownNameError
+from benchmark.spec import Recipe, RunSpec, Settings
+from benchmark.validation import Faults, check_field, unknown_key
+
+STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
+BACKBONE_FILE = "backbone.file"
+_BLOCKS = ("training", "settings")
+_FORMS = (
+    *STREAM_KEYS,
+    BACKBONE_FILE,
+    *(f"{owner}{b}.KEY" for owner in ("", "METHOD.") for b in _BLOCKS),
+)
+_FINDERS = {"dataset": dataset_info, "backbone": catalogue.find, "method": METHODS.source}
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line asks for in place of the suite's own; empty: as the suite says."""
+
+    dataset: tuple[str, ...] = ()
+    backbone: tuple[str, ...] = ()
+    method: tuple[str, ...] = ()
+    tasks: tuple[int | str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    sets: tuple[str, ...] = ()  # KEY=VALUE
 
 
 @dataclass(frozen=True)
 class _ResolvedMethod:
     name: str
     recipe: Recipe
-    settings: Mapping[str, Any]
+    settings: Settings
 
 
 def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
@@ -44,30 +54,42 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     grids. Raises `SuiteError` with every fault found.
     """
     given = overrides or Overrides()
-    problems = Problems()
-    grids = _grids(suite, given, problems)
-    datasets = _once(name for grid in grids for name in grid.dataset)
-    backbones = _once(name for grid in grids for name in grid.backbone)
-    methods = _names("method", given.method, suite.methods, problems)
+    faults = Faults()
+    datasets = _names("dataset", given.dataset, faults)
+    backbones = _names("backbone", given.backbone, faults)
+    methods = _names("method", given.method, faults) or tuple(suite.methods)
     for seed in given.seeds:
         if seed < 0:
-            problems.add("--seeds", f"must be at least 0, not {seed}")
-    assignments = read_assignments(given.sets, problems)
-    stream = _stream(suite, assignments, problems)
-    for name in datasets:
-        _check_split(name, stream["split"], problems)
-    check_used(assignments, _keys(methods), problems)
-    backbone_file = weights_file(assignments, backbones, problems)
+            faults.add(f"must be at least 0, not {seed}", "--seeds")
+    grids = [
+        (datasets or g.dataset or suite.dataset, backbones or g.backbone or suite.backbone, g)
+        for g in (suite, *suite.also)
+    ]
+    assignments = read_assignments(given.sets, faults)
+    stream = _stream(suite, assignments, faults)
+    for name in _once(name for grid in grids for name in grid[0]):
+        known = dataset_info(name).splits
+        if stream["split"] not in known:
+            fault = UnknownNameError(f"split of {name}", stream["split"], known)
+            faults.add(fault, "split")
+    configs = {name: METHODS.get(name).Config for name in methods}
+    check_used(assignments, configs, faults)
+    backbone_file = _weights_file(assignments, _once(b for grid in grids for b in grid[1]), faults)
     domains = stream["scenario"] == "domain"
     places = _once(
         (dataset, backbone, tasks)
-        for grid in grids
-        for dataset, backbone in itertools.product(grid.dataset, grid.backbone)
-        for tasks in _task_sizes(suite, given, grid, dataset, domains, problems)
+        for names, networks, grid in grids
+        for dataset, backbone in itertools.product(names, networks)
+        for tasks in (
+            _domain_tasks(given, dataset, faults)
+            if domains
+            else _task_sizes(suite, given, grid.tasks or suite.tasks, dataset, faults)
+        )
     )
     situations = _once(Situation(name, backbone, len(tasks)) for name, backbone, tasks in places)
-    resolved = {at: _methods(suite, methods, at, assignments, problems) for at in situations}
-    problems.check()
+    resolved = {at: _methods(suite, configs, at, assignments, faults) for at in situations}
+    with faults_of():
+        faults.check()
 
     seeds = _once(given.seeds or suite.seeds)
     return [
@@ -92,81 +114,78 @@ def _once(items: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(items))
 
 
-def _names(
-    kind: str, asked: Iterable[str], otherwise: Iterable[str], problems: Problems
-) -> tuple[str, ...]:
+def _names(kind: str, asked: Iterable[str], faults: Faults) -> tuple[str, ...]:
+    """The names that exist; the rest is checked even if none was right."""
     known = []
     for name in _once(asked):
-        try:
-            check_name(kind, name)
+        with faults.at(f"--{kind}"):
+            _FINDERS[kind](name)
             known.append(name)
-        except ValueError as error:
-            problems.add(f"--{kind}", error)
-    return tuple(known) or tuple(otherwise)  # the rest is checked even if no name was right
+    return tuple(known)
 
 
-def _grids(suite: Suite, given: Overrides, problems: Problems) -> tuple[Grid, ...]:
-    """The suite's products, each with what is given in place of its own lists."""
-    own = Grid(suite.dataset, suite.backbone, suite.tasks)
-    asked = Grid(
-        _names("dataset", given.dataset, (), problems),
-        _names("backbone", given.backbone, (), problems),
-        given.tasks,
-    )
-    return _once(asked.over(grid.over(own)) for grid in (own, *suite.also))
+# -- where and on what stream -------------------------------------------------------------------
 
 
 def _task_sizes(
-    suite: Suite, given: Overrides, grid: Grid, dataset: str, domains: bool, problems: Problems
+    suite: Suite, given: Overrides, entries: Sequence[int | str], dataset: str, faults: Faults
 ) -> tuple[tuple[int, ...], ...]:
-    if domains:
-        return _domain_tasks(given, dataset, problems)
     info = dataset_info(dataset)
-    place = "--tasks" if given.tasks else f"{suite.path}: tasks"
     sizes = []
-    for entry in grid.tasks or (info.default_tasks,):
-        try:
+    for entry in given.tasks or entries or (info.default_tasks,):
+        with faults.at("--tasks" if given.tasks else f"{suite.path}: tasks"):
             sizes.append(parse_tasks(entry, info.classes, dataset))
-        except ValueError as error:
-            problems.add(place, error)
     return _once(sizes)
 
 
-def _domain_tasks(
-    given: Overrides, dataset: str, problems: Problems
-) -> tuple[tuple[int, ...], ...]:
+def parse_tasks(entry: int | str, classes: int, dataset: str) -> tuple[int, ...]:
+    """Classes per task for `10` (equal tasks) or `50+10+10+10+10+10` (these sizes).
+
+    Raises ValueError when the tasks do not use up the classes, naming the nearest valid counts.
+    """
+    parts = str(entry).strip().split("+")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"{entry!r} is neither a number of tasks nor sizes such as 50+10+10")
+    sizes = tuple(int(part) for part in parts)
+    if len(sizes) > 1:
+        if sum(sizes) != classes:
+            raise ValueError(
+                f"{entry} adds up to {sum(sizes)}, but {dataset} has {classes} classes"
+            )
+        return sizes
+    (count,) = sizes
+    if classes % count == 0:
+        return (classes // count,) * count
+    divisors = [n for n in range(1, classes + 1) if classes % n == 0]
+    nearest = [n for n in divisors if n < count][-1:] + [n for n in divisors if n > count][:1]
+    raise ValueError(
+        f"{count} tasks do not divide the {classes} classes of {dataset}: "
+        f"nearest valid {' or '.join(map(str, nearest))}"
+    )
+
+
+def _domain_tasks(given: Overrides, dataset: str, faults: Faults) -> tuple[tuple[int, ...], ...]:
     """One task a domain, each with all classes."""
     info = dataset_info(dataset)
     count = len(info.domains)
     if count < 2:
-        problems.add("scenario", f"domain: {dataset} has no domains to learn one after the other")
+        faults.add(f"domain: {dataset} has no domains to learn one after the other", "scenario")
         return ()
     for entry in given.tasks:
         if str(entry) not in (str(count), "+".join([str(info.classes)] * count)):
-            problems.add("--tasks", f"scenario domain: {dataset} has {count} tasks, its domains")
+            faults.add(f"scenario domain: {dataset} has {count} tasks, its domains", "--tasks")
     return ((info.classes,) * count,)
 
 
-def _check_split(dataset: str, split: str, problems: Problems) -> None:
-    known = dataset_info(dataset).splits
-    if split not in known:
-        problems.add("split", UnknownNameError(f"split of {dataset}", split, known))
-
-
-def _stream(suite: Suite, assignments: list[Assignment], problems: Problems) -> dict[str, Any]:
+def _stream(suite: Suite, assignments: list[Assignment], faults: Faults) -> dict[str, Any]:
     """Values of the keys of the data stream; the order may hold `{seed}`, each run's own."""
-    types = {key: kind for key, kind in field_types(RunSpec).items() if key in STREAM_KEYS}
-    changed = values_for(assignments, "", "", types, problems)
-    if not 0 <= changed.get("validation", 0.0) < 1:
-        problems.add("--set validation", f"must lie in [0, 1), not {changed['validation']}")
+    changed = values_for(assignments, "", "", RunSpec, faults)
     values = {key: getattr(suite, key) for key in STREAM_KEYS} | changed
     place, folder = f"{suite.path}: order", suite.path.parent
     if "order" in changed:
         place, folder = "--set order", Path()
-    try:
+    with faults.at(place):
         values["order"] = _order(values["order"], folder)
-    except ValueError as error:
-        problems.add(place, error)
     return values
 
 
@@ -184,32 +203,130 @@ def _order(order: str, folder: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _keys(names: Iterable[str]) -> dict[str, dict[str, Iterable[str]]]:
-    """What may be set: block -> method -> its keys."""
-    recipe, own = field_types(Recipe), {name: setting_types(name) for name in names}
-    return {"training": dict.fromkeys(own, recipe), "settings": dict(own)}
+def _weights_file(
+    assignments: Iterable[Assignment], backbones: Sequence[str], faults: Faults
+) -> str:
+    """The full path of the file that `--set backbone.file` asks for, empty where none was."""
+    path = ""
+    for one in assignments:
+        if one.key != BACKBONE_FILE or one.block:
+            continue
+        file = Path(one.value.strip()).expanduser().resolve()
+        sources = [catalogue.find(name).source for name in backbones]
+        if not one.value.strip():
+            faults.add("must name a file of weights", one.option)
+        elif len(backbones) != 1:
+            faults.add(
+                f"is the weights of one backbone, and {len(backbones)} are asked for "
+                f"({', '.join(backbones)}): choose one with --backbone, or put files called "
+                "after the backbones into the folder that CLBENCH_WEIGHTS names",
+                one.option,
+            )
+        elif sources[0] in ("file", "random"):
+            faults.add(f"cannot be, as backbone {backbones[0]} says what to load", one.option)
+        elif not file.is_file():
+            faults.add(f"no such file: {file}", one.option)
+        path = str(file)
+    return path
+
+
+# -- methods ------------------------------------------------------------------------------------
 
 
 def _methods(
     suite: Suite,
-    names: Iterable[str],
+    configs: Mapping[str, type[Any]],
     at: Situation,
     assignments: list[Assignment],
-    problems: Problems,
+    faults: Faults,
 ) -> list[_ResolvedMethod]:
     """Recipe and settings of every method: defaults, the suite's, then the user's values."""
-    recipe_types = field_types(Recipe)
     resolved = []
-    for name in names:
-        training, settings = suite.methods.get(name, MethodPlan(name)).at(at)
-        changed = values_for(assignments, name, "training", recipe_types, problems)
-        try:
-            recipe = Recipe(**{**suite.training, **training, **changed})
-        except ValueError as error:
-            problems.add(f"--set {name}.training", error)
-            continue
-        changed = values_for(assignments, name, "settings", setting_types(name), problems)
-        asked = {**settings, **changed}
-        complete = method_settings(name, asked, f"--set {name}.settings", problems)
-        resolved.append(_ResolvedMethod(name, recipe, complete))
+    for name, config in configs.items():
+        training, settings = suite.methods.get(name, MethodPlan()).at(at)
+        training |= values_for(assignments, name, "training", Recipe, faults)
+        settings |= values_for(assignments, name, "settings", config, faults)
+        with faults.at(f"--set {name}.settings"):
+            recipe = Recipe(**{**suite.training, **training})
+            resolved.append(_ResolvedMethod(name, recipe, config(**settings)))
     return resolved
+
+
+# -- `--set KEY=VALUE` --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One `--set`: `block` is training, settings, or empty for a key of all runs.
+
+    `method` is empty when the value is meant for every selected method that has the key.
+    """
+
+    option: str
+    method: str
+    block: str
+    key: str
+    value: Any
+
+
+def read_assignments(sets: Iterable[str], faults: Faults) -> list[Assignment]:
+    """The well-formed `--set` options."""
+    found = []
+    for text in sets:
+        with faults.at(f"--set {text}"):
+            found.append(_read(text))
+    return found
+
+
+def _read(text: str) -> Assignment:
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError("must have the form KEY=VALUE")
+    parts = path.strip().split(".")
+    option = f"--set {text}"
+    if len(parts) == 1 and parts[0] in STREAM_KEYS:
+        return Assignment(option, "", "", parts[0], parse(value))
+    if path.strip() == BACKBONE_FILE:  # a path is taken as it stands
+        return Assignment(option, "", "", BACKBONE_FILE, value)
+    if len(parts) in (2, 3) and parts[-2] in _BLOCKS:
+        method = parts[0] if len(parts) == 3 else ""
+        return Assignment(option, method, parts[-2], parts[-1], parse(value))
+    raise ValueError(unknown_key(path, _FORMS))
+
+
+def values_for(
+    assignments: Iterable[Assignment], method: str, block: str, kind: type, faults: Faults
+) -> dict[str, Any]:
+    """The checked values meant for one block of a method; its own win over those for all.
+
+    Args:
+        assignments: What was asked for.
+        method: Name of the method; empty for what all runs share.
+        block: `training`, `settings` or, for what all runs share, empty.
+        kind: The dataclass with the keys: `Recipe`, the method's Config or `RunSpec`.
+        faults: Takes what does not suit.
+    """
+    known = {field.name for field in fields(kind)}
+    values = {}
+    for one in sorted(assignments, key=lambda a: bool(a.method)):
+        if one.block == block and one.method in ("", method) and one.key in known:
+            with faults.at(one.option):
+                values[one.key] = check_field(kind, one.key, one.value)
+    return values
+
+
+def check_used(
+    assignments: Iterable[Assignment], configs: Mapping[str, type[Any]], faults: Faults
+) -> None:
+    """Note every assignment to a block that none of the methods with these Configs takes."""
+    for one in assignments:
+        if not one.block:
+            continue
+        if one.method and one.method not in configs:
+            faults.add(f"not a selected method: {unknown_key(one.method, configs)}", one.option)
+            continue
+        owners = [one.method] if one.method else list(configs)
+        kinds = [Recipe if one.block == "training" else configs[name] for name in owners]
+        names = _once(field.name for kind in kinds for field in fields(kind))
+        if configs and one.key not in names:
+            faults.add(unknown_key(one.key, names), one.option)

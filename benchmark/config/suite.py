@@ -2,50 +2,246 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from benchmark.config.convert import Problems, SuiteError, convert_mapping, field_types
-from benchmark.config.extends import base_file, merge
-from benchmark.config.grids import Grid, read_grids
-from benchmark.config.methods import MethodPlan, read_method, read_training
-from benchmark.config.names import check_names
-from benchmark.config.reading import read_mapping
-from benchmark.config.tuning import TuningSettings, read_tuning
-from benchmark.registry import UnknownNameError
-from benchmark.spec import InputRange, Precision, Scenario
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
+
+from benchmark.backbones import catalogue
+from benchmark.config.reading import SuiteError, faults_of, read_mapping
+from benchmark.config.tuning import Search, TuningSettings, read_search
+from benchmark.data import dataset_info
+from benchmark.registry import METHODS, UnknownNameError
+from benchmark.spec import HeldOut, InputRange, Precision, Recipe, Scenario
+from benchmark.validation import Faults, StrictModel, check_fields, some_fields
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
 DEFAULT_SUITE = "icons"
 
 
+# -- types of values ----------------------------------------------------------------------------
+
+
+def _dataset(name: str) -> str:
+    dataset_info(name)
+    return name
+
+
+def _backbone(name: str) -> str:
+    catalogue.find(name)
+    return name
+
+
+def _listed(value: Any) -> Any:
+    """A single value makes a list."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _task_entry(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"must be a number of tasks, or sizes such as 50+10+10, not {value!r}")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Datasets = Annotated[tuple[Annotated[str, AfterValidator(_dataset)], ...], BeforeValidator(_listed)]
+Backbones = Annotated[
+    tuple[Annotated[str, AfterValidator(_backbone)], ...], BeforeValidator(_listed)
+]
+Tasks = Annotated[
+    tuple[Annotated[int | str, PlainValidator(_task_entry, json_schema_input_type=int | str)], ...],
+    BeforeValidator(_listed),
+]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)]
+Training = Annotated[
+    Mapping[str, Any],
+    PlainValidator(lambda given: check_fields(Recipe, given), some_fields(Recipe)),
+]
+
+
+def _config(info: ValidationInfo) -> type[Any]:
+    """The Config of the method that is read."""
+    config: type[Any] = info.context  # type: ignore[assignment]  # `_methods` passes it
+    return config
+
+
+def _settings(given: Any, info: ValidationInfo) -> dict[str, Any]:
+    return check_fields(_config(info), given)
+
+
+Settings = Annotated[Mapping[str, Any], PlainValidator(_settings, dict[str, Any])]
+
+
+# -- blocks of a suite --------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
-class Suite:
+class Situation:
+    """Where a run takes place: what the settings of a method may depend on."""
+
+    dataset: str
+    backbone: str
+    tasks: int  # how many
+
+
+class Case(StrictModel):
+    """What a method does otherwise where every condition holds; an empty one always does."""
+
+    dataset: Datasets = ()
+    backbone: Backbones = ()
+    tasks: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = ()
+    training: Training = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Case:
+        faults = Faults()
+        if not (self.dataset or self.backbone or self.tasks):
+            faults.add("must name what it depends on: dataset, backbone, tasks")
+        if not (self.training or self.settings):
+            faults.add("must change something: training or settings")
+        faults.check()
+        return self
+
+    def holds(self, at: Situation) -> bool:
+        """Whether a run is one of those meant."""
+        return (
+            at.dataset in (self.dataset or (at.dataset,))
+            and at.backbone in (self.backbone or (at.backbone,))
+            and at.tasks in (self.tasks or (at.tasks,))
+        )
+
+
+class MethodPlan(StrictModel):
+    """A method of a suite: what it changes of the suite's training, and its own settings.
+
+    Validated with the method's Config as context.
+    """
+
+    training: Training = Field(default_factory=dict)
+    settings: Settings = Field(default_factory=dict)
+    when: Annotated[
+        tuple[Case, ...],
+        BeforeValidator(_listed, json_schema_input_type=Case | tuple[Case, ...]),
+    ] = ()
+    search: Annotated[
+        Search, Field(description="for `clbench tune`: a setting or training.KEY, with its values")
+    ] = Search()
+
+    @field_validator("settings")
+    @classmethod
+    def _settings_fit(cls, settings: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+        _config(info)(**settings)
+        return settings
+
+    @field_validator("when")
+    @classmethod
+    def _cases_fit(cls, cases: tuple[Case, ...], info: ValidationInfo) -> tuple[Case, ...]:
+        faults = Faults()
+        for index, case in enumerate(cases):
+            with faults.at(index, "settings"):
+                _config(info)(**{**info.data.get("settings", {}), **case.settings})
+        faults.check()
+        return cases
+
+    @field_validator("search", mode="plain", json_schema_input_type=dict[str, list[Any]])
+    @classmethod
+    def _search_fits(cls, given: Any, info: ValidationInfo) -> Search:
+        return read_search(given, _config(info), info.data.get("settings", {}))
+
+    def at(self, situation: Situation) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Training and settings of a run; of several cases that hold, the last one wins."""
+        training, settings = dict(self.training), dict(self.settings)
+        for case in self.when:
+            if case.holds(situation):
+                training |= case.training
+                settings |= case.settings
+        return training, settings
+
+
+class Grid(StrictModel):
+    """A product of lists; one that is empty stands for the suite's own."""
+
+    dataset: Datasets = ()
+    backbone: Backbones = ()
+    tasks: Annotated[
+        Tasks, Field(description="counts, or sizes such as 50+10+10; none: the data set's own")
+    ] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Grid:
+        if not self.model_fields_set:
+            raise ValueError(f"must say one of {', '.join(Grid.model_fields)}")
+        return self
+
+
+def _methods(given: Any) -> dict[str, MethodPlan]:
+    """The plan of every method; the blocks of one may be left empty."""
+    if not isinstance(given, Mapping):
+        raise PydanticKnownError("dict_type")
+    faults = Faults()
+    plans = {}
+    for name, entry in given.items():
+        with faults.at(str(name)):
+            config = METHODS.get(str(name)).Config
+            blocks = {} if entry is None else entry
+            if isinstance(blocks, Mapping):
+                blocks = {key: value for key, value in blocks.items() if value is not None}
+            plans[name] = MethodPlan.model_validate(blocks, context=config)
+    faults.check()
+    return plans
+
+
+class Suite(Grid):
     """A checked suite file; the product of its lists is what it asks for, and each of `also`."""
 
-    path: Path
-    name: str
-    description: str
-    dataset: tuple[str, ...]
-    backbone: tuple[str, ...]
-    methods: Mapping[str, MethodPlan]
-    tasks: tuple[int | str, ...] = ()  # counts, or sizes such as 50+10+10; none: the data set's own
-    seeds: tuple[int, ...] = (0,)
-    order: str = "natural"
+    name: str = ""
+    description: str = ""
+    extends: Annotated[str, Field(description="suite whose values hold where this has none")] = ""
+    only: Annotated[Names, Field(description="methods of the extended suite to keep")] = ()
+    dataset: Annotated[Datasets, Field(min_length=1)]
+    backbone: Annotated[Backbones, Field(min_length=1)]
+    seeds: Seeds = (0,)
+    order: Annotated[
+        str, Field(description="natural, shuffled (each seed its own), shuffled:SEED, or a file")
+    ] = "natural"
     input_range: InputRange = "unit"
     precision: Precision = "fp32"
-    validation: float = 0.0
+    validation: Annotated[
+        HeldOut, Field(description="share of the training images in place of the test images")
+    ] = 0.0
     split: str = "default"
     scenario: Scenario = "class"
-    also: tuple[Grid, ...] = ()  # further products, with the lists above where they have none
-    training: Mapping[str, Any] = field(default_factory=dict)
-    tuning: TuningSettings = field(default_factory=TuningSettings)  # for `clbench tune` alone
+    also: Annotated[tuple[Grid, ...], Field(description="further products")] = ()
+    training: Training = Field(default_factory=dict)
+    tuning: Annotated[TuningSettings, Field(description="for `clbench tune`")] = TuningSettings()
+    methods: Annotated[
+        Mapping[str, MethodPlan],
+        PlainValidator(_methods, dict[str, MethodPlan | None]),
+        Field(min_length=1),
+    ]
+    _path: Path = PrivateAttr(default=Path())
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
 
-_LISTS = ("dataset", "backbone", "tasks", "seeds")
-_REQUIRED = ("dataset", "backbone", "methods")
+# -- files --------------------------------------------------------------------------------------
 
 
 def suite_files() -> dict[str, Path]:
@@ -74,47 +270,102 @@ def suite_description(path: Path) -> str:
 def load_suite(name_or_path: str) -> Suite:
     """Read and check a suite; every fault is reported at once, with file and key path.
 
-    `extends: NAME` takes another suite's values where it has none of its own, `only` chooses among
-    its methods (`benchmark.config.extends`); `when` gives a method other values in some places
-    (`benchmark.config.methods`); `tuning` and a method's `search` are for `clbench tune` alone
-    (`benchmark.config.tuning`).
-
     Imports the modules of the suite's methods to check their settings, and so torch.
+
+    Raises:
+        SuiteError: Holds every fault of the file, or of the suite that it extends.
     """
     path = find_suite(name_or_path)
     content = read_mapping(path)
-    base = base_file(path, content, suite_files())
+    base = _base_file(path, content)
     if base is not None:
         load_suite(str(base))  # its own faults are reported as its own
-        content = merge(path, content, base)
+        content = _merge(path, content, base)
     elif "only" in content:
         raise SuiteError([f"{path}: only: chooses methods of another suite: say which, `extends`"])
-    problems = Problems(str(path))
-    for key in _LISTS:
-        if key in content and not isinstance(content[key], list):
-            content[key] = [content[key]]
-    types = field_types(Suite)
-    types = {key: types[key] for key in types if key != "path"}
-    types |= dict.fromkeys(("methods", "tuning"), Mapping[str, Any])
-    types["also"] = tuple[Mapping[str, Any], ...]
-    values = convert_mapping(content, types, "", problems)
-    for key in _REQUIRED:
-        if not content.get(key):
-            problems.add(key, "must be given")
+    with faults_of(path):
+        suite = Suite.model_validate({"name": path.stem, **content})
+    suite._path = path
+    return suite
 
-    for kind in ("dataset", "backbone"):
-        check_names(kind, values.get(kind, ()), kind, problems)
-    values["also"] = read_grids(values.get("also", ()), problems)
-    values["training"] = read_training(values.get("training", {}), {}, "training", problems)
-    values["tuning"] = read_tuning(values.get("tuning", {}), problems)
-    values["methods"] = {
-        name: read_method(name, entry, values["training"], problems)
-        for name, entry in values.get("methods", {}).items()
-    }
-    for seed in values.get("seeds", ()):
-        if seed < 0:
-            problems.add("seeds", f"must be at least 0, not {seed}")
-    if not 0 <= values.get("validation", 0.0) < 1:
-        problems.add("validation", f"must lie in [0, 1), not {values['validation']}")
-    problems.check()
-    return Suite(path=path, **{"name": path.stem, "description": "", **values})
+
+# -- suites that extend another -----------------------------------------------------------------
+
+_OWN = ("name", "description", "extends", "only")  # never taken from another suite
+
+
+def _base_file(path: Path, content: Mapping[str, Any]) -> Path | None:
+    """The file of the suite that the one in `path` extends, or None.
+
+    It is looked for beside `path`, then among the suites that come with the project. Raises
+    `SuiteError` where there is none, or where it extends a third one.
+    """
+    if "extends" not in content:
+        return None
+    name = content["extends"]
+    if not isinstance(name, str) or not name:
+        raise SuiteError([f"{path}: extends: must be the name of a suite, not {name!r}"])
+    beside, shipped = {file.stem: file for file in path.parent.glob("*.yaml")}, suite_files()
+    found = [folder[name] for folder in (beside, shipped) if name in folder]
+    others = [file for file in found if file.resolve() != path.resolve()]
+    if not others:
+        fault: object = "a suite cannot extend itself"
+        if not found:
+            fault = UnknownNameError("suite", name, {*beside, *shipped} - {path.stem})
+        raise SuiteError([f"{path}: extends: {fault}"])
+    further = read_mapping(others[0]).get("extends")
+    if further is not None:
+        raise SuiteError(
+            [f"{path}: extends: {name} itself extends {further} ({others[0]}); name a suite that "
+             "stands alone"]
+        )  # fmt: skip
+    return others[0]
+
+
+def _merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """What the suite in `path` holds, given its own content and the suite it extends.
+
+    Its own values win, key by key: of the suite, of `training` and `tuning`, and of `training` and
+    `settings` of every method. A value is replaced whole, be it a list, a mapping such as
+    lr_scales, or the `search` of a method.
+    """
+    inherited = {key: value for key, value in read_mapping(base).items() if key not in _OWN}
+    order = str(inherited.get("order", "natural"))
+    if not re.fullmatch(r"natural|shuffled(:\d+)?", order):
+        inherited["order"] = str((base.parent / Path(order).expanduser()).resolve())
+    content = {**inherited, **{key: own[key] for key in own if key not in ("extends", "only")}}
+    for block in ("training", "tuning", "methods"):
+        content[block] = _updated(inherited.get(block), own.get(block))
+    if isinstance(content["methods"], dict):
+        for name, entry in (own.get("methods") or {}).items():
+            content["methods"][name] = _updated(inherited["methods"].get(name), entry, deep=True)
+        if "only" in own:
+            content["methods"] = _chosen(path, own["only"], content["methods"])
+    return content
+
+
+def _updated(base: Any, own: Any, deep: bool = False) -> Any:
+    """One block of values with another's over it; what is no block is left to the checks."""
+    if own is None:
+        return {} if base is None else base
+    if not isinstance(own, Mapping):
+        return own
+    merged = {**(base or {}), **own}
+    if deep:
+        for block in ("training", "settings"):
+            merged[block] = _updated((base or {}).get(block), own.get(block))
+    return merged
+
+
+def _chosen(path: Path, only: Any, methods: dict[str, Any]) -> dict[str, Any]:
+    names = only if isinstance(only, list) else [only]
+    faults = [
+        f"{path}: only: {UnknownNameError('method of this suite', str(name), methods)}"
+        for name in names
+        if not isinstance(name, str) or name not in methods
+    ]
+    if not names:
+        faults.append(f"{path}: only: must name at least one method")
+    if faults:
+        raise SuiteError(faults)
+    return {name: entry for name, entry in methods.items() if name in names}

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
-from benchmark.config.convert import Problems, convert, convert_mapping, field_types, unknown_key
-from benchmark.config.settings import method_settings, setting_types
+from pydantic import Field
+from pydantic_core import PydanticKnownError
+
 from benchmark.spec import Recipe
+from benchmark.validation import Faults, StrictModel, check_field, unknown_key
 
 RECIPE = "training."  # before the name of a key of the recipe
 LR = RECIPE + "lr"
 _NOT_SEARCHED = {
-    "lr": "is chosen for every method: leave it out",
-    "epochs": "must stay the same for all values that are compared",
+    LR: "is chosen for every method: leave it out",
+    RECIPE + "epochs": "must stay the same for all values that are compared",
 }
 
 
-@dataclass(frozen=True)
-class TuningSettings:
+class TuningSettings(StrictModel):
     """The `tuning` block: what every method may spend."""
 
-    validation: float = 0.2  # share of the training images that stands in for the test images
-    rates: int = 4  # trials of the learning rate
-    values: int = 3  # trials of the method's setting, the value in force among them
-    factor: float = 3.0  # between neighbouring learning rates at first
-    seeds: int = 1  # of every trial
+    validation: Annotated[
+        float,
+        Field(gt=0, lt=1, description="share of the training images in place of the test images"),
+    ] = 0.2
+    rates: Annotated[int, Field(ge=1, le=20, description="trials of the learning rate")] = 4
+    values: Annotated[
+        int, Field(ge=1, le=20, description="trials of the setting, the value in force among them")
+    ] = 3
+    factor: Annotated[
+        float, Field(ge=1.5, le=100, description="between neighbouring learning rates at first")
+    ] = 3.0
+    seeds: Annotated[int, Field(ge=1, le=100, description="runs of every trial")] = 1
 
     @property
     def trials(self) -> int:
@@ -46,77 +54,47 @@ class Search:
     values: tuple[Any, ...] = ()
 
 
-_BOUNDS = {"rates": (1, 20), "values": (1, 20), "factor": (1.5, 100), "seeds": (1, 100)}
+def read_search(given: Any, config: type, settings: Mapping[str, Any]) -> Search:
+    """The `search` block of a method with this Config and these settings.
 
-
-def read_tuning(given: Mapping[str, Any], problems: Problems) -> TuningSettings:
-    """The `tuning` block of a suite; faults are noted."""
-    values = convert_mapping(given, field_types(TuningSettings), "tuning", problems)
-    settings = TuningSettings(**values)
-    if not 0 < settings.validation < 1:
-        problems.add("tuning.validation", f"must lie in (0, 1), not {settings.validation}")
-    for key, (low, high) in _BOUNDS.items():
-        if not low <= asdict(settings)[key] <= high:
-            problems.add(f"tuning.{key}", f"must lie in [{low}, {high}], not {values[key]}")
-    return settings
-
-
-def read_search(
-    method: str,
-    given: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    training: Mapping[str, Any],
-    place: str,
-    problems: Problems,
-) -> Search:
-    """The `search` block of a method with these settings and this training; faults are noted."""
-    own = setting_types(method)
-    recipe = {RECIPE + key: kind for key, kind in field_types(Recipe).items()}
-    searches = []
+    Raises:
+        pydantic.ValidationError: Names every fault.
+    """
+    faults, found = Faults(), Search()
+    if not isinstance(given, Mapping):
+        raise PydanticKnownError("dict_type")
     for name, values in given.items():
-        where = f"{place}.{name}"
-        if name not in own and name not in recipe:
-            problems.add(where, unknown_key(name, [*own, *(k for k in recipe if _allowed(k))]))
-        elif name in recipe and not _allowed(name):
-            problems.add(where, _NOT_SEARCHED[name.removeprefix(RECIPE)])
-        elif not isinstance(values, list) or not values:
-            problems.add(where, f"must be a list of values to compare, not {values!r}")
-        else:
-            kind = own[name] if name in own else recipe[name]
-            found = _values(values, kind, where, problems)
-            for index, value in found:
-                at = f"{where}[{index}]"
-                if name in own:
-                    method_settings(method, {**settings, name: value}, at, problems)
-                else:
-                    _check_recipe({**training, name.removeprefix(RECIPE): value}, at, problems)
-            searches.append(Search(name, tuple(value for _, value in found)))
+        with faults.at(str(name)):
+            found = Search(name, _values(name, values, config, settings))
     if len(given) > 1:
         names = ", ".join(map(str, given))
-        problems.add(place, f"chooses one setting beside the learning rate, not {names}")
-    return searches[0] if searches else Search()
-
-
-def _allowed(name: str) -> bool:
-    return name.removeprefix(RECIPE) not in _NOT_SEARCHED
-
-
-def _values(values: list[Any], kind: Any, place: str, problems: Problems) -> list[tuple[int, Any]]:
-    found: list[tuple[int, Any]] = []
-    for index, value in enumerate(values):
-        try:
-            converted = convert(value, kind)
-        except ValueError as error:
-            problems.add(f"{place}[{index}]", error)
-            continue
-        if any(converted == other for _, other in found):
-            problems.add(f"{place}[{index}]", f"{value!r} is given twice")
-        found.append((index, converted))
+        faults.add(f"chooses one setting beside the learning rate, not {names}")
+    faults.check()
     return found
 
 
-def _check_recipe(training: Mapping[str, Any], place: str, problems: Problems) -> None:
-    try:
-        Recipe(**training)
-    except ValueError as error:
-        problems.add(place, error)
+def _values(name: str, values: Any, config: type, settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    own = [field.name for field in fields(config)]
+    recipe = [RECIPE + field.name for field in fields(Recipe)]
+    if name in _NOT_SEARCHED:
+        raise ValueError(_NOT_SEARCHED[name])
+    if name not in own and name not in recipe:
+        raise ValueError(
+            unknown_key(name, [key for key in own + recipe if key not in _NOT_SEARCHED])
+        )
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"must be a list of values to compare, not {values!r}")
+    faults = Faults()
+    found: list[Any] = []
+    for index, value in enumerate(values):
+        with faults.at(index):
+            if name in own:
+                checked = check_field(config, name, value)
+                config(**{**settings, name: checked})
+            else:
+                checked = check_field(Recipe, name.removeprefix(RECIPE), value)
+            if checked in found:
+                raise ValueError(f"{value!r} is given twice")
+            found.append(checked)
+    faults.check()
+    return tuple(found)

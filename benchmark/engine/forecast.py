@@ -295,9 +295,8 @@ def _adapts(kind: type[Method], spec: RunSpec, shape: VitShape) -> bool:
     """Whether anything inside the network is trained: its own weights, or what is added to it."""
     if kind.trains_backbone:
         return True
-    config = kind.Config(**spec.settings)
     tasks = len(spec.tasks)
-    return kind.expanded_formula(config, shape.embed_dim, shape.depth, tasks) > 0
+    return kind.expanded_formula(spec.settings, shape.embed_dim, shape.depth, tasks) > 0
 
 
 def _trains_nothing(kind: type[Method], adapts: bool) -> bool:

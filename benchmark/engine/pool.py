@@ -237,7 +237,9 @@ class _Process:
 def _serve(connection: Connection[Any, Any], settings: ExecutionSettings, index: int) -> None:
     """Body of a worker process: take runs until the parent closes the connection or dies."""
     for plugin in settings.plugins:
-        add_plugin(plugin)
+        for source in add_plugin(plugin):
+            if source.registry == METHODS.variable:
+                METHODS.get(source.name)  # runs come with settings of the plug-in's own classes
     worker = _Worker(settings, index)
     try:
         while True:

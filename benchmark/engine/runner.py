@@ -116,7 +116,7 @@ class _Run(Observer):
         kind = METHODS.get(spec.method)
         torch.manual_seed(derive(spec.seed, "construction"))
         own = copy.deepcopy(backbone.model).requires_grad_(True)
-        self.method = kind(own, kind.Config(**spec.settings))
+        self.method = kind(own, spec.settings)
         self.method.to(context.device)
         self.initial = checkpoint.initial_state(self.method)
         self.joint = kind.stream == "joint"

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.config import MethodPlan, Suite
-from benchmark.config.convert import Problems
+from benchmark.config.reading import faults_of
 from benchmark.config.tuning import LR, RECIPE
 from benchmark.registry import METHODS
 from benchmark.seeds import derive
 from benchmark.spec import RunSpec
 from benchmark.tuning.search import Problem, Trial
+from benchmark.validation import Faults
 
 FIRST_SEED = 1000  # seeds below are the benchmark's own
 _SEEDS = 1_000_000  # from which those of a name are drawn
@@ -63,19 +64,20 @@ def candidates(
     as `Tuning` says.
     """
     found, skipped = [], {}
-    problems = Problems(str(suite.path))
+    faults = Faults()
     for asked in specs:
         spec = asked
         if "validation" not in keep:
             spec = replace(asked, validation=suite.tuning.validation)
         elif not spec.validation > 0:
-            problems.add("--set validation", _NO_TEST, "")
+            faults.add(_NO_TEST, "--set validation")
         reason = METHODS.get(spec.method).skip(spec)
         if reason is not None:
             skipped[spec.method] = reason
         else:
-            found.append(_candidate(suite, spec, "order" in keep, problems))
-    problems.check()
+            found.append(_candidate(suite, spec, "order" in keep, faults))
+    with faults_of():
+        faults.check()
     if not found:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         raise TuningError(f"no method is left to tune: {reasons or 'the suite has none'}")
@@ -107,8 +109,8 @@ def trains_nothing(method: str) -> bool:
         return False
 
 
-def _candidate(suite: Suite, spec: RunSpec, own_order: bool, problems: Problems) -> Candidate:
-    search = suite.methods.get(spec.method, MethodPlan(spec.method)).search
+def _candidate(suite: Suite, spec: RunSpec, own_order: bool, faults: Faults) -> Candidate:
+    search = suite.methods.get(spec.method, MethodPlan()).search
     rate = None if trains_nothing(spec.method) else spec.recipe.lr
     if not search.name:
         return Candidate(spec, Problem(rate, budget=suite.tuning), own_order)
@@ -116,21 +118,19 @@ def _candidate(suite: Suite, spec: RunSpec, own_order: bool, problems: Problems)
     values = (in_force, *(value for value in search.values if value != in_force))
     problem = Problem(rate, search.name, values, suite.tuning)
     for value in problem.compared:  # `when` and --set may have changed what it must go with
-        try:
-            METHODS.get(spec.method).Config(**_with(spec, search.name, value).settings)
-        except ValueError as error:
-            problems.add(f"methods.{spec.method}.search.{search.name}", error)
+        with faults.at(f"{suite.path}: methods.{spec.method}.search.{search.name}"):
+            _with(spec, search.name, value)
     return Candidate(spec, problem, own_order, values[max(len(problem.compared), 1) :])
 
 
 def _value(spec: RunSpec, name: str) -> Any:
     if name.startswith(RECIPE):
         return getattr(spec.recipe, name.removeprefix(RECIPE))
-    return spec.settings[name]
+    return getattr(spec.settings, name)
 
 
 def _with(spec: RunSpec, name: str, value: Any) -> RunSpec:
     """The run with another value of a setting or of a key of the recipe."""
     if name.startswith(RECIPE):
         return replace(spec, recipe=replace(spec.recipe, **{name.removeprefix(RECIPE): value}))
-    return replace(spec, settings={**spec.settings, name: value})
+    return replace(spec, settings=replace(spec.settings, **{name: value}))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-from benchmark.config.convert import Problems, SuiteError, convert_mapping, field_types
-from benchmark.config.reading import dump, read_mapping
+from pydantic import BeforeValidator
+
+from benchmark.config.reading import SuiteError, dump, faults_of, read_mapping
 from benchmark.config.tuning import TuningSettings
 from benchmark.storage import write_atomically
+from benchmark.validation import StrictModel, as_tuple
 
 VERSION = 1
 CRITERION = (
@@ -19,19 +20,27 @@ CRITERION = (
 )
 _HEAD = "# Written by `clbench tune`: how learning rates and settings were chosen. No test image"
 _HEAD += "\n# was used: validation images are training images held out from training.\n"
-T = TypeVar("T")
 
 
 class RecordError(ValueError):
     """A record that cannot be used; names the file, the place and what is wrong."""
 
 
-@dataclass(frozen=True)
-class TrialRecord:
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which YAML has a plain form for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+Value = Annotated[Any, BeforeValidator(_plain)]  # as YAML gives it
+
+
+class TrialRecord(StrictModel):
     """One run of a trial. Trials of a setting ran at the chosen learning rate."""
 
     chooses: str  # training.lr, or the setting
-    value: Any
+    value: Value
     seed: int
     status: str  # done | failed
     final: float | None  # percent on the validation images; None: failed
@@ -39,12 +48,11 @@ class TrialRecord:
     key: str  # of the run
 
 
-@dataclass(frozen=True)
-class MethodRecord:
+class MethodRecord(StrictModel):
     """What a method chose; `before` and `chosen` have the same keys, such as `training.lr`."""
 
-    before: Mapping[str, Any]
-    chosen: Mapping[str, Any]
+    before: Mapping[str, Value]
+    chosen: Mapping[str, Value]
     edge: bool  # the chosen learning rate is the smallest or the largest of those tried
     note: str  # what a reader should know, such as a budget that was not spent
     trials: tuple[TrialRecord, ...]
@@ -70,8 +78,7 @@ class MethodRecord:
         return sum(known) / len(known) if known and len(known) == len(finals) else None
 
 
-@dataclass(frozen=True)
-class TuningRecord:
+class TuningRecord(StrictModel):
     """A whole tuning: one data set, one backbone, one split into tasks."""
 
     suite: str
@@ -88,7 +95,8 @@ class TuningRecord:
     changed: tuple[str, ...]  # what the user set otherwise than the suite, as for --set
     criterion: str
     budget: TuningSettings
-    seeds: Mapping[str, tuple[int, ...]]  # by what they choose
+    # By what they choose.
+    seeds: Mapping[str, Annotated[tuple[int, ...], BeforeValidator(as_tuple)]]
     methods: Mapping[str, MethodRecord]
 
 
@@ -100,17 +108,18 @@ def merged(earlier: TuningRecord, later: TuningRecord) -> TuningRecord:
     same = (earlier.data_hash, earlier.weight_hash) == (later.data_hash, later.weight_hash)
     if not same:
         return later
-    return replace(
-        later,
-        dirty=earlier.dirty or later.dirty,
-        seeds={**earlier.seeds, **later.seeds},
-        methods={**earlier.methods, **later.methods},
+    return later.model_copy(
+        update={
+            "dirty": earlier.dirty or later.dirty,
+            "seeds": {**earlier.seeds, **later.seeds},
+            "methods": {**earlier.methods, **later.methods},
+        }
     )
 
 
 def write_record(path: Path, record: TuningRecord) -> None:
     """Write the record as YAML, a line a trial; `StorageError` when it cannot be written."""
-    content = {"record": VERSION, **_plain(asdict(record))}
+    content = {"record": VERSION, **_plain(record.model_dump())}
     write_atomically(path, (_HEAD + dump(content)).encode())
 
 
@@ -118,57 +127,13 @@ def read_record(path: Path) -> TuningRecord:
     """The record in a file; `RecordError` names every fault."""
     try:
         content = read_mapping(path)
+        version = content.pop("record", None)
+        if version != VERSION:
+            raise RecordError(
+                f"{path}: record: version {version!r} cannot be read, only {VERSION}: "
+                "is this a file that `clbench tune` wrote?"
+            )
+        with faults_of(path):
+            return TuningRecord.model_validate(content)
     except SuiteError as error:
         raise RecordError(str(error)) from error
-    version = content.pop("record", None)
-    if version != VERSION:
-        raise RecordError(
-            f"{path}: record: version {version!r} cannot be read, only {VERSION}: "
-            "is this a file that `clbench tune` wrote?"
-        )
-    problems = Problems(str(path))
-    inner = {"budget": Mapping[str, Any], "methods": Mapping[str, Any]}
-    values = _fields(content, TuningRecord, "", problems, **inner)
-    if "budget" in values:
-        values["budget"] = _build(values["budget"], TuningSettings, "budget", problems)
-    values["methods"] = {
-        name: _method(entry, f"methods.{name}", problems)
-        for name, entry in values.get("methods", {}).items()
-    }
-    if problems.found:
-        raise RecordError("\n".join(problems.found))
-    return TuningRecord(**values)
-
-
-def _method(entry: Any, place: str, problems: Problems) -> MethodRecord | None:
-    values = _fields(entry, MethodRecord, place, problems, trials=tuple[Any, ...])
-    values["trials"] = tuple(
-        _build(trial, TrialRecord, f"{place}.trials[{index}]", problems)
-        for index, trial in enumerate(values.get("trials", ()))
-    )
-    return None if problems.found else MethodRecord(**values)
-
-
-def _build(entry: Any, cls: type[T], place: str, problems: Problems) -> T | None:
-    values = _fields(entry, cls, place, problems)
-    return None if problems.found else cls(**values)
-
-
-def _fields(entry: Any, cls: type, place: str, problems: Problems, **other: Any) -> dict[str, Any]:
-    """The checked values of a dataclass's fields; a missing one is a fault."""
-    if not isinstance(entry, Mapping):
-        problems.add(place, f"must hold keys and values, not {entry!r}")
-        return {}
-    for field in fields(cls):
-        if field.name not in entry and field.default is MISSING:
-            problems.add(f"{place}.{field.name}" if place else field.name, "is missing")
-    return convert_mapping(entry, field_types(cls) | other, place, problems)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, which YAML has a plain form for."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -97,7 +97,7 @@ class Tuning:
             "tasks": first.tasks,
             "validation": first.validation,
             "changed": self.changed,
-            "budget": replace(self.budget, validation=first.validation),
+            "budget": self.budget.model_copy(update={"validation": first.validation}),
         }
 
     def runs_left(self) -> int:
@@ -219,7 +219,13 @@ def _method_record(candidate: Candidate, state: _State) -> MethodRecord:
         before[LR], chosen[LR] = problem.rate, choice.rate
     if problem.compared:
         before[problem.setting], chosen[problem.setting] = problem.values[0], choice.value
-    return MethodRecord(before, chosen, choice.edge, _note(candidate, state), _trials(state.runs))
+    return MethodRecord(
+        before=before,
+        chosen=chosen,
+        edge=choice.edge,
+        note=_note(candidate, state),
+        trials=_trials(state.runs),
+    )
 
 
 def _trials(runs: Iterable[_Run]) -> tuple[TrialRecord, ...]:

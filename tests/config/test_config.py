@@ -12,9 +12,9 @@ import yaml
 from benchmark import registry
 from benchmark.config import Overrides, SuiteError, expand, find_suite, load_suite, suite_files
 from benchmark.config.command import run_arguments
-from benchmark.config.tasks import parse_tasks
+from benchmark.config.expand import parse_tasks
 from benchmark.registry import UnknownNameError
-from benchmark.spec import Recipe, RunSpec
+from benchmark.spec import Recipe, RunSpec, values_of
 
 PLUGIN = '''
 """Two methods for the tests of the configuration."""
@@ -91,9 +91,11 @@ def test_expansion_is_the_product_and_complete(tmp_path: Path) -> None:
     ]  # fmt: skip
     first = found[0]
     assert first.tasks == (10,) * 10
-    assert first.settings == {"rank": 8, "scale": 0.5, "mode": "plain", "layers": (2,)}
+    assert values_of(first.settings) == {
+        "rank": 8, "scale": 0.5, "mode": "plain", "layers": (2,),
+    }  # fmt: skip
     assert first.recipe == Recipe(epochs=3, lr=0.01)
-    assert found[1].settings == {}
+    assert values_of(found[1].settings) == {}
     assert found[1].recipe == Recipe(epochs=3, lr=0.001)
 
 
@@ -114,36 +116,36 @@ def test_all_faults_are_reported_at_once_with_file_and_place(tmp_path: Path) -> 
     found = problems(tmp_path, content)
     wanted = [
         "datset: unknown key, did you mean 'dataset'?",
-        "precision: must be one of fp32, bf16, not 'fp64'",
-        "backbone: unknown backbone 'tiny_supp': did you mean 'tiny_sup'?",
+        "precision: must be one of 'fp32' or 'bf16', not 'fp64'",
+        "backbone[0]: unknown backbone 'tiny_supp': did you mean 'tiny_sup'?",
         "training.epoch: unknown key, did you mean 'epochs'?",
         "methods.toy_rank.settings.rnk: unknown key, did you mean 'rank'?",
         "methods.toy_rank.settings.scale: must be a number, not 'big'",
-        "methods.toy_rank.training: momentum must lie in [0, 1], not 2.0",
+        "methods.toy_rank.training.momentum: must be at most 1, not 2",
         "methods.toy_rnk: unknown method 'toy_rnk': did you mean 'toy_rank'?",
     ]
     assert len(found) == len(wanted)
-    for text, expected in zip(found, wanted, strict=True):
-        assert text.startswith(f"{tmp_path / 'mine.yaml'}: {expected}"), text
+    for expected in wanted:
+        assert [t for t in found if t.startswith(f"{tmp_path / 'mine.yaml'}: {expected}")], expected
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("seeds", [0, -1], "seeds: must be at least 0, not -1"),
-        ("seeds", ["a"], "seeds: must be a whole number, not 'a'"),
-        ("seeds", [True], "seeds: must be a whole number, not True"),
-        ("validation", 1.0, "validation: must lie in [0, 1), not 1.0"),
-        ("dataset", [], "dataset: must be given"),
+        ("seeds", [0, -1], "seeds[1]: must be at least 0, not -1"),
+        ("seeds", ["a"], "seeds[0]: must be a whole number, not 'a'"),
+        ("seeds", [True], "seeds[0]: must be a whole number, not True"),
+        ("validation", 1.0, "validation: must be less than 1, not 1.0"),
+        ("dataset", [], "dataset: must not be empty"),
         ("methods", ["toy_rank"], "methods: must be a mapping, not ['toy_rank']"),
-        ("methods", {"toy_rank": 3}, "methods.toy_rank: must hold `training` and `settings`"),
-        ("training", {"lr": -1}, "training: lr must be at least 0, not -1.0"),
-        ("training", {"lr": float("nan")}, "training: lr must be at least 0, not nan"),
-        ("training", {"betas": [0.9]}, "training.betas: must be a list of 2, not [0.9]"),
+        ("methods", {"toy_rank": 3}, "methods.toy_rank: must be a mapping, not 3"),
+        ("training", {"lr": -1}, "training.lr: must be at least 0, not -1"),
+        ("training", {"lr": float("nan")}, "training.lr: must be a finite number, not nan"),
+        ("training", {"betas": [0.9]}, "training.betas[1]: is missing"),
         ("training", {"drop_last": 1}, "training.drop_last: must be true or false, not 1"),
-        ("training", {"optimizer": "adm"}, "training.optimizer: must be one of adam, adamw, sgd"),
-        ("training", {"milestones": [3, 2]}, "training: milestones must be rising"),
-        ("training", {"lr_scales": {"heads": "x"}}, "training.lr_scales: must be a number"),
+        ("training", {"optimizer": "adm"}, "training.optimizer: must be one of 'adam', 'adamw'"),
+        ("training", {"milestones": [3, 2]}, "training.milestones: must be rising"),
+        ("training", {"lr_scales": {"heads": "x"}}, "training.lr_scales.heads: must be a number"),
     ],
 )
 def test_bad_values(tmp_path: Path, key: str, value: Any, message: str) -> None:
@@ -226,7 +228,7 @@ def test_a_value_for_all_and_a_method_s_own(tmp_path: Path) -> None:
     rank, plain = specs(tmp_path, *sets, seeds=(4,))
     assert (rank.recipe.epochs, plain.recipe.epochs) == (9, 5)
     assert (rank.recipe.lr, plain.recipe.lr) == (0.01, 0.01)
-    assert rank.settings["rank"] == 2
+    assert rank.settings.rank == 2
     assert rank.seed == 4
 
 
@@ -243,7 +245,7 @@ def test_a_method_outside_the_suite_takes_the_suite_s_training(tmp_path: Path) -
     suite = load_suite(write(tmp_path, content))
     found = expand(suite, Overrides(method=("toy_rank",), seeds=(0,)))
     assert found[0].recipe == Recipe(epochs=3, lr=0.001)
-    assert found[0].settings["rank"] == 4
+    assert found[0].settings.rank == 4
 
 
 @pytest.mark.parametrize(
@@ -257,11 +259,11 @@ def test_a_method_outside_the_suite_takes_the_suite_s_training(tmp_path: Path) -
         ("toy_rnk.settings.rank=1", "not a selected method: unknown key, did you mean 'toy_rank'?"),
         ("trainng.lr=1", "unknown key, did you mean 'training.KEY'?"),
         ("oder=natural", "unknown key, did you mean 'order'?"),
-        ("precision=fp61", "must be one of fp32, bf16, not 'fp61'"),
-        ("validation=2", "must lie in [0, 1)"),
+        ("precision=fp61", "must be one of 'fp32' or 'bf16', not 'fp61'"),
+        ("validation=2", "must be less than 1, not 2"),
         ("rank", "must have the form KEY=VALUE"),
         ("training.lr=[", "not valid YAML"),
-        ("training.lr=-1", "lr must be at least 0"),
+        ("training.lr=-1", "training.lr=-1: must be at least 0"),
         ("a.b.c.d=1", "unknown key"),
     ],
 )
@@ -323,7 +325,7 @@ def test_a_suite_shows_every_setting_of_every_method(name: str) -> None:
     assert suite.description
     assert expand(suite)
     recipe = {field.name for field in fields(Recipe)}
-    for plan in suite.methods.values():
-        assert {*suite.training, *plan.training} == recipe, plan.name
-        config = registry.METHODS.get(plan.name).Config
-        assert set(plan.settings) == {field.name for field in fields(config)}, plan.name
+    for method, plan in suite.methods.items():
+        assert {*suite.training, *plan.training} == recipe, method
+        config = registry.METHODS.get(method).Config
+        assert set(plan.settings) == {field.name for field in fields(config)}, method

@@ -16,7 +16,7 @@ from benchmark.config import Overrides, Suite, expand, load_suite, suite_files
 from benchmark.config.command import run_arguments
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS
-from benchmark.spec import Recipe, RunSpec
+from benchmark.spec import Recipe, RunSpec, values_of
 
 EVERY_METHOD = {
     "sequential", "seq_lora", "joint", "linear_probe", "ncm", "l2p", "l2p_pp", "dualprompt",
@@ -120,9 +120,7 @@ def runs(name: str) -> list[RunSpec]:
 
 
 def number(spec: RunSpec, key: str) -> Any:
-    if key in spec.settings:
-        return spec.settings[key]
-    return getattr(spec.recipe, key)
+    return getattr(spec.settings, key) if hasattr(spec.settings, key) else getattr(spec.recipe, key)
 
 
 @pytest.mark.parametrize("name", PROTOCOL)
@@ -155,9 +153,9 @@ def test_all_classes_are_learned_and_every_setting_is_in_the_file(name: str) -> 
         assert sum(spec.tasks) == classes * (6 if spec.scenario == "domain" else 1)
         assert len(set(spec.tasks)) == 1
     recipe = {field.name for field in fields(Recipe)}
-    for plan in suite(name).methods.values():
+    for method, plan in suite(name).methods.items():
         assert {*suite(name).training, *plan.training} == recipe
-        config = METHODS.get(plan.name).Config
+        config = METHODS.get(method).Config
         assert set(plan.settings) == {field.name for field in fields(config)}
 
 
@@ -177,7 +175,7 @@ def test_the_numbers(dataset: str, method: str, tasks: int, numbers: dict[str, A
 def test_rates_fall_within_the_epochs_and_heads_learn_before_the_rest(name: str) -> None:
     for spec in runs(name):
         assert all(milestone < spec.recipe.epochs for milestone in spec.recipe.milestones)
-        assert spec.settings.get("freeze_epochs", 0) < spec.recipe.epochs
+        assert getattr(spec.settings, "freeze_epochs", 0) < spec.recipe.epochs
         assert (spec.recipe.schedule == "multistep") == bool(spec.recipe.milestones)
 
 
@@ -187,7 +185,7 @@ def test_the_ablations_differ_from_inflora_in_nothing_but_the_method(name: str) 
     for spec in runs(name):
         if spec.method in ABLATIONS:
             place = (len(spec.tasks), spec.seed)
-            by_place.setdefault(place, set()).add(f"{spec.recipe}{spec.settings}")
+            by_place.setdefault(place, set()).add(f"{spec.recipe}{values_of(spec.settings)}")
     assert {len(found) for found in by_place.values()} == {1}
 
 

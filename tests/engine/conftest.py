@@ -65,7 +65,10 @@ def toy_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
 def spec(toy_data: Dataset, toy_backbone: str) -> RunSpec:
     """A run of the baseline over four tasks."""
     recipe = Recipe(lr=1e-3, epochs=2, batch_size=8)
-    return RunSpec("toy", (2, 2, 2, 2), "natural", "sequential", {}, recipe, toy_backbone, seed=0)
+    settings = registry.METHODS.get("sequential").Config()
+    return RunSpec(
+        "toy", (2, 2, 2, 2), "natural", "sequential", settings, recipe, toy_backbone, seed=0
+    )
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def finish(
     monkeypatch.setattr(cost, "flops_per_image", count)
 
     def run(method: str) -> Finished:
-        settings = vars(METHODS.get(method).Config(**SMALL.get(method, {})))
+        settings = METHODS.get(method).Config(**SMALL.get(method, {}))
         recipe = replace(spec.recipe, epochs=1, batch_size=BATCH)
         asked = replace(spec, method=method, settings=settings, recipe=recipe)
         store = ResultStore(tmp_path)

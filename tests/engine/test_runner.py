@@ -144,7 +144,7 @@ def run_cut(spec: RunSpec, root: Path) -> tuple[PlannedRun, ResultStore]:
 
 @pytest.mark.parametrize("method", ["sequential", "inflora", "ncm"])
 def test_cut_run_goes_on_to_the_same_bits(spec: RunSpec, tmp_path: Path, method: str) -> None:
-    settings = vars(METHODS.get(method).Config())
+    settings = METHODS.get(method).Config()
     spec = replace(spec, method=method, settings=settings)
     whole, store = run(spec, tmp_path / "whole")
     planned, cut_store = run_cut(spec, tmp_path / "cut")
@@ -167,7 +167,7 @@ def test_what_a_method_notes_is_in_the_result_also_after_a_resume(
 
 
 def test_inflora_short_of_free_space_says_so(spec: RunSpec, tmp_path: Path) -> None:
-    settings = vars(METHODS.get("inflora").Config(rank=60, lamb=0.9999))
+    settings = METHODS.get("inflora").Config(rank=60, lamb=0.9999)
     planned, store = run_cut(replace(spec, method="inflora", settings=settings), tmp_path)
     marks = store.read(planned.key)["outcome"]["marks"]
     assert marks and len(set(marks)) == len(marks)

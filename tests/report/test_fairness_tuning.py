@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from synthetic_results import make_result, make_spec
@@ -18,9 +17,15 @@ LR = 0.002
 
 def chose(chosen: Mapping[str, Any], trials: int = 7) -> MethodRecord:
     tried = tuple(
-        TrialRecord("training.lr", 10.0**-n, 1, "done", 50.0, 1.0, str(n)) for n in range(trials)
+        TrialRecord(
+            chooses="training.lr", value=10.0**-n, seed=1, status="done", final=50.0, seconds=1.0,
+            key=str(n),
+        )
+        for n in range(trials)
+    )  # fmt: skip
+    return MethodRecord(
+        before=dict.fromkeys(chosen), chosen=chosen, edge=False, note="", trials=tried
     )
-    return MethodRecord(dict.fromkeys(chosen), chosen, edge=False, note="", trials=tried)
 
 
 def record(**methods: MethodRecord) -> TuningRecord:
@@ -73,7 +78,7 @@ def test_rows_with_what_was_chosen_are_equal() -> None:
 
 def test_no_record_no_remark() -> None:
     assert remarks(rows(l2p=1.0)) == {}
-    assert remarks(rows(l2p=1.0), replace(record(), dataset="cub200")) == {}
+    assert remarks(rows(l2p=1.0), record().model_copy(update={"dataset": "cub200"})) == {}
 
 
 def test_another_value_than_the_chosen_one_is_found() -> None:

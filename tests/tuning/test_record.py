@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import yaml
 
 from benchmark.cli.tune import as_number, at_end, budget_line, say_choice, suite_lines
 from benchmark.config import Overrides, expand, load_suite
-from benchmark.config.convert import convert, field_types
-from benchmark.config.settings import setting_types
 from benchmark.config.suite import SUITES_FOLDER
 from benchmark.config.tuning import LR, RECIPE, TuningSettings
 from benchmark.spec import Recipe
@@ -26,13 +23,17 @@ from benchmark.tuning.record import (
     read_record,
     write_record,
 )
+from benchmark.validation import check_field
 
 COMMITTED = SUITES_FOLDER / "tuning" / "icons.yaml"
 
 
 def trial(chooses: str, value: Any, final: float | None, seed: int = 1234) -> TrialRecord:
     status = "failed" if final is None else "done"
-    return TrialRecord(chooses, value, seed, status, final, 12.5, "0123456789abcdef")
+    return TrialRecord(
+        chooses=chooses, value=value, seed=seed, status=status, final=final, seconds=12.5,
+        key="0123456789abcdef",
+    )  # fmt: skip
 
 
 LORA = MethodRecord(
@@ -52,11 +53,11 @@ LORA = MethodRecord(
     ),
 )
 MEAN = MethodRecord(
-    {"distance": "cosine"},
-    {"distance": "euclidean"},
-    False,
-    "",
-    (trial("distance", "cosine", 60.0), trial("distance", "euclidean", 61.0)),
+    before={"distance": "cosine"},
+    chosen={"distance": "euclidean"},
+    edge=False,
+    note="",
+    trials=(trial("distance", "cosine", 60.0), trial("distance", "euclidean", 61.0)),
 )
 RECORD = TuningRecord(
     suite="mine", dataset="icons", backbone="tiny_sup", tasks=(50, 50), validation=0.2,
@@ -97,8 +98,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_tuples_come_back_as_lists(tmp_path: Path) -> None:
     path = tmp_path / "record.yaml"
-    method = replace(MEAN, before={"layers": (2, 3)}, chosen={"layers": (2, 3)})
-    write_record(path, replace(RECORD, methods={"dualprompt": method}))
+    chosen = {"layers": (2, 3)}
+    method = MethodRecord(before=chosen, chosen=chosen, edge=False, note="", trials=())
+    write_record(path, RECORD.model_copy(update={"methods": {"dualprompt": method}}))
     assert read_record(path).methods["dualprompt"].chosen == {"layers": [2, 3]}
 
 
@@ -112,9 +114,9 @@ def test_tuples_come_back_as_lists(tmp_path: Path) -> None:
         (("tasks",), "ten", "tasks: must be a list, not 'ten'"),
         (("budget", "rates"), "x", "budget.rates: must be a whole number"),
         (("methods", "ncm", "edge"), None, "methods.ncm.edge: is missing"),
-        (("methods", "ncm"), 3, "methods.ncm: must hold keys and values, not 3"),
+        (("methods", "ncm"), 3, "methods.ncm: must be a mapping, not 3"),
         (("methods", "ncm", "trials", 1, "final"), "x", "methods.ncm.trials[1].final: must be a"),
-        (("methods", "ncm", "trials", 0), 7, "methods.ncm.trials[0]: must hold keys and values"),
+        (("methods", "ncm", "trials", 0), 7, "methods.ncm.trials[0]: must be a mapping"),
     ],
 )
 def test_a_damaged_record_is_told_with_its_place(
@@ -177,19 +179,21 @@ def test_the_icons_suite_has_the_values_that_its_record_chose() -> None:
             spec = specs[name]
             if key.startswith(RECIPE):
                 key = key.removeprefix(RECIPE)
-                used, kind = getattr(spec.recipe, key), field_types(Recipe)[key]
+                used, value = getattr(spec.recipe, key), check_field(Recipe, key, value)
             else:
-                used, kind = spec.settings[key], setting_types(name)[key]
-            value = convert(value, kind)
+                used, value = (
+                    getattr(spec.settings, key),
+                    check_field(type(spec.settings), key, value),
+                )
             assert used == value, f"{name}: {key} is {used}, its record chose {value}"
 
 
 def test_methods_tuned_on_other_data_are_not_taken_over() -> None:
-    later = replace(RECORD, methods={"dualprompt": LORA}, dirty=False)
+    later = RECORD.model_copy(update={"methods": {"dualprompt": LORA}, "dirty": False})
     assert set(merged(RECORD, later).methods) == {"dualprompt", "ncm"}
     assert merged(RECORD, later).dirty
     for change in ({"data_hash": "new"}, {"weight_hash": "new"}):
-        other = replace(later, **change)
+        other = later.model_copy(update=change)
         assert merged(RECORD, other) == other
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.config.convert import SuiteError
+from benchmark.config.reading import SuiteError
 from benchmark.report.formatting import listing
 from benchmark.report.paper.layouts import PAPER
 from benchmark.report.paper.published import Entry

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.config.convert import Problems, unknown_key
-from benchmark.config.overrides import check_used, read_assignments, values_for
-from benchmark.config.settings import method_settings, setting_types
+from benchmark.config.expand import check_used, read_assignments, values_for
+from benchmark.config.reading import faults_of
+from benchmark.registry import METHODS
+from benchmark.spec import Settings, values_of
+from benchmark.validation import Faults, unknown_key
 
 _PETS = [{"pet": pet} for pet in ("lora", "adapter", "prefix")]
 _KINDS = ("conv", "linear", "none")
@@ -39,31 +41,31 @@ def variants(
 
     every: also with every kind of module that a method offers. Raises `SuiteError` with all faults.
     """
-    problems = Problems()
-    assignments = read_assignments(sets, problems)
+    faults = Faults()
+    assignments = read_assignments(sets, faults)
     for one in assignments:
         if one.block != "settings":
             fault = "no part of a training step: " + unknown_key(one.key, ("settings.KEY",))
-            problems.add(one.option, fault)
-    problems.check()
-    names = list(dict.fromkeys(methods))
-    types = {name: setting_types(name) for name in names}
-    check_used(assignments, {"settings": types}, problems)
+            faults.add(fault, one.option)
+    with faults_of():
+        faults.check()
+    configs = {name: METHODS.get(name).Config for name in methods}
+    check_used(assignments, configs, faults)
     found: list[Variant] = []
-    for name in names:
-        given = values_for(assignments, name, "settings", types[name], problems)
+    for name, config in configs.items():
+        given = values_for(assignments, name, "settings", config, faults)
         for kinds in _VARIANTS.get(name, [{}]) if every else [{}]:
-            if not problems.found:
-                wanted, place = {**kinds, **given}, f"--set {name}.settings"
-                values = method_settings(name, wanted, place, problems)
-                found.append(Variant(name, _changed(name, values, problems)))
-    problems.check()
+            if not faults:
+                with faults.at(f"--set {name}.settings"):
+                    found.append(Variant(name, _changed(config(**{**kinds, **given}), config())))
+    with faults_of():
+        faults.check()
     return list({variant.label: variant for variant in found}.values())
 
 
-def _changed(name: str, values: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    defaults = method_settings(name, {}, name, problems)
-    return {key: value for key, value in values.items() if value != defaults[key]}
+def _changed(settings: Settings, defaults: Settings) -> dict[str, Any]:
+    before = values_of(defaults)
+    return {key: value for key, value in values_of(settings).items() if value != before[key]}
 
 
 def _plain(value: Any) -> str:
