@@ -52,7 +52,7 @@ def replay(args: argparse.Namespace) -> int:
     passed = len(args.files) - len(failed) - unreadable
     say(f"{passed} of {len(args.files)} files within {args.tolerance:g}")
     for outcome in failed:
-        wrong = [line.name for line in outcome.lines if not line.ok]
+        wrong = [line.name for line in outcome.results if not line.ok]
         warn(f"{outcome.file}: {', '.join(wrong) or 'nothing could be compared'}")
     return 2 if unreadable else 1 if failed else 0
 
@@ -60,8 +60,8 @@ def replay(args: argparse.Namespace) -> int:
 def _show(outcome: Replay) -> None:
     verdict = "ok" if outcome.ok else "NOT OK"
     say(f"{outcome.file} ({outcome.kind}): {verdict}, largest error {outcome.error:.3g}")
-    width = max((len(line.name) for line in outcome.lines), default=0)
-    for line in outcome.lines:
+    width = max((len(line.name) for line in outcome.results), default=0)
+    for line in outcome.results:
         error = "-" if line.error is None else f"{line.error:.3g}"
         text = f"  {line.name:<{width}}  {error:>9}  {line.status}"
         say(f"{text}: {line.note}" if line.note else text)

@@ -61,7 +61,7 @@ class Meta:
 
 
 @dataclass(frozen=True)
-class Case:
+class RecordedCase:
     """A file read completely: its arrays by name, and what it says of itself."""
 
     path: Path
@@ -82,7 +82,7 @@ class Case:
         return found
 
 
-def read_case(path: Path) -> Case:
+def read_case(path: Path) -> RecordedCase:
     """Read a whole file, so that damage is found before anything is run."""
     try:
         file = np.load(path, allow_pickle=False)
@@ -99,7 +99,7 @@ def read_case(path: Path) -> Case:
                 arrays[name] = np.asarray(file[name])
             except DAMAGE as error:
                 raise ReplayError(f"{path}: array {name} is damaged: {error}") from error
-    return Case(path, arrays, _meta(path, arrays))
+    return RecordedCase(path, arrays, _meta(path, arrays))
 
 
 def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> Meta:

@@ -13,7 +13,7 @@ from benchmark.workshop.replay.case import META
 
 
 @dataclass(frozen=True)
-class Line:
+class ArrayResult:
     """What was found for one array.
 
     error: largest absolute error, None where nothing was compared; ok: False fails the replay;
@@ -38,10 +38,13 @@ class Line:
         return "ok" if self.ok else "not ok"
 
 
-class Comparison:
-    """Collects a line for every array of a file.
+class CaseComparison:
+    """Collects a result for every array of a file.
 
-    arrays: the recorded arrays; prefix: put before their names in the lines.
+    Args:
+        arrays: The recorded arrays.
+        tolerance: Largest absolute error that passes.
+        prefix: Put before the names of the results.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class Comparison:
         self.arrays = arrays
         self.tolerance = tolerance
         self.prefix = prefix
-        self._lines: dict[str, Line] = {}
+        self._results: dict[str, ArrayResult] = {}
         self._reasons: dict[str, str] = {}
 
     def check(
@@ -83,35 +86,49 @@ class Comparison:
             # A NaN on either side stays a NaN, and is never within the tolerance.
             self._add(name, float(np.max(gaps, initial=0.0)), note)
 
+    def check_all(self, values: Mapping[str, Any], suffix: str) -> None:
+        """Compare several values with the arrays of their names and a suffix."""
+        for name, ours in values.items():
+            self.check(f"{name}{suffix}", ours)
+
     def report(self, name: str, error: float, note: str) -> None:
-        """A line for an array that was checked in another way."""
+        """Add the result for an array that was checked in another way."""
         self._add(name, error, note)
 
-    def report_input(self, name: str, shows_in: Iterable[str]) -> None:
-        """A line for an input: it is wrong if none of the arrays its values show in comes right.
+    def report_input(
+        self,
+        name: str,
+        shows_in: Iterable[str],
+        note: str = "input: as the arrays that depend on it show it",
+    ) -> None:
+        """Add the result for an input: wrong if none of the arrays its values show in is right.
 
         A single wrong one among these is that array's own fault. Call this after their checks.
         """
-        errors = [self._lines[other].error for other in shows_in if other in self._lines]
-        found = [error for error in errors if error is not None]
-        if name in self.arrays and found:
-            self._add(name, min(found), "input: as the arrays that depend on it show it")
+        errors = self.errors(shows_in)
+        if name in self.arrays and errors:
+            self._add(name, min(errors), note)
+
+    def errors(self, names: Iterable[str]) -> list[float]:
+        """Return the errors of those of the arrays that were compared."""
+        results = [self._results[name].error for name in names if name in self._results]
+        return [error for error in results if error is not None]
 
     def leave(self, name: str, reason: str) -> None:
-        """Say why array `name` is not compared."""
+        """Note why array `name` is not compared."""
         self._reasons[name] = reason
 
-    def lines(self) -> list[Line]:
-        """One line per array in the order of the file, then what the file lacks."""
+    def results(self) -> list[ArrayResult]:
+        """Return one result per array in the order of the file, then what the file lacks."""
         names = [name for name in self.arrays if name != META]
         names += [name for name in self._reasons if name not in self.arrays]
-        return [self._line(name) for name in names]
+        return [self._result(name) for name in names]
 
-    def _line(self, name: str) -> Line:
-        if name in self._lines:
-            return self._lines[name]
+    def _result(self, name: str) -> ArrayResult:
+        if name in self._results:
+            return self._results[name]
         reason = self._reasons.get(name, "nothing here knows this array")
-        return Line(self.prefix + name, None, True, reason)
+        return ArrayResult(self.prefix + name, None, True, reason)
 
     def _add(self, name: str, error: float, note: str) -> None:
-        self._lines[name] = Line(self.prefix + name, error, error <= self.tolerance, note)
+        self._results[name] = ArrayResult(self.prefix + name, error, error <= self.tolerance, note)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from benchmark.workshop.replay.case import Case, ReplayError, read_case
-from benchmark.workshop.replay.compare import Line
+from benchmark.workshop.replay.case import RecordedCase, ReplayError, read_case
+from benchmark.workshop.replay.compare import ArrayResult
 
-Check = Callable[[Case, float], list[Line]]
+Check = Callable[[RecordedCase, float], list[ArrayResult]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Kind:
     """A kind of case: which files are of it, and how one is replayed."""
 
     name: str
-    matches: Callable[[Case], bool]
+    matches: Callable[[RecordedCase], bool]
     check: Check
 
 
@@ -30,26 +30,28 @@ KINDS: dict[str, Kind] = {}
 
 @dataclass(frozen=True)
 class Replay:
-    """The outcome for one file: the kind of case and a line for every array."""
+    """The outcome for one file: the kind of case and a result for every array."""
 
     file: Path
     kind: str
     tolerance: float
-    lines: list[Line]
+    results: list[ArrayResult]
 
     @property
     def ok(self) -> bool:
         """True when something was compared and all of it lies within the tolerance."""
-        return all(line.ok for line in self.lines) and any(line.covered for line in self.lines)
+        return all(result.ok for result in self.results) and any(
+            result.covered for result in self.results
+        )
 
     @property
     def error(self) -> float:
         """Largest absolute error of all arrays."""
-        errors = [line.error for line in self.lines if line.error is not None]
+        errors = [result.error for result in self.results if result.error is not None]
         return float(torch.tensor(errors, dtype=torch.float64).max()) if errors else float("nan")
 
 
-def kind(name: str, matches: Callable[[Case], bool]) -> Callable[[Check], Check]:
+def kind(name: str, matches: Callable[[RecordedCase], bool]) -> Callable[[Check], Check]:
     """Register a function that replays the cases that `matches` recognises by their meta data."""
 
     def add(check: Check) -> Check:
@@ -67,15 +69,15 @@ def replay(file: str | Path, tolerance: float = 1e-8) -> Replay:
     case = read_case(path)
     found = _find(case)
     try:
-        lines = found.check(case, tolerance)
+        results = found.check(case, tolerance)
     except ReplayError:
         raise
     except (ValueError, RuntimeError) as error:  # settings and numbers that our code refuses
         raise ReplayError(f"{path}: cannot be replayed as {found.name}: {error}") from error
-    return Replay(path, found.name, tolerance, lines)
+    return Replay(path, found.name, tolerance, results)
 
 
-def _find(case: Case) -> Kind:
+def _find(case: RecordedCase) -> Kind:
     from benchmark.workshop.replay import kinds
 
     for module in pkgutil.iter_modules(kinds.__path__):

@@ -1,10 +1,12 @@
-"""The tiny problem behind a recorded training run: backbone, data, protocol, and its trainer."""
+"""The small problem behind recorded cases: backbone, data, protocol, and its trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -13,18 +15,19 @@ from benchmark.data.stream import TrainingData
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Batch, Method, Task
 from benchmark.spec import Recipe
-from benchmark.workshop.replay.case import Case, Meta, ReplayError, read_case
-from benchmark.workshop.replay.compare import Line
-from benchmark.workshop.replay.pretrained import WEIGHT, as_tensor, build_vit, check_features
+from benchmark.workshop.replay.case import Meta, RecordedCase, ReplayError, read_case
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
+
+WEIGHT = "w:"  # before the names of the backbone's tensors
 
 
 @dataclass(frozen=True)
 class World:
     """Inputs of a training case, read from the files that it names."""
 
-    case: Case
-    backbone: Case
-    data: Case
+    case: RecordedCase
+    backbone: RecordedCase
+    data: RecordedCase
 
     @property
     def tasks(self) -> int:
@@ -112,7 +115,7 @@ class World:
         train_task(method, task, self.stream(task, frozen), self.recipe(), observer)
         method.eval()
 
-    def shared_lines(self, tolerance: float) -> list[Line]:
+    def shared_results(self, tolerance: float) -> list[ArrayResult]:
         """Lines for what the shared data file records of the unadapted backbone."""
         names = check_features(self.vit(), self.data, tolerance)
         return [line for line in names if line.covered]
@@ -161,11 +164,24 @@ class Follower(Observer):
         self.losses.append(float(loss))
         self.rates.append(lr)
 
+    def values(self) -> dict[str, np.ndarray]:
+        """Return losses and learning rates of the task by their recorded names."""
+        return {"loss": np.asarray(self.losses), "lr": np.asarray(self.rates)}
 
-def read_world(case: Case) -> World:
+
+def heads_side_by_side(method: Method) -> dict[str, Tensor]:
+    """Return the heads' weights [C, d] and biases [C] by their recorded names."""
+    heads = [head for head in method.heads if isinstance(head, nn.Linear)]
+    return {
+        "classifier_weight": torch.cat([head.weight for head in heads]),
+        "classifier_bias": torch.cat([head.bias for head in heads]),
+    }
+
+
+def read_world(case: RecordedCase) -> World:
     """The files that `case` names as its inputs, relative to the folder above its own."""
     folder = case.path.parent.resolve().parent
-    found: dict[str, Case] = {}
+    found: dict[str, RecordedCase] = {}
     for name in case.meta.get("inputs", kind=list):
         part = read_case(folder / str(name))
         found["backbone" if any(key.startswith(WEIGHT) for key in part.arrays) else "data"] = part
@@ -182,3 +198,64 @@ def _schedule(meta: Meta) -> str:
     if "cos(99*pi*s/(200*(epochs-1)))" in text.replace(" ", ""):
         return "late_cosine"
     raise ReplayError(f"{meta.path}: schedule {text!r} is not one of ours")
+
+
+def build_vit(meta: Meta, weights: RecordedCase, *section: str) -> VisionTransformer:
+    """A timm model of the sizes under `section` of `meta`, float64, filled strictly, frozen."""
+    described = meta.get(*section, kind=dict) if section else meta.values
+    act, pool = described.get("act", "gelu exact"), described.get("pool", "class token")
+    if act != "gelu exact" or not str(pool).startswith("class token"):
+        raise ReplayError(f"{meta.path}: a model with {act} and {pool} pooling is not one of ours")
+    state = {
+        name.removeprefix(WEIGHT): as_tensor(value)
+        for name, value in weights.arrays.items()
+        if name.startswith(WEIGHT)
+    }
+    sizes = {key: meta.get(*section, key, kind=int) for key in ("img", "patch", "embed", "heads")}
+    if min(sizes.values()) < 1 or sizes["embed"] % sizes["heads"]:
+        raise ReplayError(f"{meta.path}: impossible sizes of the model: {sizes}")
+    patches = state.get("patch_embed.proj.weight")
+    model = VisionTransformer(
+        img_size=sizes["img"],
+        patch_size=sizes["patch"],
+        in_chans=3 if patches is None or patches.ndim != 4 else patches.shape[1],
+        embed_dim=sizes["embed"],
+        depth=meta.get(*section, "depth", kind=int),
+        num_heads=sizes["heads"],
+        mlp_ratio=meta.get(*section, "mlp", kind=float),
+        qkv_bias=bool(described.get("qkv_bias", True)),
+        norm_layer=partial(nn.LayerNorm, eps=float(described.get("layernorm_eps", 1e-6))),
+        num_classes=0,
+    )
+    model.double()
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ReplayError(f"{weights.path}: does not fit the model described: {error}") from error
+    return model.eval()
+
+
+@torch.no_grad()
+def check_features(
+    vit: VisionTransformer, data: RecordedCase, tolerance: float
+) -> list[ArrayResult]:
+    """Lines for a data file: what it records of the unadapted backbone, and what is input."""
+    comparison = CaseComparison(
+        data.arrays, tolerance, f"{data.path.parent.name}/{data.path.name}:"
+    )
+    for name in data.arrays:
+        comparison.leave(name, "input of the cases that use it")
+    probe = as_tensor(data.array("probe_x", None, None, None, None))
+    train = as_tensor(data.array("train_x", None, None, None, None, None))
+    tokens = vit.forward_features(probe)
+    comparison.check("probe_features_pretrained", tokens[:, 0])
+    first = len(data.arrays.get("probe_tokens_pretrained_first4", ()))
+    comparison.check("probe_tokens_pretrained_first4", tokens[:first])
+    queries = vit.forward_features(train.flatten(0, 1))[:, 0]
+    comparison.check("train_features_pretrained", queries.unflatten(0, train.shape[:2]))
+    return comparison.results()
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """A float64 tensor of the array's shape that owns its numbers."""
+    return torch.from_numpy(np.array(array, dtype=np.float64))

@@ -35,4 +35,4 @@ def meta_change(path: Path, **values: Any) -> Path:
 
 def wrong(outcome: Replay) -> set[str]:
     """Names of the arrays that were not reproduced."""
-    return {line.name for line in outcome.lines if not line.ok}
+    return {line.name for line in outcome.results if not line.ok}

@@ -43,7 +43,7 @@ def test_recorded_numbers_are_reproduced(name: str) -> None:
     assert outcome.error <= 1e-11
     with np.load(GOLDEN / name) as file:
         own = set(file.files) - {"meta_json"}
-    named = {line.name.rpartition(":")[2]: line for line in outcome.lines}
+    named = {line.name.rpartition(":")[2]: line for line in outcome.results}
     assert own <= set(named)
     if not name.startswith("common"):
         assert all(named[array].covered for array in own)
@@ -63,7 +63,7 @@ def test_other_sizes_are_reproduced(sizes: Sizes, tmp_path: Path) -> None:
     """Against the plain formulas, with all branches kept and Adam by hand."""
     outcome = replay(write_case(tmp_path, sizes))
     assert outcome.ok, wrong(outcome)
-    assert all(line.covered for line in outcome.lines)
+    assert all(line.covered for line in outcome.results)
     assert outcome.error <= 1e-10
 
 
@@ -158,7 +158,7 @@ def test_unknown_and_missing_arrays_are_listed(case: Path) -> None:
         del arrays["loss/t2"]
 
     outcome = replay(rewrite(case, change))
-    lines = {line.name: line for line in outcome.lines}
+    lines = {line.name: line for line in outcome.results}
     assert outcome.ok
     assert lines["surprise"].status == lines["loss/t2"].status == "not covered"
     assert "knows" in lines["surprise"].note
@@ -174,7 +174,7 @@ def test_another_shape_or_type_fails(case: Path) -> None:
 
     outcome = replay(rewrite(case, change))
     assert wrong(outcome) == {"loss/t0", "lora_A/t0", "lr/t0"}
-    lines = {line.name: line for line in outcome.lines}
+    lines = {line.name: line for line in outcome.results}
     assert lines["lora_B_k/t0"].status == "not covered"
 
 

@@ -25,8 +25,8 @@ def test_recorded_alignment_is_ours(name: str) -> None:
     found = replay(GOLDEN / f"{name}.npz")
     assert found.ok
     assert found.error < 1e-12
-    assert {line.name for line in found.lines if not line.covered} == INPUTS
-    assert len(found.lines) == 17
+    assert {line.name for line in found.results if not line.covered} == INPUTS
+    assert len(found.results) == 17
 
 
 def write(path: Path, arrays: dict[str, Any]) -> Path:
@@ -66,7 +66,7 @@ def test_a_changed_number_is_found(recorded: dict[str, Any], tmp_path: Path, nam
     changed = recorded[name].copy()
     changed.flat[0] += 0.1 if name in INPUTS else 1e-7
     found = replay(write(tmp_path / "case.npz", recorded | {name: changed}))
-    wrong = {line.name for line in found.lines if not line.ok}
+    wrong = {line.name for line in found.results if not line.ok}
     assert not found.ok
     assert wrong >= OUTPUTS_OF_INPUTS.get(name, {name})
     if name not in OUTPUTS_OF_INPUTS:
@@ -77,7 +77,7 @@ def test_a_changed_order_is_found(recorded: dict[str, Any], tmp_path: Path) -> N
     swapped = recorded["permutation"].copy()
     swapped[4, [0, -1]] = swapped[4, [-1, 0]]  # two samples change batches
     found = replay(write(tmp_path / "case.npz", recorded | {"permutation": swapped}))
-    assert {"plain/loss", "logit_norm_0.1/loss"} <= {ln.name for ln in found.lines if not ln.ok}
+    assert {"plain/loss", "logit_norm_0.1/loss"} <= {ln.name for ln in found.results if not ln.ok}
     swapped[0, 0] = swapped[0, 1]
     with pytest.raises(ReplayError, match="permutation"):
         replay(write(tmp_path / "case.npz", recorded | {"permutation": swapped}))
@@ -106,7 +106,7 @@ def test_an_unknown_variant_is_not_covered(recorded: dict[str, Any], tmp_path: P
     arrays = recorded | {"cosine/loss": np.zeros(30)}
     found = replay(write(tmp_path / "case.npz", arrays))
     assert found.ok
-    assert [ln.status for ln in found.lines if ln.name == "cosine/loss"] == ["not covered"]
+    assert [ln.status for ln in found.results if ln.name == "cosine/loss"] == ["not covered"]
     with pytest.raises(ReplayError, match="no temperature"):
         replay(write(tmp_path / "case.npz", recorded | {"logit_norm_x/loss": np.zeros(30)}))
 
@@ -197,4 +197,4 @@ def test_other_sizes(
     found = replay(write(tmp_path / "case.npz", stored | {"meta_json": json.dumps(meta)}))
     assert found.ok
     assert found.error < 1e-12
-    assert {line.name for line in found.lines if not line.covered} == INPUTS
+    assert {line.name for line in found.results if not line.covered} == INPUTS

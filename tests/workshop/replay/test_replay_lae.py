@@ -37,7 +37,7 @@ def test_recorded_numbers_are_reproduced(name: str) -> None:
     outcome = replay(GOLDEN / name)
     assert outcome.ok, wrong(outcome)
     assert outcome.error <= 1e-12
-    named = {line.name: line for line in outcome.lines}
+    named = {line.name: line for line in outcome.results}
     for array in set(read(GOLDEN / name)) - {"meta_json"}:
         assert named[array].covered != array.startswith("st_adapter")
         if not named[array].covered:
@@ -58,7 +58,7 @@ OTHERS = {
 def test_other_sizes_are_reproduced(sizes: Sizes, tmp_path: Path) -> None:
     outcome = replay(write_case(tmp_path, sizes))
     assert outcome.ok, wrong(outcome)
-    assert all(line.covered for line in outcome.lines if "pretrained" not in line.name)
+    assert all(line.covered for line in outcome.results if "pretrained" not in line.name)
     assert outcome.error <= 1e-11
 
 
@@ -121,7 +121,7 @@ def test_runs_of_another_kind_say_why(
 @pytest.mark.parametrize("name", CASES[2:])
 def test_every_changed_number_is_found_and_named(name: str, tmp_path: Path) -> None:
     arrays = read(GOLDEN / name)
-    covered = [line.name for line in replay(GOLDEN / name).lines if line.covered]
+    covered = [line.name for line in replay(GOLDEN / name).results if line.covered]
     for array in covered:
         path = tmp_path / "case.npz"
         np.savez(path, **arrays)
@@ -172,7 +172,7 @@ def test_adapters_of_other_sizes_are_reproduced(side: int, kernel: int, tmp_path
     np.savez(path, meta_json=np.array(json.dumps({"conv2d_adapter": {}})), **plain)
     outcome = replay(path)
     assert outcome.ok, wrong(outcome)
-    uncovered = [line.name for line in outcome.lines if not line.covered]
+    uncovered = [line.name for line in outcome.results if not line.covered]
     assert uncovered == ["conv2d_adapter/official_init/down.weight"]
 
 
@@ -207,4 +207,4 @@ def test_vectors_of_other_sizes_are_merged_alike(tmp_path: Path) -> None:
     np.savez(path, meta_json=np.array(json.dumps(meta)), **arrays)
     outcome = replay(path)
     assert outcome.ok, wrong(outcome)
-    assert all(line.covered for line in outcome.lines)
+    assert all(line.covered for line in outcome.results)

@@ -58,7 +58,7 @@ CHANGED = {
 
 
 def uncovered(outcome: Replay) -> set[str]:
-    return {line.name for line in outcome.lines if not line.covered}
+    return {line.name for line in outcome.results if not line.covered}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -69,7 +69,7 @@ def test_recorded_numbers_are_reproduced(name: str) -> None:
     assert outcome.error <= (2e-9 if "ortho" in name else 1e-11)
     assert not uncovered(outcome)
     with np.load(GOLDEN / name) as file:
-        assert set(file.files) - {"meta_json"} <= {line.name for line in outcome.lines}
+        assert set(file.files) - {"meta_json"} <= {line.name for line in outcome.results}
 
 
 @pytest.mark.parametrize("case", OTHERS.values(), ids=OTHERS.keys())
@@ -166,7 +166,7 @@ def test_pools_of_blocks_the_model_lacks_are_left_out(tmp_path: Path) -> None:
     rewrite(meta_change(path, e_layers=[1, 4]), change)
     outcome = replay(path)
     assert outcome.ok
-    missing = {line.name for line in outcome.lines if "does not have" in line.note}
+    missing = {line.name for line in outcome.results if "does not have" in line.note}
     assert {"start/t0/e_p_4", "end/t1/e_k_4"} <= missing == uncovered(outcome)
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.peft.alignment import AlignmentConfig, Draws, Gaussians, align, mean_scale
-from benchmark.workshop.replay.case import Case, Meta, ReplayError
-from benchmark.workshop.replay.compare import Comparison, Line
-from benchmark.workshop.replay.pretrained import as_tensor
+from benchmark.workshop.replay.case import Meta, RecordedCase, ReplayError
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
+from benchmark.workshop.replay.world import as_tensor
 
 PLAIN = "plain"
 NORMALISED = "logit_norm_"  # then the temperature
@@ -34,13 +34,13 @@ class RecordedDraws(Draws):
 
 
 @kind("classifier alignment", lambda case: "samples_per_class" in case.meta.values)
-def alignment(case: Case, tolerance: float) -> list[Line]:
+def alignment(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Align the recorded heads in every recorded variant; lines for all arrays.
 
     Arrays of a variant are `<variant>/<name>`, the variant being "plain" or "logit_norm_" and the
     temperature.
     """
-    meta, comparison = case.meta, Comparison(case.arrays, tolerance)
+    meta, comparison = case.meta, CaseComparison(case.arrays, tolerance)
     sizes = _sizes(meta)
     classes, width = sum(sizes), meta.get("feature_dim", kind=int)
     epochs = meta.get("optimizer", "ca_epochs", kind=int)
@@ -83,7 +83,7 @@ def alignment(case: Case, tolerance: float) -> list[Line]:
         "classifier_bias_before": "the losses",
     }.items():
         comparison.leave(name, f"input: its values show in {where}")
-    return comparison.lines()
+    return comparison.results()
 
 
 def _sizes(meta: Meta) -> list[int]:
@@ -100,14 +100,14 @@ def _sizes(meta: Meta) -> list[int]:
     return sizes
 
 
-def _orders(case: Case, epochs: int, count: int) -> Tensor:
+def _orders(case: RecordedCase, epochs: int, count: int) -> Tensor:
     orders = case.array("permutation", epochs, count)
     if not np.array_equal(np.sort(orders, axis=1), np.tile(np.arange(count), (epochs, 1))):
         raise ReplayError(f"{case.path}: array permutation does not visit every sample once")
     return torch.from_numpy(orders.astype(np.int64))
 
 
-def _heads(case: Case, sizes: list[int], width: int) -> list[nn.Linear]:
+def _heads(case: RecordedCase, sizes: list[int], width: int) -> list[nn.Linear]:
     weight = as_tensor(case.array("classifier_weight_before", sum(sizes), width))
     bias = as_tensor(case.array("classifier_bias_before", sum(sizes)))
     heads = [nn.Linear(width, size, dtype=torch.float64) for size in sizes]
@@ -117,7 +117,7 @@ def _heads(case: Case, sizes: list[int], width: int) -> list[nn.Linear]:
     return heads
 
 
-def _variants(case: Case) -> list[str]:
+def _variants(case: RecordedCase) -> list[str]:
     """What stands before the slash in the names of arrays, where it is known here."""
     found = dict.fromkeys(name.partition("/")[0] for name in case.arrays if "/" in name)
     return [name for name in found if name == PLAIN or name.startswith(NORMALISED)]

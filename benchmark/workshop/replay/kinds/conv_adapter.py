@@ -8,19 +8,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.peft.adapters import ConvAdapter
-from benchmark.workshop.replay.case import Case
-from benchmark.workshop.replay.compare import Comparison, Line
-from benchmark.workshop.replay.pretrained import as_tensor
+from benchmark.workshop.replay.case import RecordedCase
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
+from benchmark.workshop.replay.world import as_tensor
 
 OURS = "conv2d_adapter"
+OUTPUTS = (f"{OURS}/output", f"{OURS}/grad")
 INPUTS = ("input", "wrapped_linear.weight", "wrapped_linear.bias")
 
 
 @kind("conv_adapter", lambda case: OURS in case.meta.values)
-def conv_adapter(case: Case, tolerance: float) -> list[Line]:
+def conv_adapter(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Apply our adapter in evaluation mode to the recorded tokens; lines for all arrays."""
-    comparison = Comparison(case.arrays, tolerance)
+    comparison = CaseComparison(case.arrays, tolerance)
     for name in case.arrays:
         if not name.startswith((OURS, *INPUTS)):
             comparison.leave(name, f"{name.partition('/')[0]} is no part of this suite")
@@ -29,10 +30,10 @@ def conv_adapter(case: Case, tolerance: float) -> list[Line]:
     _fill(case, adapter)
     _check_outputs(case, comparison, adapter)
     _check_inputs(comparison, adapter)
-    return comparison.lines()
+    return comparison.results()
 
 
-def _adapter(case: Case) -> ConvAdapter:
+def _adapter(case: RecordedCase) -> ConvAdapter:
     bottleneck, width = case.array(f"{OURS}/param/down.weight", None, None).shape
     taps = case.array(f"{OURS}/param/conv.weight", bottleneck, bottleneck, None, None)
     return ConvAdapter(width, bottleneck, taps.shape[-1]).double().eval()
@@ -42,7 +43,7 @@ def _recorded_name(name: str) -> str:
     return "scale.scale" if name == "scale" else name
 
 
-def _check_start(comparison: Comparison, fresh: ConvAdapter) -> None:
+def _check_start(comparison: CaseComparison, fresh: ConvAdapter) -> None:
     """The deterministic starting values; the down-projection's weight is random."""
     for name, p in fresh.named_parameters():
         recorded = f"{OURS}/official_init/{_recorded_name(name)}"
@@ -51,12 +52,12 @@ def _check_start(comparison: Comparison, fresh: ConvAdapter) -> None:
 
 
 @torch.no_grad()
-def _fill(case: Case, adapter: ConvAdapter) -> None:
+def _fill(case: RecordedCase, adapter: ConvAdapter) -> None:
     for name, p in adapter.named_parameters():
         p.copy_(as_tensor(case.array(f"{OURS}/param/{_recorded_name(name)}", *p.shape)))
 
 
-def _check_outputs(case: Case, comparison: Comparison, adapter: ConvAdapter) -> None:
+def _check_outputs(case: RecordedCase, comparison: CaseComparison, adapter: ConvAdapter) -> None:
     width = adapter.down.in_features
     x = as_tensor(case.array("input", None, None, width)).requires_grad_()
     weight = as_tensor(case.array("wrapped_linear.weight", None, width))
@@ -78,17 +79,13 @@ def _check_outputs(case: Case, comparison: Comparison, adapter: ConvAdapter) -> 
         comparison.check(f"{OURS}/grad_input_of_sum_sq_{place}", gradient)
 
 
-def _check_inputs(comparison: Comparison, adapter: nn.Module) -> None:
-    """An input is wrong if no output comes out right; a single wrong one is its own fault."""
-    of_whole, of_branch = [np.inf], [np.inf]
-    for line in comparison.lines():
-        if line.error is not None and line.name.startswith((f"{OURS}/output", f"{OURS}/grad")):
-            of_whole.append(line.error)
-        elif line.error is not None and line.name == f"{OURS}/layer_output":
-            of_branch.append(line.error)
+def _check_inputs(comparison: CaseComparison, adapter: nn.Module) -> None:
+    """Report the inputs: wrong if no output comes out right; a wrong output is its own fault."""
+    outputs = [name for name in comparison.arrays if name.startswith(OUTPUTS)]
+    whole = [np.inf, *comparison.errors(outputs)]
+    branch = [*whole, *comparison.errors([f"{OURS}/layer_output"])]
     note = "input: as the outputs show it"
     for name, _ in adapter.named_parameters():
-        recorded = f"{OURS}/param/{_recorded_name(name)}"
-        comparison.report(recorded, min(of_branch + of_whole), note)
+        comparison.report(f"{OURS}/param/{_recorded_name(name)}", min(branch), note)
     for name in INPUTS:
-        comparison.report(name, min(of_whole), note)
+        comparison.report(name, min(whole), note)

@@ -6,27 +6,27 @@ import numpy as np
 import torch
 
 from benchmark.peft.subspace import GradientMemory, MemoryFormError, threshold
-from benchmark.workshop.replay.case import Case, ReplayError
-from benchmark.workshop.replay.compare import Comparison, Line
+from benchmark.workshop.replay.case import RecordedCase, ReplayError
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
 
 
 @kind("dualgpm", lambda case: case.meta.text("method") == "DualGPM")
-def dualgpm(case: Case, tolerance: float) -> list[Line]:
+def dualgpm(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Feed every stream to a fresh memory; lines for all arrays.
 
     Arrays are `<stream>/<name>`: mat [n, d, d], threshold, P, dim, is_retain, skipped, raised.
     """
-    comparison = Comparison(case.arrays, tolerance)
+    comparison = CaseComparison(case.arrays, tolerance)
     streams = case.meta.get("streams", kind=dict)
     if not streams:
         raise ReplayError(f"{case.path}: no streams are described")
     for stream in streams:
         _stream(case, comparison, stream)
-    return comparison.lines()
+    return comparison.results()
 
 
-def _stream(case: Case, comparison: Comparison, stream: str) -> None:
+def _stream(case: RecordedCase, comparison: CaseComparison, stream: str) -> None:
     matrices = case.array(f"{stream}/mat", None, None, None)
     lamb, lame = (case.meta.get("streams", stream, key, kind=float) for key in ("lamb", "lame"))
     sessions = case.meta.get("streams", stream, "total_sessions", kind=int)

@@ -12,14 +12,14 @@ from torch import Tensor
 from benchmark.method import Method, Task, TaskData
 from benchmark.peft.moments import InputMoments
 from benchmark.peft.subspace import Design
-from benchmark.workshop.replay.case import Case, ReplayError
-from benchmark.workshop.replay.compare import Comparison, Line
+from benchmark.workshop.replay.case import RecordedCase, ReplayError
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
-from benchmark.workshop.replay.world import Follower, World, read_world
+from benchmark.workshop.replay.world import Follower, World, heads_side_by_side, read_world
 from methods.inflora import InfLoRA, InfLoRAConfig
 
 
-class Watched(InfLoRA):
+class WatchedInfLoRA(InfLoRA):
     """InfLoRA that lets its moments and designs be seen; it computes nothing differently."""
 
     def __init__(self, backbone: VisionTransformer, config: InfLoRAConfig) -> None:
@@ -39,40 +39,40 @@ class Watched(InfLoRA):
         return self.seen_designs
 
 
-class Factors(Follower):
+class FactorFollower(Follower):
     """Also copies both factors of every branch before they are merged."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.down = self.keys = self.values = np.zeros((0, 0, 0))
+        self.down = self.key_up = self.value_up = np.zeros((0, 0, 0))
 
     def trained(self, method: Method, task: Task) -> None:
         """Down [L, r, d], up of keys and of values [L, d, r]."""
         assert isinstance(method, InfLoRA)
         self.down = _array([branch.down[0] for branch in method.branches])
-        self.keys = _array([branch.up[0] for branch in method.branches])
-        self.values = _array([branch.up[1] for branch in method.branches])
+        self.key_up = _array([branch.up[0] for branch in method.branches])
+        self.value_up = _array([branch.up[1] for branch in method.branches])
 
 
-def _is_inflora(case: Case) -> bool:
+def _is_inflora(case: RecordedCase) -> bool:
     return case.meta.text("method").lower().startswith("inflora") and "rank" in case.meta.values
 
 
 @kind("inflora", _is_inflora)
-def inflora(case: Case, tolerance: float) -> list[Line]:
+def inflora(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Train our InfLoRA on the recorded problem; lines for all arrays."""
     world = read_world(case)
-    method = Watched(world.vit(), _config(case))
-    comparison = Comparison(case.arrays, tolerance)
+    method = WatchedInfLoRA(world.vit(), _config(case))
+    comparison = CaseComparison(case.arrays, tolerance)
     for index in range(world.tasks):
         task = world.task(index, case.meta.get("total_sessions", kind=int))
-        factors = Factors()
+        factors = FactorFollower()
         world.train(method, task, factors)
         _check(comparison, method, task, factors, world)
-    return comparison.lines() + world.shared_lines(tolerance)
+    return comparison.results() + world.shared_results(tolerance)
 
 
-def _config(case: Case) -> InfLoRAConfig:
+def _config(case: RecordedCase) -> InfLoRAConfig:
     meta = case.meta
     layers = meta.get("adapted_layers", kind=list)
     if not layers or layers != list(range(len(layers))):
@@ -89,36 +89,34 @@ def _config(case: Case) -> InfLoRAConfig:
 
 
 def _check(
-    comparison: Comparison, method: Watched, task: Task, factors: Factors, world: World
+    comparison: CaseComparison,
+    method: WatchedInfLoRA,
+    task: Task,
+    factors: FactorFollower,
+    world: World,
 ) -> None:
-    def check(name: str, ours: Any, **how: Any) -> None:
-        comparison.check(f"{name}/t{task.index}", ours, **how)
-
     before, after = method.seen_moments
-    check("cov_before", _array(before.matrices()))
-    check("cov_before_n", np.asarray(before.counts))
-    check("cov_after", _array(after.matrices()))
-    check("design_singular_values", _array([d.singular_values for d in method.seen_designs]))
-    check("loss", np.asarray(factors.losses))
-    check("lr", np.asarray(factors.rates))
-    check("threshold", method.threshold(task))
+    bases = [m.basis for m in method.memories if m.basis is not None]
+    with torch.inference_mode():
+        values: dict[str, Any] = {
+            **factors.values(),
+            **heads_side_by_side(method),
+            "cov_before": _array(before.matrices()),
+            "cov_before_n": np.asarray(before.counts),
+            "cov_after": _array(after.matrices()),
+            "design_singular_values": _array([d.singular_values for d in method.seen_designs]),
+            "threshold": method.threshold(task),
+            "gpm_P": _array([basis @ basis.T for basis in bases]),
+            "gpm_dim": np.asarray([memory.columns for memory in method.memories]),
+            "gpm_is_retain": np.asarray([memory.retain for memory in method.memories]),
+            "probe_logits": method.predict(world.probe),
+            "probe_features": method.features(world.probe),
+        }
+    comparison.check_all(values, f"/t{task.index}")
     _check_factors(comparison, task, factors)
 
-    bases = [m.basis for m in method.memories if m.basis is not None]
-    check("gpm_P", _array([basis @ basis.T for basis in bases]))
-    check("gpm_dim", np.asarray([memory.columns for memory in method.memories]))
-    check("gpm_is_retain", np.asarray([memory.retain for memory in method.memories]))
-    for part in ("weight", "bias"):
-        heads: list[Tensor] = [
-            p for name, p in method.heads.named_parameters() if name.endswith(part)
-        ]
-        check(f"classifier_{part}", torch.cat(heads))
-    with torch.inference_mode():
-        check("probe_logits", method.predict(world.probe))
-        check("probe_features", method.features(world.probe))
 
-
-def _check_factors(comparison: Comparison, task: Task, factors: Factors) -> None:
+def _check_factors(comparison: CaseComparison, task: Task, factors: FactorFollower) -> None:
     """Singular vectors have no sign (and none of their own among equal values).
 
     The designed factor A is therefore compared by A^T A, and a trained factor B after turning the
@@ -137,7 +135,7 @@ def _check_factors(comparison: Comparison, task: Task, factors: Factors) -> None
         found: np.ndarray = up @ turn
         return found
 
-    for trained, ours in (("lora_B_k", factors.keys), ("lora_B_v", factors.values)):
+    for trained, ours in (("lora_B_k", factors.key_up), ("lora_B_v", factors.value_up)):
         array = f"{trained}/t{task.index}"
         if fits:
             comparison.check(array, ours, read=turned, note="after matching the rows of lora_A")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -13,32 +12,37 @@ from torch import Tensor, nn
 from benchmark.method import Task
 from benchmark.peft.adapters import LinearAdapter
 from benchmark.peft.lora import LowRank
-from benchmark.workshop.replay.case import Case, ReplayError
-from benchmark.workshop.replay.compare import Comparison, Line
-from benchmark.workshop.replay.pretrained import as_tensor
+from benchmark.workshop.replay.case import RecordedCase, ReplayError
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
-from benchmark.workshop.replay.world import Follower, World, read_world
+from benchmark.workshop.replay.world import (
+    Follower,
+    World,
+    as_tensor,
+    heads_side_by_side,
+    read_world,
+)
 from methods.lae import Lae, LaeConfig
 
 PETS = {"LAE-LoRA": "lora", "LAE-Adapter": "adapter"}
 
 
 @kind("lae", lambda case: case.meta.text("method").startswith("LAE"))
-def lae(case: Case, tolerance: float) -> list[Line]:
+def lae(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Train our LAE on the recorded problem; lines for all arrays."""
     world = read_world(case)
     method = _method(case, world.vit())
     _start(case, method.online)
-    comparison = Comparison(case.arrays, tolerance)
+    comparison = CaseComparison(case.arrays, tolerance)
     for index in range(world.tasks):
         task, follower = world.task(index), Follower()
         world.train(method, task, follower)
         _check(comparison, method, task, follower, world)
     _check_start(comparison, method, world.tasks)
-    return comparison.lines() + world.shared_lines(tolerance)
+    return comparison.results() + world.shared_results(tolerance)
 
 
-def _method(case: Case, vit: VisionTransformer) -> Lae:
+def _method(case: RecordedCase, vit: VisionTransformer) -> Lae:
     blocks = case.meta.get("adapt_blocks", kind=list)
     different = set(blocks) & set(range(len(vit.blocks)))
     if not blocks or len(different) < len(blocks):
@@ -53,7 +57,7 @@ def _method(case: Case, vit: VisionTransformer) -> Lae:
     return Recorded(vit, _config(case, vit.embed_dim)).double()
 
 
-def _config(case: Case, width: int) -> LaeConfig:
+def _config(case: RecordedCase, width: int) -> LaeConfig:
     meta = case.meta
     pet = PETS.get(meta.text("method"))
     options = meta.get("pet_kwargs", kind=dict)
@@ -98,40 +102,32 @@ def _named(modules: nn.ModuleList) -> Iterator[tuple[str, Tensor]]:
 
 
 @torch.no_grad()
-def _start(case: Case, online: nn.ModuleList) -> None:
+def _start(case: RecordedCase, online: nn.ModuleList) -> None:
     for name, p in _named(online):
         p.copy_(as_tensor(case.array(f"online_init/{name}", *p.shape)))
 
 
 def _check(
-    comparison: Comparison, method: Lae, task: Task, follower: Follower, world: World
+    comparison: CaseComparison, method: Lae, task: Task, follower: Follower, world: World
 ) -> None:
-    def check(name: str, ours: Any) -> None:
-        comparison.check(f"{name}/t{task.index}", ours)
-
-    check("loss", np.asarray(follower.losses))
-    check("lr", np.asarray(follower.rates))
-    for kind_of, modules in (("online", method.online), ("offline", method.offline)):
-        for name, p in _named(modules):
-            comparison.check(f"{kind_of}/t{task.index}/{name}", p)
     with torch.inference_mode():
-        check("probe_logits_online", method.logits(method.features(world.probe)))
+        values: dict[str, Any] = {
+            **follower.values(),
+            **heads_side_by_side(method),
+            "probe_logits_online": method.logits(method.features(world.probe)),
+            "probe_ensemble": method.predict(world.probe).exp(),
+        }
         if len(method.offline):
-            check("probe_logits_offline", method.offline_logits(world.probe))
-        check("probe_ensemble", method.predict(world.probe).exp())
-    for part in ("weight", "bias"):
-        check(f"classifier_{part}", torch.cat([getattr(head, part) for head in method.heads]))
+            values["probe_logits_offline"] = method.offline_logits(world.probe)
+    comparison.check_all(values, f"/t{task.index}")
+    for expert, modules in (("online", method.online), ("offline", method.offline)):
+        for name, p in _named(modules):
+            comparison.check(f"{expert}/t{task.index}/{name}", p)
 
 
-def _check_start(comparison: Comparison, method: Lae, tasks: int) -> None:
-    """What was recorded as the start shows in the same array after every task.
-
-    It is wrong if none of these comes out right; a single wrong one is that array's own fault.
-    """
-    errors = {line.name: line.error for line in comparison.lines()}
+def _check_start(comparison: CaseComparison, method: Lae, tasks: int) -> None:
+    """Report the recorded start, which shows in the same array after every task."""
+    note = "input: as the same array after the tasks shows it"
     for name, _ in _named(method.online):
-        later = [errors.get(f"online/t{index}/{name}") for index in range(tasks)]
-        found = [error for error in later if error is not None]
-        if found:
-            note = "input: as the same array after the tasks shows it"
-            comparison.report(f"online_init/{name}", min(found), note)
+        later = [f"online/t{index}/{name}" for index in range(tasks)]
+        comparison.report_input(f"online_init/{name}", later, note)

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.workshop.replay.case import Case, ReplayError, read_case
-from benchmark.workshop.replay.compare import Comparison, Line
-from benchmark.workshop.replay.pretrained import WEIGHT, build_vit, check_features
+from benchmark.workshop.replay.case import RecordedCase, ReplayError, read_case
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
+from benchmark.workshop.replay.world import WEIGHT, build_vit, check_features
 
 
-def _is_backbone(case: Case) -> bool:
+def _is_backbone(case: RecordedCase) -> bool:
     return any(name.startswith(WEIGHT) for name in case.arrays)
 
 
-def _is_data(case: Case) -> bool:
+def _is_data(case: RecordedCase) -> bool:
     return "train_x" in case.arrays and "probe_x" in case.arrays
 
 
 @kind("shared data", _is_data)
-def data(case: Case, tolerance: float) -> list[Line]:
+def data(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """The recorded features of the unadapted backbone that lies beside the file."""
     backbone = read_case(_beside(case.path, "data", "backbone"))
     return check_features(build_vit(case.meta, backbone), case, tolerance)
 
 
 @kind("shared backbone", _is_backbone)
-def backbone(case: Case, tolerance: float) -> list[Line]:
+def backbone(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """The features that the data file beside it records of this backbone."""
     beside = read_case(_beside(case.path, "backbone", "data"))
-    comparison = Comparison(case.arrays, tolerance)
+    comparison = CaseComparison(case.arrays, tolerance)
     for name in case.arrays:
         comparison.leave(name, f"input: its values show in the features of {beside.path.name}")
     lines = check_features(build_vit(case.meta, case), beside, tolerance)
-    return comparison.lines() + [line for line in lines if line.covered]
+    return comparison.results() + [line for line in lines if line.covered]
 
 
 def _beside(path: Path, own: str, other: str) -> Path:

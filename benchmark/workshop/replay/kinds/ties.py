@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from benchmark.peft.merging import Aggregate, agreeing, elect, ties, trim_mask
-from benchmark.workshop.replay.case import Case
-from benchmark.workshop.replay.compare import Comparison, Line
-from benchmark.workshop.replay.pretrained import as_tensor
+from benchmark.workshop.replay.case import RecordedCase
+from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
+from benchmark.workshop.replay.world import as_tensor
 
 KEEP = re.compile(r"K(?P<keep>[0-9.]+)(?:_(?P<aggregate>mean|sum|max))?/")
 
 
 @kind("ties", lambda case: "merging_types" in case.meta.values)
-def merging(case: Case, tolerance: float) -> list[Line]:
+def merging(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Merge the recorded vectors [V, ...] at every recorded K; lines for all arrays."""
-    comparison = Comparison(case.arrays, tolerance)
+    comparison = CaseComparison(case.arrays, tolerance)
     shape = case.meta.get("shape", kind=list)
     recorded = case.array("vectors", case.meta.get("n_vectors", kind=int), *shape)
     vectors = as_tensor(recorded.reshape(len(recorded), -1))
@@ -33,14 +33,14 @@ def merging(case: Case, tolerance: float) -> list[Line]:
             comparison.check(f"K{keep}_{aggregate}/merged", merged)
     error = _error_of_vectors(case, vectors, [keep for keep, how in settings if how is None])
     comparison.report("vectors", error, "input: as the trimmed vectors show it")
-    return comparison.lines()
+    return comparison.results()
 
 
 def _aggregate(name: str) -> Aggregate:
     return "sum" if name == "sum" else "max" if name == "max" else "mean"
 
 
-def _check_steps(comparison: Comparison, vectors: torch.Tensor, keep: str) -> None:
+def _check_steps(comparison: CaseComparison, vectors: torch.Tensor, keep: str) -> None:
     mask = trim_mask(vectors, float(keep))
     signs = elect(vectors * mask)
     comparison.check(f"K{keep}/mask", mask)
@@ -49,7 +49,7 @@ def _check_steps(comparison: Comparison, vectors: torch.Tensor, keep: str) -> No
     comparison.check(f"K{keep}/rows_to_keep", agreeing(vectors * mask, signs))
 
 
-def _error_of_vectors(case: Case, vectors: torch.Tensor, keeps: list[str]) -> float:
+def _error_of_vectors(case: RecordedCase, vectors: torch.Tensor, keeps: list[str]) -> float:
     """Largest gap between an entry and the nearest of what all trimmed vectors kept of it."""
     gaps = np.full(tuple(vectors.shape), np.inf)
     for keep in keeps:
