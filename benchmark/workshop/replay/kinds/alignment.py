@@ -35,7 +35,7 @@ class RecordedDraws(Draws):
 
 @kind("classifier alignment", lambda case: "samples_per_class" in case.meta.values)
 def alignment(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
-    """Align the recorded heads in every recorded variant; lines for all arrays.
+    """Align the recorded heads in every recorded variant.
 
     Arrays of a variant are `<variant>/<name>`, the variant being "plain" or "logit_norm_" and the
     temperature.

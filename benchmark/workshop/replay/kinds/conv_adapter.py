@@ -20,7 +20,7 @@ INPUTS = ("input", "wrapped_linear.weight", "wrapped_linear.bias")
 
 @kind("conv_adapter", lambda case: OURS in case.meta.values)
 def conv_adapter(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
-    """Apply our adapter in evaluation mode to the recorded tokens; lines for all arrays."""
+    """Apply our adapter in evaluation mode to the recorded tokens."""
     comparison = CaseComparison(case.arrays, tolerance)
     for name in case.arrays:
         if not name.startswith((OURS, *INPUTS)):

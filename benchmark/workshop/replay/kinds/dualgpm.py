@@ -13,7 +13,7 @@ from benchmark.workshop.replay.run import kind
 
 @kind("dualgpm", lambda case: case.meta.text("method") == "DualGPM")
 def dualgpm(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
-    """Feed every stream to a fresh memory; lines for all arrays.
+    """Feed every stream to a fresh memory.
 
     Arrays are `<stream>/<name>`: mat [n, d, d], threshold, P, dim, is_retain, skipped, raised.
     """

@@ -60,7 +60,7 @@ def _is_inflora(case: RecordedCase) -> bool:
 
 @kind("inflora", _is_inflora)
 def inflora(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
-    """Train our InfLoRA on the recorded problem; lines for all arrays."""
+    """Train our InfLoRA on the recorded problem."""
     world = read_world(case)
     method = WatchedInfLoRA(world.vit(), _config(case))
     comparison = CaseComparison(case.arrays, tolerance)

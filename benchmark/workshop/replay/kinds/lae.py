@@ -29,7 +29,7 @@ PETS = {"LAE-LoRA": "lora", "LAE-Adapter": "adapter"}
 
 @kind("lae", lambda case: case.meta.text("method").startswith("LAE"))
 def lae(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
-    """Train our LAE on the recorded problem; lines for all arrays."""
+    """Train our LAE on the recorded problem."""
     world = read_world(case)
     method = _method(case, world.vit())
     _start(case, method.online)

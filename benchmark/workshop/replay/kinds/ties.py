@@ -18,7 +18,7 @@ KEEP = re.compile(r"K(?P<keep>[0-9.]+)(?:_(?P<aggregate>mean|sum|max))?/")
 
 @kind("ties", lambda case: "merging_types" in case.meta.values)
 def merging(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
-    """Merge the recorded vectors [V, ...] at every recorded K; lines for all arrays."""
+    """Merge the recorded vectors [V, ...] at every recorded K."""
     comparison = CaseComparison(case.arrays, tolerance)
     shape = case.meta.get("shape", kind=list)
     recorded = case.array("vectors", case.meta.get("n_vectors", kind=int), *shape)
