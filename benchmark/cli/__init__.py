@@ -12,6 +12,7 @@ from typing import Any
 from benchmark.cli import (
     compare,
     data,
+    data_views,
     doctor,
     explain,
     listing,
@@ -25,13 +26,20 @@ from benchmark.cli import (
     tune,
 )
 from benchmark.cli.console import say, warn
+from benchmark.cli.options import Command
 from benchmark.version import __version__
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-_COMMANDS = (
-    run, plan, tune, report, explain, compare, listing, method, data, pretrain, replay, speed,
-    doctor,
+COMMANDS: tuple[Command, ...] = (
+    run.run, plan.plan, tune.tune, report.report, explain.explain, compare.compare,
+    listing.list_names, method.new, method.check,
+    data.prepare, data.decode, data.build, data_views.show, data_views.verify,
+    pretrain.supervised, pretrain.dino, pretrain.ibot, replay.replay, speed.speed, doctor.doctor,
 )  # fmt: skip
+GROUPS = {
+    "data": "fetch, build, check and look at data sets",
+    "pretrain": "rebuild an embedded backbone",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,9 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("bash", "zsh", "tcsh"),
         help="print the script that lets a shell complete commands and options",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in _COMMANDS:
-        module.add_commands(commands)
+    parsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    groups = {"": parsers}
+    for each in COMMANDS:
+        group = each.name.rpartition(" ")[0]
+        if group not in groups:
+            groups[group] = parsers.add_parser(group, help=GROUPS[group]).add_subparsers(
+                title="commands", metavar="COMMAND", required=True
+            )
+        each.add_to(groups[group])
     return parser
 
 
@@ -61,10 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 some runs failed, 2 wrong usage or missing input, 130 interrupted.
     """
     args = build_parser().parse_args(argv)
+    chosen: Command = args.command
     try:
-        status: int = args.command(args)
+        return chosen(args)
     except KeyboardInterrupt:
-        warn(f"\nclbench: interrupted. {getattr(args, 'kept', 'Nothing was left half-written.')}")
+        warn(f"\nclbench: interrupted. {chosen.kept}")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,7 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         warn(_in_words(error))
         return WRONG_USAGE
-    return status
 
 
 class _PrintCompletion(argparse.Action):

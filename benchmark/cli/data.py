@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import progress, say, step_progress
-from benchmark.cli.data_views import add_show, add_verify
 from benchmark.cli.options import (
     DataOptions,
-    add_command,
-    add_data,
+    argument,
+    command,
     data_source,
+    flag,
     load_plugins,
     names,
-    typed,
+    option,
 )
 from benchmark.words import duration, size
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from benchmark.cli.console import Progress, Work
-    from benchmark.cli.options import Commands
     from benchmark.data.base import DataSource
     from benchmark.data.fetch.download import Note, Step
 
@@ -35,97 +34,42 @@ _DONE = {"fetch": "fetched", "check": "checked", "unpack": "unpacked"}
 class PrepareOptions(DataOptions):
     """Options of `clbench data prepare`."""
 
-    name: tuple[str, ...]
-    split: str
-    check_only: bool
-    discard_archives: bool
+    name: tuple[str, ...] = argument(type=names, metavar="NAME[,NAME]")
+    split: str = option(default="default", metavar="NAME", help="default: default")
+    check_only: bool = flag("say what is missing, and fetch nothing")
+    discard_archives: bool = flag("delete archives fetched by this command once they are unpacked")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeOptions(DataOptions):
     """Options of `clbench data decode`."""
 
-    name: str
-    split: str
+    name: str = argument()
+    split: str = option(default="default", metavar="NAME", help="default: default")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """Options of `clbench data build`."""
 
-    package: Path
-    out: Path
-    part: str
-
-
-def add_commands(commands: Commands) -> None:
-    """Add `data prepare`, `decode`, `build`, `show` and `verify`."""
-    parent = commands.add_parser("data", help="fetch, build, check and look at data sets")
-    actions = parent.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add_prepare(actions)
-    _add_decode(actions)
-    _add_build(actions)
-    add_show(actions)
-    add_verify(actions)
-
-
-def _add_prepare(actions: Commands) -> None:
-    parser = add_command(
-        actions,
-        "prepare",
-        "fetch, check and unpack what a data set lacks; your own files are never changed",
-        "clbench data prepare cifar100,domainnet --root /data",
-        typed(PrepareOptions, prepare),
-    )
-    parser.set_defaults(kept="What was fetched is kept, and continued the next time.")
-    parser.add_argument("name", type=names, metavar="NAME[,NAME]")
-    add_data(parser)
-    parser.add_argument("--split", default="default", metavar="NAME", help="default: default")
-    parser.add_argument(
-        "--check-only", action="store_true", help="say what is missing, and fetch nothing"
-    )
-    parser.add_argument(
-        "--discard-archives",
-        action="store_true",
-        help="delete archives fetched by this command once they are unpacked",
-    )
-
-
-def _add_decode(actions: Commands) -> None:
-    parser = add_command(
-        actions,
-        "decode",
-        "keep the decoded pixels of a folder data set on disk, where decoding is what takes long",
-        "clbench data decode imagenet_r --root /data",
-        typed(DecodeOptions, decode),
-    )
-    parser.add_argument("name")
-    parser.add_argument("--split", default="default", metavar="NAME", help="default: default")
-    add_data(parser)
-
-
-def _add_build(actions: Commands) -> None:
-    parser = add_command(
-        actions,
-        "build",
-        "rebuild the embedded data set and the pre-training images from the icon package",
-        "clbench data build icons --package iconify-json-2.2.535.tgz --out data",
-        typed(BuildOptions, build),
-    )
-    parser.add_argument("name", choices=("icons",))
-    parser.add_argument("--package", type=Path, required=True, metavar="DIR|TARBALL")
-    parser.add_argument(
-        "--out",
+    name: str = argument(choices=("icons",))
+    package: Path = option(type=Path, required=True, metavar="DIR|TARBALL")
+    out: Path = option(
         type=Path,
         default=Path("data"),
         metavar="DIR",
         help="gets the folders icons and icons_upstream; default: ./data",
     )
-    parser.add_argument(
-        "--part", choices=("all", "icons", "upstream"), default="all", help="default: all"
-    )
+    part: str = option(choices=("all", "icons", "upstream"), default="all", help="default: all")
 
 
+@command(
+    "data prepare",
+    PrepareOptions,
+    "fetch, check and unpack what a data set lacks; your own files are never changed",
+    "clbench data prepare cifar100,domainnet --root /data",
+    kept="What was fetched is kept: give the same command again to resume.",
+)
 def prepare(options: PrepareOptions) -> int:
     """Complete every data set that can be; one error tells what is missing of the others."""
     load_plugins(options.plugin)
@@ -171,6 +115,12 @@ def complete(
         raise DataError("\n".join(str(error) for error in failed))
 
 
+@command(
+    "data decode",
+    DecodeOptions,
+    "keep the decoded pixels of a folder data set on disk, where decoding takes long",
+    "clbench data decode imagenet_r --root /data",
+)
 def decode(options: DecodeOptions) -> int:
     """Write the decoded copy."""
     from benchmark.data import dataset_info
@@ -185,6 +135,12 @@ def decode(options: DecodeOptions) -> int:
     return 0
 
 
+@command(
+    "data build",
+    BuildOptions,
+    "rebuild the embedded data set and the pre-training images from the icon package",
+    "clbench data build icons --package iconify-json-2.2.535.tgz --out data",
+)
 def build(options: BuildOptions) -> int:
     """Build the data set and its upstream images from the package."""
     from benchmark.workshop.icons_build import build_icons, build_upstream

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Literal
 from benchmark.cli.console import say, step_progress, warn
 from benchmark.cli.options import (
     DataOptions,
-    add_command,
-    add_data,
+    argument,
+    command,
     data_source,
+    flag,
     load_plugins,
+    option,
     positive,
-    typed,
 )
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.data.base import Dataset, DatasetInfo
 
 
@@ -29,62 +29,34 @@ if TYPE_CHECKING:
 class ShowOptions(DataOptions):
     """Options of `clbench data show`."""
 
-    name: str
-    out: Path | None
-    domain: str | None
-    split: Literal["train", "test"]
-    per_class: int | None
+    name: str = argument()
+    out: Path | None = option(
+        type=Path, metavar="FILE", help="default: NAME_DOMAIN_SPLIT.png, or NAME_SPLIT.png"
+    )
+    domain: str | None = option(metavar="D", help="default: all")
+    split: Literal["train", "test"] = option(choices=("train", "test"), default="train")
+    per_class: int | None = option(
+        type=positive, metavar="N", help="default: 8, or 4 of more than 100 classes"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions(DataOptions):
     """Options of `clbench data verify`."""
 
-    name: str
-    split: str
-    quick: bool
+    name: str = argument()
+    split: str = option(
+        default="default", metavar="NAME", help="one of the published splits; default: ours"
+    )
+    quick: bool = flag("lists and file names only, no image is decoded")
 
 
-def add_show(actions: Commands) -> None:
-    """Add `data show`."""
-    viewer = add_command(
-        actions,
-        "show",
-        "draw sample images of every class into a PNG file, one file for each domain",
-        "clbench data show domainnet --domain clipart --split test",
-        typed(ShowOptions, show),
-    )
-    viewer.add_argument("name")
-    viewer.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: NAME_DOMAIN_SPLIT.png, or NAME_SPLIT.png"
-    )
-    viewer.add_argument("--domain", metavar="D", help="default: all")
-    viewer.add_argument("--split", choices=("train", "test"), default="train")
-    viewer.add_argument(
-        "--per-class", type=positive, metavar="N", help="default: 8, or 4 of more than 100 classes"
-    )
-    add_data(viewer)
-
-
-def add_verify(actions: Commands) -> None:
-    """Add `data verify`."""
-    checker = add_command(
-        actions,
-        "verify",
-        "check that a data set is complete and undamaged, and count it; exit code 1: it is not",
-        "clbench data verify domainnet --root /data",
-        typed(VerifyOptions, verify),
-    )
-    checker.add_argument("name")
-    checker.add_argument(
-        "--split", default="default", metavar="NAME", help="of the published splits; default: ours"
-    )
-    checker.add_argument(
-        "--quick", action="store_true", help="lists and file names only, no image is decoded"
-    )
-    add_data(checker)
-
-
+@command(
+    "data verify",
+    VerifyOptions,
+    "check that a data set is complete and undamaged, and count it; exit code 1: it is not",
+    "clbench data verify domainnet --root /data",
+)
 def verify(options: VerifyOptions) -> int:
     """Print the report; 1 when there are faults."""
     from benchmark.data import dataset_info
@@ -100,6 +72,12 @@ def verify(options: VerifyOptions) -> int:
     return 1 if report.total else 0
 
 
+@command(
+    "data show",
+    ShowOptions,
+    "draw sample images of every class into a PNG file, one file for each domain",
+    "clbench data show domainnet --domain clipart --split test",
+)
 def show(options: ShowOptions) -> int:
     """Write a contact sheet for every domain asked for."""
     import numpy as np

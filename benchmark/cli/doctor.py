@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from benchmark.cli.console import say_table
-from benchmark.cli.options import add_command, add_data_root, add_results, typed
+from benchmark.cli.options import DataOptions, command, data_source, load_plugins, results_option
 from benchmark.version import __version__
-
-if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
 
 _PACKAGES = (
     "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "pydantic", "matplotlib",
@@ -23,12 +20,11 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class DoctorOptions:
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(DataOptions):
     """Options of `clbench doctor`."""
 
-    data_root: Path | None
-    results: Path
+    results: Path = results_option()
 
 
 class Finding(NamedTuple):
@@ -50,28 +46,20 @@ class Finding(NamedTuple):
         return "MISSING" if self.fault else "absent" if self.absent else "ok"
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `doctor`."""
-    parser = add_command(
-        commands,
-        "doctor",
-        "versions, devices, data and weights: present, or missing with what to do",
-        "clbench doctor",
-        typed(DoctorOptions, doctor),
-    )
-    add_data_root(parser)
-    add_results(parser)
-
-
+@command(
+    "doctor",
+    DoctorOptions,
+    "versions, devices, data and weights: present, or missing with what to do",
+    "clbench doctor",
+)
 def doctor(options: DoctorOptions) -> int:
     """Print every finding; 2 when something needed is missing."""
-    from benchmark.data.base import default_root
-
+    load_plugins(options.plugin)
     findings = [
         *_versions(),
         *_places(),
         *_devices(),
-        *_datasets(options.data_root or default_root()),
+        *_datasets(data_source(options).root),
         *_backbones(),
         *_results(options.results),
     ]

@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.console import say, warn
-from benchmark.cli.options import add_command, add_results
+from benchmark.cli.options import argument, command, option, require_results, results_option
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.report.evidence.explain import Checkout, Explanation, RunFact
     from benchmark.report.model import Published
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `explain`."""
-    parser = add_command(
-        commands,
-        "explain",
-        "the runs, settings, code, data and weights behind one number, and how to redo it",
-        "clbench explain inflora Final\n"
-        "  clbench explain --table overview-icons inflora '10 tasks of 10 classes: Final (%)'",
-        explain,
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """Options of `clbench explain`."""
+
+    row: str = argument(metavar="ROW", help="the row's name in a table, or its method")
+    column: str = argument(
+        metavar="COLUMN", help="title or key of a column; 'GROUP: TITLE' where it has one"
     )
-    parser.add_argument("row", metavar="ROW", help="the row's name in a table, or its method")
-    parser.add_argument(
-        "column", metavar="COLUMN", help="title or key of a column; 'GROUP: TITLE' where it has one"
+    table: str = option(
+        default="", metavar="NAME", help="name or title, where several tables have the cell"
     )
-    parser.add_argument(
-        "--table", default="", metavar="NAME", help="name or title, where several have the cell"
-    )
-    add_results(parser)
+    results: Path = results_option()
 
 
-def explain(args: argparse.Namespace) -> int:
+@command(
+    "explain",
+    ExplainOptions,
+    "the runs, settings, code, data and weights behind one number, and how to redo it",
+    "clbench explain inflora Final\n"
+    "  clbench explain --table overview-icons inflora '10 tasks of 10 classes: Final (%)'",
+)
+def explain(options: ExplainOptions) -> int:
     """Print the explanation; 2 when no single cell is meant."""
     from benchmark.report.build import collect_report
     from benchmark.report.evidence.explain import AmbiguousCellError, explain_cell, find_cell
 
-    if not args.results.is_dir():
-        raise FileNotFoundError(f"{args.results}: no such results folder; give one with --results")
-    report = collect_report(args.results)
+    require_results(options.results)
+    report = collect_report(options.results)
     for problem in report.problems:
         warn(problem)
     if not report.tables:
         warn(f"clbench: error: {report.message}")
         return 2
     try:
-        table, row, column = find_cell(report.tables, args.row, args.column, args.table)
+        table, row, column = find_cell(report.tables, options.row, options.column, options.table)
     except AmbiguousCellError as error:
         warn(f"clbench: error: {error.asked} is in {len(error.candidates)} places; choose one:")
         for candidate in error.candidates:
-            warn(f"  clbench explain --results {args.results} {candidate}")
+            warn(f"  clbench explain --results {options.results} {candidate}")
         return 2
     found = explain_cell(table, row, column, report.results, _here(row.method))
     for line in _lines(found):
-        say(_encodable(line))
+        say(line)
     return 0
 
 
@@ -158,16 +157,6 @@ def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
             seeds = [str(run.seed) for run, own in zip(runs, texts, strict=True) if own == text]
             some = f"  (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})" * (len(distinct) > 1)
             yield f"{name:<9} {text or 'not recorded'}{some}"
-
-
-def _encodable(line: str) -> str:
-    """The line as standard output can take it."""
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        line.encode(encoding)
-    except UnicodeEncodeError:
-        line = line.replace("±", "+-").encode(encoding, "replace").decode(encoding)
-    return line
 
 
 def _plain_spec(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,41 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say_table
-from benchmark.cli.options import add_command, add_plugins, load_plugins, typed
-
-if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
-
-
-@dataclass(frozen=True)
-class ListOptions:
-    """Options of `clbench list`."""
-
-    kind: str
-    plugin: list[Path]
-
-
-def add_commands(commands: Commands) -> None:
-    """Add `list`."""
-    parser = add_command(
-        commands,
-        "list",
-        "names that can be used, with one line each",
-        "clbench list methods",
-        typed(ListOptions, list_names),
-    )
-    parser.add_argument("kind", choices=list(_KINDS))
-    add_plugins(parser)
-
-
-def list_names(options: ListOptions) -> int:
-    """Print name and description of every entry of one kind."""
-    load_plugins(options.plugin)
-    say_table(_KINDS[options.kind]().items())
-    return 0
+from benchmark.cli.options import argument, command, load_plugins, plugin_option
 
 
 def _methods() -> dict[str, str]:
@@ -85,3 +53,19 @@ _KINDS = {
     "suites": _suites,
     "launchers": _launchers,
 }
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Options of `clbench list`."""
+
+    kind: str = argument(choices=list(_KINDS))
+    plugin: list[Path] = plugin_option()
+
+
+@command("list", ListOptions, "names that can be used, with one line each", "clbench list methods")
+def list_names(options: ListOptions) -> int:
+    """Print name and description of every entry of one kind."""
+    load_plugins(options.plugin)
+    say_table(_KINDS[options.kind]().items())
+    return 0

@@ -2,59 +2,58 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say
-from benchmark.cli.options import add_command
-
-if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
+from benchmark.cli.options import argument, command, option
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `new` and `check`."""
-    parser = add_command(
-        commands,
-        "new",
-        "write a new method from a template: a complete one, to be changed",
-        "clbench new my_method",
-        new,
+@dataclass(frozen=True, kw_only=True)
+class NewOptions:
+    """Options of `clbench new`."""
+
+    name: str = argument(metavar="NAME", help="small letters, digits and underscores")
+    out: Path | None = option(
+        type=Path, metavar="FILE", help="default: methods/NAME.py in a checkout, else ./NAME.py"
     )
-    parser.add_argument("name", metavar="NAME", help="small letters, digits and underscores")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="default: methods/NAME.py in a checkout, else ./NAME.py",
-    )
-    parser = add_command(
-        commands,
-        "check",
-        "the exam of a method: determinism, reload, batch independence, frozen weights, counts",
-        "clbench check my_method.py",
-        check,
-    )
-    parser.add_argument("methods", nargs="+", metavar="NAME|FILE")
 
 
-def new(args: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Options of `clbench check`."""
+
+    methods: list[str] = argument(nargs="+", metavar="NAME|FILE")
+
+
+@command(
+    "new",
+    NewOptions,
+    "write a new method from a template: a complete one, to be changed",
+    "clbench new my_method",
+)
+def new(options: NewOptions) -> int:
     """Write the file and say what to do with it."""
     from benchmark.workshop.scaffold import new_method
 
-    path = new_method(args.name, args.out)
+    path = new_method(options.name, options.out)
     say(f"{path} is written; next: clbench check {path}")
     return 0
 
 
-def check(args: argparse.Namespace) -> int:
+@command(
+    "check",
+    CheckOptions,
+    "the exam of a method: determinism, reload, batch independence, frozen weights, counts",
+    "clbench check my_method.py",
+)
+def check(options: CheckOptions) -> int:
     """Examine methods one after another; 1 when one fails a question."""
     from benchmark.registry import METHODS, add_plugin
 
     known = {source.path: name for name, source in METHODS.sources().items()}
     names: list[str] = []
-    for given in args.methods:
+    for given in options.methods:
         file = Path(given)
         if file.suffix == ".py":
             resolved = file.expanduser().resolve()

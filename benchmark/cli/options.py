@@ -1,84 +1,116 @@
-"""Options that several commands share, how their values are read, and how commands get them.
+"""How commands and their options are declared, and the options that several commands share.
 
-The options of a command are a frozen dataclass whose fields have the names of the parsed values:
+A command is a function of its options, a frozen dataclass with a field for each of them:
 
-    add_command(commands, "run", ..., typed(RunOptions, run))
+    @dataclass(frozen=True, kw_only=True)
+    class GreetOptions:
+        name: str = argument(metavar="NAME")
+        times: int = option(type=positive, default=1, help="default: 1")  # --times
+        loud: bool = flag("in capitals")  # --loud
+
+    @command("greet", GreetOptions, "say hello", "clbench greet you --times 3")
+    def greet(options: GreetOptions) -> int:
+        ...
+
+`benchmark.cli` lists all commands; what `option` takes besides are the parameters of argparse.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from benchmark.data.base import DataSource
 
-    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
-
-Command: TypeAlias = Callable[[argparse.Namespace], int]
 O = TypeVar("O")  # noqa: E741 - the options of a command
 
 
-@dataclass(frozen=True, kw_only=True)
-class SelectionOptions:
-    """What is to be compared; empty: what the suite says."""
-
-    suite: str | None
-    dataset: tuple[str, ...]
-    method: tuple[str, ...]
-    backbone: tuple[str, ...]
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    sets: list[str]
-    precision: str | None
-    plugin: list[Path]
+def option(*flags: str, group: str = "", **parameters: Any) -> Any:
+    """A field that an option fills: `--field-name`, or what `flags` say."""
+    return field(metadata={"flags": flags, "group": group, "parameters": parameters})
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExecutionOptions:
-    """Where runs find their data, are carried out and stored."""
-
-    results: Path
-    data_root: Path | None
-    device: str
-    jobs: int | None
-    threads: int | None
+def flag(help: str) -> Any:
+    """A field that is true where its option is given."""
+    return option(action="store_true", help=help)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """Where data sets lie, and files that define more of them."""
-
-    data_root: Path | None
-    plugin: list[Path]
+def argument(**parameters: Any) -> Any:
+    """A field that a positional argument fills."""
+    return field(metadata={"flags": None, "group": "", "parameters": parameters})
 
 
-def typed(kind: type[O], command: Callable[[O], int]) -> Command:
-    """A command that is given what was parsed as options of its own kind, a dataclass."""
+@dataclass(frozen=True)
+class Command:
+    """A command: how it is called and explained, and the function that carries it out.
 
-    def carry_out(args: argparse.Namespace) -> int:
-        values: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(kind)}  # type: ignore[arg-type]
-        return command(kind(**values))
+    Attributes:
+        name: One word, or two where commands form a group: `data verify`.
+        options: The dataclass of its options.
+        summary: One line, without a full stop.
+        example: How it is called.
+        details: What else its help says.
+        kept: What is said when it is interrupted: what remains of its work.
+    """
 
-    return carry_out
+    name: str
+    options: Any
+    summary: str
+    example: str
+    details: str
+    kept: str
+    function: Callable[[Any], int]
+
+    def __call__(self, args: argparse.Namespace) -> int:
+        """Carry it out with what was parsed."""
+        values = {each.name: getattr(args, each.name) for each in fields(self.options)}
+        return self.function(self.options(**values))
+
+    def add_to(self, commands: Any) -> None:
+        """Add its parser to the subparsers of argparse."""
+        parser = commands.add_parser(
+            self.name.split()[-1],
+            help=self.summary,
+            description=f"{self.summary[0].upper()}{self.summary[1:]}.\n\n{self.details}".rstrip(),
+            epilog=f"example:\n  {self.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.set_defaults(command=self)
+        groups = {"": parser}
+        for each in fields(self.options):
+            flags, title = each.metadata["flags"], each.metadata["group"]
+            if title not in groups:
+                groups[title] = parser.add_argument_group(title)
+            if flags is None:
+                parser.add_argument(each.name, **each.metadata["parameters"])
+            else:
+                flags = flags or (f"--{each.name.replace('_', '-')}",)
+                parameters = {"dest": each.name, **each.metadata["parameters"]}
+                groups[title].add_argument(*flags, **parameters)
 
 
-def add_command(
-    commands: Commands, name: str, summary: str, example: str, command: Command
-) -> argparse.ArgumentParser:
-    """A subcommand with a one-line summary, an example, and the function that carries it out."""
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(command=command)
-    return parser
+def command(
+    name: str,
+    options: type[O],
+    summary: str,
+    example: str,
+    *,
+    details: str = "",
+    kept: str = "Nothing was left half-written.",
+) -> Callable[[Callable[[O], int]], Command]:
+    """Decorator that makes a `Command` of a function of its options."""
+
+    def wrap(function: Callable[[O], int]) -> Command:
+        return Command(name, options, summary, example, details, kept, function)
+
+    return wrap
+
+
+# -- values -------------------------------------------------------------------------------------
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -104,42 +136,100 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_selection(parser: argparse.ArgumentParser, *, seeds: bool = True) -> None:
-    """What is to be compared; `seeds`: they are the user's to choose."""
-    group = parser.add_argument_group("what to compare (default: what the suite says)")
-    group.add_argument(
-        "--suite", metavar="NAME|FILE", help="default: the data set's own suite, or icons"
-    )
-    for name in ("dataset", "method", "backbone"):
-        group.add_argument(f"--{name}", type=names, default=(), metavar="A,B")
-    group.add_argument(
-        "--tasks", type=names, default=(), metavar="5,10", help="counts, or sizes as in 50+25+25"
-    )
-    if seeds:
-        group.add_argument("--seeds", type=numbers, default=(), metavar="0,1,2")
-    group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="sets",
-        metavar="KEY=VALUE",
-        help="change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
-        "order=shuffled:1, backbone.file=PATH",
-    )
-    group.add_argument("--precision", choices=("fp32", "bf16"))
-    add_plugins(group)
+def require_results(folder: Path) -> None:
+    """Raise FileNotFoundError where there is no such results folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such results folder; give one with --results")
 
 
-def add_plugins(parser: argparse._ActionsContainer) -> None:
+# -- options of several commands ----------------------------------------------------------------
+
+
+def results_option(default: str = "results") -> Any:
+    """Where results lie."""
+    return option(type=Path, default=Path(default), metavar="DIR", help=f"default: ./{default}")
+
+
+def data_root_option(*flags: str) -> Any:
+    """Where data sets lie that are not embedded; `flags` name the option another way too."""
+    return option(
+        *flags,
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="the folder of all data sets; default: $CLBENCH_DATA or ./data",
+    )
+
+
+def plugin_option(group: str = "") -> Any:
     """Files with entries of the user's own."""
-    parser.add_argument(
-        "--plugin",
+    return option(
+        group=group,
         action="append",
         default=[],
         type=Path,
         metavar="FILE",
-        help="a Python file with a method or data set of your own",
+        help="a Python file with a method, data set or launcher of your own",
     )
+
+
+_SELECTION = "what to compare (default: what the suite says)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionOptions:
+    """What is to be compared; empty: what the suite says."""
+
+    suite: str | None = option(
+        group=_SELECTION, metavar="NAME|FILE", help="default: the data set's own suite, or icons"
+    )
+    dataset: tuple[str, ...] = option(group=_SELECTION, type=names, default=(), metavar="A,B")
+    method: tuple[str, ...] = option(group=_SELECTION, type=names, default=(), metavar="A,B")
+    backbone: tuple[str, ...] = option(group=_SELECTION, type=names, default=(), metavar="A,B")
+    tasks: tuple[str, ...] = option(
+        group=_SELECTION,
+        type=names,
+        default=(),
+        metavar="5,10",
+        help="numbers of tasks, or sizes as in 50+25+25",
+    )
+    sets: list[str] = option(
+        "--set",
+        group=_SELECTION,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
+        "order=shuffled:1, backbone.file=PATH",
+    )
+    precision: str | None = option(group=_SELECTION, choices=("fp32", "bf16"))
+    plugin: list[Path] = plugin_option(_SELECTION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSelectionOptions(SelectionOptions):
+    """What is to be compared, and with which seeds."""
+
+    seeds: tuple[int, ...] = option(group=_SELECTION, type=numbers, default=(), metavar="0,1,2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """Where runs find their data, are carried out and stored."""
+
+    results: Path = results_option()
+    data_root: Path | None = data_root_option()
+    device: str = option(default="auto", metavar="cpu|cuda|auto")
+    jobs: int | None = option(type=positive, metavar="N", help="runs at the same time")
+    threads: int | None = option(type=positive, metavar="N", help="CPU threads of each run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where data sets lie, and files that define more of them."""
+
+    data_root: Path | None = data_root_option("--root")
+    plugin: list[Path] = plugin_option()
 
 
 def load_plugins(files: list[Path]) -> None:
@@ -148,39 +238,6 @@ def load_plugins(files: list[Path]) -> None:
 
     for file in files:
         add_plugin(file)
-
-
-def add_results(parser: argparse.ArgumentParser, default: str = "results") -> None:
-    """Where results lie."""
-    parser.add_argument(
-        "--results", type=Path, default=Path(default), metavar="DIR", help=f"default: ./{default}"
-    )
-
-
-def add_data_root(parser: argparse.ArgumentParser, *also: str) -> None:
-    """Where data sets lie that are not embedded; `also` names the option another way too."""
-    parser.add_argument(
-        *also,
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        dest="data_root",
-        help="the folder of all data sets; default: $CLBENCH_DATA or ./data",
-    )
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """What `DataOptions` holds."""
-    add_data_root(parser, "--root")
-    add_plugins(parser)
-
-
-def add_execution(parser: argparse.ArgumentParser, run: str = "run") -> None:
-    """Where data lie, and how many processes and threads work where; `run`: what they do."""
-    add_data_root(parser)
-    parser.add_argument("--device", default="auto", metavar="cpu|cuda|auto")
-    parser.add_argument("--jobs", type=positive, metavar="N", help=f"{run}s at the same time")
-    parser.add_argument("--threads", type=positive, metavar="N", help=f"CPU threads of each {run}")
 
 
 def data_source(options: DataOptions | ExecutionOptions, split: str = "default") -> DataSource:

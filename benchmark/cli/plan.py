@@ -9,52 +9,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say, say_table
-from benchmark.cli.options import (
-    ExecutionOptions,
-    SelectionOptions,
-    add_command,
-    add_execution,
-    add_results,
-    add_selection,
-    typed,
-)
+from benchmark.cli.options import ExecutionOptions, RunSelectionOptions, command, flag
 from benchmark.cli.run import read_request
 from benchmark.words import duration, plural, size
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.data.base import DataSource
     from benchmark.engine.forecast import Estimate, Forecaster
     from benchmark.engine.plan import PlannedRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanOptions(SelectionOptions, ExecutionOptions):
+class PlanOptions(RunSelectionOptions, ExecutionOptions):
     """Options of `clbench plan`."""
 
-    settings: bool
+    settings: bool = flag("also print every value that the runs will use")
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `plan`."""
-    parser = add_command(
-        commands,
-        "plan",
-        "what would run, what is done, and what the rest will cost",
-        "clbench plan --suite icons_full",
-        typed(PlanOptions, plan),
-    )
-    add_selection(parser)
-    add_results(parser)
-    add_execution(parser)
-    parser.add_argument(
-        "--settings", action="store_true", help="also print every value that the runs will use"
-    )
-
-
+@command(
+    "plan",
+    PlanOptions,
+    "what would run, what is done, and what the rest will cost",
+    "clbench plan --suite icons_full",
+)
 def plan(options: PlanOptions) -> int:
     """Print every run asked for with its state, and what the open ones will take."""
-    asked = read_request(options)
+    asked = read_request(options, options.seeds)
     from benchmark.cli.resolved import resolved_lines
     from benchmark.engine.forecast import Forecaster, estimate
     from benchmark.engine.plan import headline, plan_ahead

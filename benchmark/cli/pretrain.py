@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.console import say, warn
-from benchmark.cli.options import add_command, positive
+from benchmark.cli.options import Command, command, option, positive
 from benchmark.words import duration
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Command, Commands
     from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings, SupervisedSettings
     from benchmark.workshop.pretrain.record import EpochReport, PretrainRecord
 
@@ -21,95 +20,91 @@ if TYPE_CHECKING:
 COLLAPSED = 0.05  # spread of unit features below which a self-supervised training has failed
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `pretrain supervised`, `pretrain dino` and `pretrain ibot`."""
-    parent = commands.add_parser("pretrain", help="rebuild an embedded backbone")
-    kinds = parent.add_subparsers(title="kinds", metavar="KIND", required=True)
-    _add_kind(kinds, "supervised", "train tiny_sup on the labelled upstream icons", supervised)
-    _add_kind(kinds, "dino", "train tiny_dino on the upstream icons without labels", dino)
-    _add_kind(kinds, "ibot", "train tiny_ibot without labels, with masked patches", ibot)
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """Options of `clbench pretrain`."""
 
-
-def _add_kind(kinds: Commands, name: str, summary: str, command: Command) -> None:
-    parser = add_command(
-        kinds,
-        name,
-        f"{summary}; a cut run goes on where it stopped",
-        f"clbench pretrain {name} --upstream data/icons_upstream --out weights",
-        command,
-    )
-    parser.set_defaults(kept="Finished epochs are kept: give the same command again.")
-    parser.add_argument(
-        "--upstream",
+    upstream: Path = option(
         type=Path,
         default=Path("data/icons_upstream"),
         metavar="DIR",
         help="made by `clbench data build icons`; default: ./data/icons_upstream",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("weights"), metavar="DIR", help="default: ./weights"
-    )
-    parser.add_argument(
-        "--epochs",
+    out: Path = option(type=Path, default=Path("weights"), metavar="DIR", help="default: ./weights")
+    epochs: int | None = option(
         type=positive,
         metavar="N",
-        help="a cut run may be given another number before its learning rate decays: to end it "
-        "early or to prolong it",
+        help="a run that was cut short may be given another number before its learning rate "
+        "decays: to end it early or to prolong it",
     )
-    parser.add_argument(
-        "--decay-epochs",
+    decay_epochs: int | None = option(
         type=positive,
         metavar="N",
         help="last epochs, in which the learning rate falls to zero; may be changed likewise",
     )
-    parser.add_argument("--batch-size", type=positive, metavar="N")
-    parser.add_argument("--seed", type=int, metavar="N")
-    parser.add_argument(
-        "--threads",
+    batch_size: int | None = option(type=positive, metavar="N")
+    seed: int | None = option(type=int, metavar="N")
+    threads: int | None = option(
         type=positive,
         metavar="N",
         help="default: all cores; each works on 32 images of the batch; the bits do not change",
     )
 
 
-def supervised(args: argparse.Namespace) -> int:
+def _kind(name: str, summary: str) -> Callable[[Callable[[PretrainOptions], int]], Command]:
+    """Decorator that makes a command of one kind of pre-training."""
+    return command(
+        f"pretrain {name}",
+        PretrainOptions,
+        f"{summary}; resumes where it was cut short",
+        f"clbench pretrain {name} --upstream data/icons_upstream --out weights",
+        kept="Finished epochs are kept: give the same command again.",
+    )
+
+
+@_kind("supervised", "train tiny_sup on the labelled upstream icons")
+def supervised(options: PretrainOptions) -> int:
     """Pre-train with labels and say where the weights are."""
     from benchmark.workshop.pretrain.recipes import SupervisedSettings
     from benchmark.workshop.pretrain.supervised import pretrain_supervised
 
-    settings = _changed(SupervisedSettings(), args)
-    record = pretrain_supervised(settings, args.upstream, args.out, _show, args.threads)
-    return _finish(record, args.out)
+    settings = _changed(SupervisedSettings(), options)
+    record = pretrain_supervised(settings, options.upstream, options.out, _show, options.threads)
+    return _finish(record, options.out)
 
 
-def dino(args: argparse.Namespace) -> int:
+@_kind("dino", "train tiny_dino on the upstream icons without labels")
+def dino(options: PretrainOptions) -> int:
     """Pre-train by self-distillation across views and say where the weights are."""
     from benchmark.workshop.pretrain.recipes import dino_settings
 
-    return _selfsupervised(args, dino_settings())
+    return _selfsupervised(options, dino_settings())
 
 
-def ibot(args: argparse.Namespace) -> int:
+@_kind("ibot", "train tiny_ibot without labels, with masked patches")
+def ibot(options: PretrainOptions) -> int:
     """Pre-train by self-distillation with masked patches and say where the weights are."""
     from benchmark.workshop.pretrain.recipes import ibot_settings
 
-    return _selfsupervised(args, ibot_settings())
+    return _selfsupervised(options, ibot_settings())
 
 
-def _selfsupervised(args: argparse.Namespace, recipe: SelfSupervisedSettings) -> int:
+def _selfsupervised(options: PretrainOptions, recipe: SelfSupervisedSettings) -> int:
     from benchmark.workshop.pretrain.selfsupervised import pretrain_selfsupervised
 
-    settings = _changed(recipe, args)
-    record = pretrain_selfsupervised(settings, args.upstream, args.out, _show, args.threads)
-    return _finish(record, args.out)
+    settings = _changed(recipe, options)
+    record = pretrain_selfsupervised(
+        settings, options.upstream, options.out, _show, options.threads
+    )
+    return _finish(record, options.out)
 
 
-def _changed(settings: Settings, args: argparse.Namespace) -> Settings:
+def _changed(settings: Settings, options: PretrainOptions) -> Settings:
     """The settings with what the command line changes."""
-    given = {name: getattr(args, name) for name in ("epochs", "batch_size", "seed")}
+    given = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if args.decay_epochs is not None:
-        decay = float(args.decay_epochs)
+    if options.decay_epochs is not None:
+        decay = float(options.decay_epochs)
         changes["optimiser"] = replace(settings.optimiser, decay_epochs=decay)
     return replace(settings, **changes)
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say, warn
-from benchmark.cli.options import add_command
+from benchmark.cli.options import argument, command, option
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.workshop.replay import Replay
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `replay`."""
-    parser = add_command(
-        commands,
-        "replay",
-        "feed recorded cases to our methods; one line per array with the largest absolute error",
-        "clbench replay golden/inflora/*.npz",
-        replay,
-    )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
-    parser.add_argument(
-        "--tolerance",
+@dataclass(frozen=True, kw_only=True)
+class ReplayOptions:
+    """Options of `clbench replay`."""
+
+    files: list[Path] = argument(nargs="+", type=Path, metavar="FILE.npz")
+    tolerance: float = option(
         type=float,
         default=1e-8,
         metavar="X",
@@ -33,15 +26,21 @@ def add_commands(commands: Commands) -> None:
     )
 
 
-def replay(args: argparse.Namespace) -> int:
+@command(
+    "replay",
+    ReplayOptions,
+    "feed recorded cases to our methods; one line per array with the largest absolute error",
+    "clbench replay golden/inflora/*.npz",
+)
+def replay(options: ReplayOptions) -> int:
     """Compare every array of every file; 1 when one lies further off than the tolerance."""
     from benchmark.workshop.replay import ReplayError
     from benchmark.workshop.replay import replay as replay_file
 
     failed, unreadable = [], 0
-    for file in args.files:
+    for file in options.files:
         try:
-            outcome = replay_file(file, args.tolerance)
+            outcome = replay_file(file, options.tolerance)
         except ReplayError as error:  # the other files are still worth comparing
             warn(f"clbench: error: {error}")
             unreadable += 1
@@ -49,8 +48,8 @@ def replay(args: argparse.Namespace) -> int:
         _show(outcome)
         if not outcome.ok:
             failed.append(outcome)
-    passed = len(args.files) - len(failed) - unreadable
-    say(f"{passed} of {len(args.files)} files within {args.tolerance:g}")
+    passed = len(options.files) - len(failed) - unreadable
+    say(f"{passed} of {len(options.files)} files within {options.tolerance:g}")
     for outcome in failed:
         wrong = [line.name for line in outcome.results if not line.ok]
         warn(f"{outcome.file}: {', '.join(wrong) or 'nothing could be compared'}")

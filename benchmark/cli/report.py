@@ -2,65 +2,60 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say, warn
-from benchmark.cli.options import add_command, add_results
+from benchmark.cli.options import command, flag, option, require_results, results_option
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.report.paper.tables import Numbers
     from benchmark.spec import RunSpec
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `report`."""
-    parser = add_command(
-        commands,
-        "report",
-        "every table and figure from whatever is finished",
-        "clbench report --results results --out paper",
-        report,
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Options of `clbench report`."""
+
+    results: Path = results_option()
+    out: Path | None = option(
+        type=Path, metavar="DIR", help="default: the folder report in the results folder"
     )
-    add_results(parser)
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: the folder report in the results folder"
-    )
-    parser.add_argument(
-        "--paper",
+    paper: Numbers | None = option(
         choices=("reported", "ours", "both", "delta"),
-        help="the InfLoRA paper's tables: published numbers, ours, both, or ours less the "
+        help="the InfLoRA paper's tables: published numbers, ours, both, or ours minus the "
         "published; default: both, for tables that we have runs for",
     )
-    parser.add_argument(
-        "--relative-to",
+    relative_to: str = option(
         default="",
         metavar="METHOD",
-        help="whom the figure of relative accuracy compares with; default: inflora",
+        help="the method that the figure of relative accuracy compares with; default: inflora",
     )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="no report, and exit code 1, where rows of a table differ in what must be equal",
+    strict: bool = flag(
+        "no report, and exit code 1, where rows of a table differ in what must be equal"
     )
 
 
-def report(args: argparse.Namespace) -> int:
+@command(
+    "report",
+    ReportOptions,
+    "every table and figure from whatever is finished",
+    "clbench report --results results --out paper",
+)
+def report(options: ReportOptions) -> int:
     """Build everything, print the tables and name the files."""
-    if not args.results.is_dir():
-        raise FileNotFoundError(f"{args.results}: no such results folder; give one with --results")
+    require_results(options.results)
     from benchmark.report.fairness.check import UnfairError
 
     try:
         show_report(
-            args.results,
-            args.out or args.results / "report",
-            paper=args.paper,
-            strict=args.strict,
-            relative_to=args.relative_to,
+            options.results,
+            options.out or options.results / "report",
+            paper=options.paper,
+            strict=options.strict,
+            relative_to=options.relative_to,
         )
     except UnfairError as error:
         warn(f"clbench: no report: {len(error.faults)} unequal conditions among rows of a table:")

@@ -11,85 +11,63 @@ from benchmark.cli import console
 from benchmark.cli.console import warn
 from benchmark.cli.options import (
     ExecutionOptions,
+    RunSelectionOptions,
     SelectionOptions,
-    add_command,
-    add_execution,
-    add_results,
-    add_selection,
+    command,
     data_source,
+    flag,
     load_plugins,
+    option,
     positive,
-    typed,
 )
 from benchmark.cli.report import show_report
 from benchmark.results.schema import Keep
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.config import Suite
     from benchmark.engine.launchers import Work
     from benchmark.engine.plan import PlannedRun
     from benchmark.engine.pool import ExecutionSettings
     from benchmark.spec import RunSpec
 
-_KEPT = (
-    "Finished runs are kept, the others resume after their last finished task: "
-    "give the same command again."
-)
-
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(SelectionOptions, ExecutionOptions):
+class RunOptions(RunSelectionOptions, ExecutionOptions):
     """Options of `clbench run`."""
 
-    workers: int | None
-    launcher: str
-    predictions: Keep
-    no_report: bool
-
-
-def add_commands(commands: Commands) -> None:
-    """Add `run`."""
-    parser = add_command(
-        commands,
-        "run",
-        "run what is missing, skip what is done, resume what was cut short; then print the table",
-        "clbench run --method inflora,seq_lora --tasks 5,10 --seeds 0,1,2",
-        typed(RunOptions, run),
+    workers: int | None = option(
+        type=positive, metavar="N", help="threads of each run that decode image files"
     )
-    parser.set_defaults(kept=_KEPT)
-    add_selection(parser)
-    add_results(parser)
-    add_execution(parser)
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="threads of each run that decode image files"
-    )
-    parser.add_argument(
-        "--launcher",
+    launcher: str = option(
         default="local",
         metavar="local|slurm|print",
         help="where to run: on this machine (default), as a Slurm array, or nowhere: only print "
-        "one command per run; or a launcher of a plug-in",
+        "one command for each run; or a launcher of a plug-in",
     )
-    parser.add_argument(
-        "--predictions",
+    predictions: Keep = option(
         choices=get_args(Keep),
         default="all",
         help="what to store of the predictions: those after every task, or only the best classes "
         "after the last one, which takes about a twentieth of the space",
     )
-    parser.add_argument(
-        "--no-report", action="store_true", help="train only; leave the table to clbench report"
-    )
+    no_report: bool = flag("train only; leave the table to clbench report")
 
 
+@command(
+    "run",
+    RunOptions,
+    "run what is missing, skip what is done, resume what was cut short; then print the table",
+    "clbench run --method inflora,seq_lora --tasks 5,10 --seeds 0,1,2",
+    kept="Finished runs are kept, the others resume after their last finished task: give the same "
+    "command again.",
+)
 def run(options: RunOptions) -> int:
     """Carry out what is missing; 1 when a run failed."""
     if options.launcher == "local" and options.jobs != 1:
         from benchmark.engine.pool import warm_up
 
         warm_up()
-    asked = read_request(options)
+    asked = read_request(options, options.seeds)
     from benchmark.cli.data import complete
     from benchmark.engine.launchers import LAUNCHERS
 
@@ -110,7 +88,9 @@ def run(options: RunOptions) -> int:
     return 1 if failed else 0
 
 
-def read_request(options: SelectionOptions) -> list[tuple[Suite, list[RunSpec]]]:
+def read_request(
+    options: SelectionOptions, seeds: tuple[int, ...]
+) -> list[tuple[Suite, list[RunSpec]]]:
     """The suites in question and the runs asked of each, all checked."""
     from benchmark.config import DEFAULT_SUITE, Overrides, expand, load_suite, suite_files
 
@@ -134,7 +114,7 @@ def read_request(options: SelectionOptions) -> list[tuple[Suite, list[RunSpec]]]
             backbone=options.backbone,
             method=options.method,
             tasks=options.tasks,
-            seeds=options.seeds,
+            seeds=seeds,
             sets=sets,
         )
         asked.append((suite, expand(suite, overrides)))

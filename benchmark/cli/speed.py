@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.console import say, warn
-from benchmark.cli.options import add_command, add_results, names, positive
+from benchmark.cli.options import command, flag, names, option, positive, results_option
 from benchmark.words import duration
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.workshop.speed import SpeedSettings, Variant
 
 _HEAD = (
@@ -23,91 +23,94 @@ _HEAD = (
 _WIDTHS = (9, 9, 22, 6, 12, 11, 8, 8)
 
 
-def add_commands(commands: Commands) -> None:
-    """Add `speed`."""
-    parser = add_command(
-        commands,
-        "speed",
-        "time a training step and an evaluation of every method, and the runner's own overhead",
-        "clbench speed --method inflora,lae --set lae.settings.pet=adapter --repeats 31",
-        speed,
-    )
-    parser.add_argument("--method", type=names, default=(), metavar="A,B", help="default: all")
-    parser.add_argument("--backbone", type=names, default=("tiny_sup",), metavar="A,B")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--batch-size", type=positive, default=32, metavar="N")
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="default: 1")
-    parser.add_argument("--device", default="cpu", metavar="cpu|cuda")
-    parser.add_argument(
+def _seconds(text: str) -> float:
+    """A number of seconds above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedOptions:
+    """Options of `clbench speed`."""
+
+    method: tuple[str, ...] = option(type=names, default=(), metavar="A,B", help="default: all")
+    backbone: tuple[str, ...] = option(type=names, default=("tiny_sup",), metavar="A,B")
+    precision: str = option(choices=("fp32", "bf16"), default="fp32")
+    batch_size: int = option(type=positive, default=32, metavar="N")
+    threads: int = option(type=positive, default=1, metavar="N", help="default: 1")
+    device: str = option(default="cpu", metavar="cpu|cuda")
+    sets: list[str] = option(
         "--set",
         action="append",
         default=[],
-        dest="sets",
         metavar="KEY=VALUE",
         help="change a setting of a method: settings.rank=5, lae.settings.pet=adapter",
     )
-    parser.add_argument(
-        "--variants",
-        action="store_true",
-        help="also every kind of module of the methods that have several (the LAE family)",
+    variants: bool = flag(
+        "also every kind of module of the methods that have several (the LAE family)"
     )
-    parser.add_argument(
-        "--repeats",
+    repeats: int = option(
         type=positive,
         default=15,
         metavar="N",
         help="pairs of a step and its floor that are timed, at most (default: 15)",
     )
-    parser.add_argument(
-        "--budget",
+    budget: float = option(
         type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="time for these pairs, per method; at least 3 are timed (default: 60)",
     )
-    parser.add_argument(
-        "--no-runner", action="store_true", help="leave out the overhead of the runner"
-    )
-    parser.add_argument(
-        "--show", action="store_true", help="print what is stored and measure nothing"
-    )
-    add_results(parser)
+    no_runner: bool = flag("leave out the overhead of the runner")
+    show: bool = flag("print what is stored and measure nothing")
+    results: Path = results_option()
 
 
-def speed(args: argparse.Namespace) -> int:
+@command(
+    "speed",
+    SpeedOptions,
+    "time a training step and an evaluation of every method, and the runner's own overhead",
+    "clbench speed --method inflora,lae --set lae.settings.pet=adapter --repeats 31",
+    kept="What was measured is kept: see clbench speed --show.",
+)
+def speed(options: SpeedOptions) -> int:
     """Print and store one row per backbone and method, then the overhead of the runner."""
-    if args.show:
-        return _show(args)
+    if options.show:
+        return _show(options)
 
     from benchmark.backbones.catalogue import find
     from benchmark.registry import METHODS
 
-    methods = [METHODS.source(name).name for name in args.method] or sorted(METHODS.sources())
-    for name in args.backbone:
+    methods = [METHODS.source(name).name for name in options.method] or sorted(METHODS.sources())
+    for name in options.backbone:
         find(name)
 
     import torch
 
     from benchmark.workshop.speed import SpeedSettings, TimingBudget, variants
 
-    chosen = variants(methods, args.sets, args.variants)
-    torch.set_num_threads(args.threads)
-    _warn_if_busy(args)
-    budget = TimingBudget(args.repeats, args.budget)
-    for backbone in args.backbone:
+    chosen = variants(methods, options.sets, options.variants)
+    torch.set_num_threads(options.threads)
+    _warn_if_busy(options)
+    budget = TimingBudget(options.repeats, options.budget)
+    for backbone in options.backbone:
         settings = SpeedSettings(
-            backbone, args.precision, args.batch_size, args.device, args.threads, budget
+            backbone, options.precision, options.batch_size, options.device, options.threads, budget
         )
-        _measure(args, settings, chosen)
+        _measure(options, settings, chosen)
     return 0
 
 
-def _measure(args: argparse.Namespace, settings: SpeedSettings, chosen: list[Variant]) -> None:
+def _measure(options: SpeedOptions, settings: SpeedSettings, chosen: list[Variant]) -> None:
     from benchmark.workshop.speed import Clock, Records, runner_overhead, speed_rows
 
-    records = Records(args.results, settings)
-    args.kept = f"What was measured is in {records.path}: see clbench speed --show."
-    clock = Clock(len(chosen) + (not args.no_runner), _progress)
+    records = Records(options.results, settings)
+    clock = Clock(len(chosen) + (not options.no_runner), _progress)
     say(_conditions(asdict(settings)) + ", medians of paired repetitions")
     width = _width(variant.label for variant in chosen)
     say(_line("method", _HEAD, width))
@@ -116,7 +119,7 @@ def _measure(args: argparse.Namespace, settings: SpeedSettings, chosen: list[Var
         say(_line(row.label, _cells(asdict(row)), width))
         if row.remark and row.step_ms is not None:
             warn(f"{row.label}: no ratio, {row.remark}")
-    if not args.no_runner:
+    if not options.no_runner:
         pairs = runner_overhead(settings, clock)
         records.add_runner(pairs)
         say(_runner(pairs.ratio, pairs.count))
@@ -126,13 +129,13 @@ def _progress(line: str, left: float | None) -> None:
     warn(line if left is None else f"{line}, about {duration(left)} left")
 
 
-def _show(args: argparse.Namespace) -> int:
+def _show(options: SpeedOptions) -> int:
     """Print the rows of every file of measurements."""
     from benchmark.workshop.speed import read, stored
 
-    files = stored(args.results)
+    files = stored(options.results)
     if not files:
-        say(f"nothing is stored in {args.results}: run clbench speed")
+        say(f"nothing is stored in {options.results}: run clbench speed")
     for path in files:
         content = read(path)
         say(f"{_conditions(content['conditions'])}, from {path}")
@@ -194,22 +197,11 @@ def _line(label: str, cells: Iterable[str], width: int) -> str:
     return f"{label:<{width}}{shown}"
 
 
-def _warn_if_busy(args: argparse.Namespace) -> None:
+def _warn_if_busy(options: SpeedOptions) -> None:
     """Times mean little when other programs want the same cores."""
-    if args.device == "cpu" and hasattr(os, "getloadavg"):
+    if options.device == "cpu" and hasattr(os, "getloadavg"):
         load, cores = os.getloadavg()[0], os.cpu_count() or 1
-        if load + args.threads > cores + 0.5:
+        if load + options.threads > cores + 0.5:
             warn(
                 f"other programs are at work (load {load:.1f}, {cores} cores): times are unreliable"
             )
-
-
-def _seconds(text: str) -> float:
-    """A number of seconds above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number of seconds above 0, not {text!r}")
-    return value

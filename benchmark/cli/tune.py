@@ -12,18 +12,15 @@ from benchmark.cli.console import run_progress, say, say_table, warn
 from benchmark.cli.options import (
     ExecutionOptions,
     SelectionOptions,
-    add_command,
-    add_execution,
-    add_results,
-    add_selection,
+    command,
     data_source,
-    typed,
+    option,
+    results_option,
 )
 from benchmark.config.tuning import LR, RECIPE
 from benchmark.words import duration, plural
 
 if TYPE_CHECKING:
-    from benchmark.cli.options import Commands
     from benchmark.config import Suite
     from benchmark.spec import RunSpec
     from benchmark.tuning.record import MethodRecord, TuningRecord
@@ -45,39 +42,29 @@ at. All values of one setting meet the same images, class order and draws, which
 shares. Trials are stored apart from results: a tuning that was cut short resumes when the same
 command is given again. Nothing is written into the suite: the lines to put there are printed.
 """
-_KEPT = "Finished trials are kept: give the same command again to go on."
 _SINGLE = ("dataset", "backbone", "tasks")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions(SelectionOptions, ExecutionOptions):
-    """Options of `clbench tune`."""
+    """Options of `clbench tune`, whose runs are trials."""
 
-    record: Path | None
-
-
-def add_commands(commands: Commands) -> None:
-    """Add `tune`."""
-    parser = add_command(
-        commands,
-        "tune",
-        "choose each method's learning rate and one setting on held-out training images",
-        "clbench tune --suite icons --method inflora,l2p",
-        typed(TuneOptions, tune),
-    )
-    parser.description = f"{parser.description}\n\n{_ABOUT}"
-    parser.set_defaults(kept=_KEPT, seeds=(0,))
-    add_selection(parser, seeds=False)
-    add_results(parser, "results/tuning")
-    parser.add_argument(
-        "--record",
+    results: Path = results_option("results/tuning")
+    record: Path | None = option(
         type=Path,
         metavar="FILE",
         help="what was tried and chosen, as YAML; default: SUITE.yaml in the results folder",
     )
-    add_execution(parser, "trial")
 
 
+@command(
+    "tune",
+    TuneOptions,
+    "choose each method's learning rate and one setting on held-out training images",
+    "clbench tune --suite icons --method inflora,l2p",
+    details=_ABOUT,
+    kept="Finished trials are kept: give the same command again to resume.",
+)
 def tune(options: TuneOptions) -> int:
     """Carry out the trials, print the choice and write the record; 1 when a trial failed."""
     from benchmark.storage import StorageError, discard, stage
@@ -162,7 +149,7 @@ def _read(options: TuneOptions) -> Tuning:
         from benchmark.engine.pool import warm_up
 
         warm_up()
-    ((suite, specs),) = read_request(options)
+    ((suite, specs),) = read_request(options, (0,))
     specs = _first_setting(suite, specs)
     complete([(specs[0].dataset, data_source(options, specs[0].split))])
     sets = [text.replace(" ", "") for text in options.sets]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import registry
-from benchmark.cli import main
+from benchmark.cli import COMMANDS, listing, main
 from benchmark.engine.launchers.slurm import array_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,10 +135,10 @@ def test_several_faults_are_one_message(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(args: object) -> int:
+    def broken() -> dict[str, str]:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("benchmark.cli.listing.list_names", broken)
+    monkeypatch.setitem(listing._KINDS, "methods", broken)
     with pytest.raises(ValueError, match="a bug"):
         main(["list", "methods"])
 
@@ -146,10 +146,10 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
 def test_an_interruption_says_what_is_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(args: object) -> int:
+    def interrupted(*options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark.cli.run.run", interrupted)
+    monkeypatch.setattr("benchmark.cli.run.read_request", interrupted)
     assert main(["run"]) == 130
     assert "Finished runs are kept" in capsys.readouterr().err
 
@@ -163,13 +163,7 @@ def test_a_system_error_is_one_message(tmp_path: Path, capsys: pytest.CaptureFix
 # -- help and lists ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["run", "plan", "tune", "report", "explain", "compare", "list",
-     "data build", "data show", "data verify", "data prepare", "data decode",
-     "pretrain supervised", "pretrain dino", "pretrain ibot",
-     "replay", "new", "check", "speed", "doctor"],
-)  # fmt: skip
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_every_command_explains_itself_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
