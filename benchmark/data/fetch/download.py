@@ -8,11 +8,11 @@ import os
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10.0  # for finding a host's addresses, and again for connecting to one of them
 READ_SECONDS = 60.0  # without a single byte
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds, after each failure in a row
 OFFLINE = "CLBENCH_OFFLINE"
 KEPT = "what was fetched is kept, and continued the next time"
 RANGE_NOT_SATISFIABLE = 416
@@ -81,20 +82,7 @@ def ignore(event: Step | Note) -> None:
     """A `Watch` that shows nothing."""
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How often a transfer that broke is taken up again, and after which pauses in seconds."""
-
-    pauses: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
-    sleep: Callable[[float], None] = time.sleep
-
-
-def download(
-    remote: Remote,
-    folder: Path,
-    on_progress: Watch = ignore,
-    patience: Patience = Patience(),
-) -> Path:
+def download(remote: Remote, folder: Path, on_progress: Watch = ignore) -> Path:
     """Fetch `remote` into `folder` unless it is there, and return the verified file.
 
     The bytes go to NAME.part, which a later call continues if a checksum of the file is known. It
@@ -113,7 +101,7 @@ def download(
         if _is_taken(target):  # whoever held the lock has fetched it
             check_present(target, remote, on_progress)
             return target
-        downloader = _ResumingDownloader(remote, target, on_progress, patience)
+        downloader = _ResumingDownloader(remote, target, on_progress)
         try:
             _retrieve(remote, folder, downloader)
         except ChecksumError as error:
@@ -146,11 +134,8 @@ class _ResumingDownloader:
     resumed: whether the file was put together from more than one transfer.
     """
 
-    def __init__(
-        self, remote: Remote, target: Path, on_progress: Watch, patience: Patience
-    ) -> None:
+    def __init__(self, remote: Remote, target: Path, on_progress: Watch) -> None:
         self._remote, self._target, self._on_progress = remote, target, on_progress
-        self._patience = patience
         self._part = target.with_name(f"{target.name}.part")
         self._total = remote.bytes  # of the server's file; 0 while it is not known
         self._validator = ""  # ETag or date that tells this state of the server's file
@@ -198,25 +183,23 @@ class _ResumingDownloader:
 
     def _transfer_all(self, file: IO[bytes]) -> None:
         """Transfer until the part is the whole file; pauses after every failure."""
-        failures, mark = 0, self._have
+        failures, most = 0, self._have
         while not (self._have and self._have == self._total):
             try:
                 self._transfer(file)
                 break
             except BrokenError as error:
-                failure = str(error)
-            if self._have - mark >= _RESET:
-                failures = 0
-            mark = max(mark, self._have)
-            if failures >= len(self._patience.pauses):
-                kept = f"; {KEPT}" if self._have else ""
-                raise FetchError(
-                    f"{self._remote.url}: {failure}, {failures + 1} times in a row{kept}"
-                )
-            pause = self._patience.pauses[failures]
-            failures += 1
-            self._note(f"{failure}; trying again in {pause:g} s")
-            self._patience.sleep(pause)
+                if self._have - most >= _RESET:
+                    failures = 0
+                most = max(most, self._have)
+                failures += 1
+                if failures > len(PAUSES):
+                    kept = f"; {KEPT}" if self._have else ""
+                    said = f"{self._remote.url}: {error}, {failures} times in a row{kept}"
+                    raise FetchError(said) from error
+                pause = PAUSES[failures - 1]
+                self._note(f"{error}; trying again in {pause:g} s")
+                sleep(pause)
         self._on_progress(Step("fetch", self._remote.name, self._have, self._have))
 
     def _transfer(self, file: IO[bytes]) -> None:

@@ -21,7 +21,6 @@ from benchmark.data.fetch.download import (
     DiskFullError,
     FetchError,
     Note,
-    Patience,
     Step,
     UnreachableError,
     download,
@@ -32,17 +31,12 @@ OTHER = CONTENT[::-1]
 NAME = "pictures.tar"
 
 
-class Pauses(list[float]):
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, instead of making them."""
-
-    @property
-    def patience(self) -> Patience:
-        return Patience(sleep=self.append)
-
-
-@pytest.fixture
-def pauses() -> Pauses:
-    return Pauses()
+    made: list[float] = []
+    monkeypatch.setattr("benchmark.data.fetch.download.sleep", made.append)
+    return made
 
 
 def remote(server: FileServer, content: bytes = CONTENT, name: str = NAME, **more: Any) -> Remote:
@@ -71,13 +65,13 @@ def test_a_file_arrives_whole_and_alone(server: FileServer, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("tag", ["etag", "modified", ""])
 def test_a_broken_transfer_is_continued(
-    server: FileServer, tmp_path: Path, pauses: Pauses, tag: str
+    server: FileServer, tmp_path: Path, pauses: list[float], tag: str
 ) -> None:
     server.files["f"] = CONTENT
     if tag:
         getattr(server, tag)["f"] = '"one"'
     server.cuts["f"] = [100_000, 50_000]
-    target = download(remote(server), tmp_path, patience=pauses.patience)
+    target = download(remote(server), tmp_path)
     assert target.read_bytes() == CONTENT
     assert server.asked("f") == ["", "bytes=100000-", "bytes=150000-"]
     assert pauses == [1.0, 2.0]
@@ -85,12 +79,12 @@ def test_a_broken_transfer_is_continued(
 
 
 def test_another_process_continues_what_one_gave_up(
-    server: FileServer, tmp_path: Path, pauses: Pauses
+    server: FileServer, tmp_path: Path, pauses: list[float]
 ) -> None:
     server.files["f"], server.etag["f"] = CONTENT, '"one"'
     server.cuts["f"] = [1000] * 6
     with pytest.raises(FetchError, match=rf"{server.url('f')}.*6 times in a row.*is kept"):
-        download(remote(server), tmp_path, patience=pauses.patience)
+        download(remote(server), tmp_path)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
     assert names(tmp_path) == [f"{NAME}.part"]
     assert (tmp_path / f"{NAME}.part").read_bytes() == CONTENT[:6000]
@@ -101,15 +95,15 @@ def test_another_process_continues_what_one_gave_up(
 
 @pytest.mark.parametrize("honours_if_range", [True, False])
 def test_a_file_that_changed_is_fetched_anew(
-    server: FileServer, tmp_path: Path, pauses: Pauses, honours_if_range: bool
+    server: FileServer, tmp_path: Path, honours_if_range: bool
 ) -> None:
     server.files["f"], server.etag["f"] = OTHER, '"old"'
     server.cuts["f"] = [1000] * 6
     with pytest.raises(FetchError):
-        download(remote(server), tmp_path, patience=pauses.patience)
+        download(remote(server), tmp_path)
     server.files["f"], server.etag["f"] = CONTENT, '"new"'
     server.honours_if_range = honours_if_range
-    assert download(remote(server), tmp_path, patience=pauses.patience).read_bytes() == CONTENT
+    assert download(remote(server), tmp_path).read_bytes() == CONTENT
 
 
 def test_pieces_that_do_not_fit_together_are_fetched_anew(
@@ -132,12 +126,10 @@ def test_without_a_checksum_a_part_of_unknown_origin_is_not_continued(
     assert download(plain, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_starts_anew(
-    server: FileServer, tmp_path: Path, pauses: Pauses
-) -> None:
+def test_a_server_without_ranges_starts_anew(server: FileServer, tmp_path: Path) -> None:
     server.files["f"], server.ranges = CONTENT, False
     server.cuts["f"] = [70_000]
-    assert download(remote(server), tmp_path, patience=pauses.patience).read_bytes() == CONTENT
+    assert download(remote(server), tmp_path).read_bytes() == CONTENT
     assert len(server.requests) == 2
 
 
@@ -146,12 +138,10 @@ def test_a_server_without_ranges_starts_anew(
     [(CONTENT, ["bytes=307200-"]), (CONTENT + b"x", ["bytes=307201-", ""]), (b"", [""])],
     ids=["complete", "too long", "empty"],
 )
-def test_odd_parts(
-    server: FileServer, tmp_path: Path, pauses: Pauses, part: bytes, asked: list[str]
-) -> None:
+def test_odd_parts(server: FileServer, tmp_path: Path, part: bytes, asked: list[str]) -> None:
     (tmp_path / f"{NAME}.part").write_bytes(part)
     server.files["f"] = CONTENT
-    assert download(remote(server), tmp_path, patience=pauses.patience).read_bytes() == CONTENT
+    assert download(remote(server), tmp_path).read_bytes() == CONTENT
     assert server.asked("f") == asked
 
 
@@ -192,29 +182,29 @@ def test_a_wrong_size_is_noticed_before_fetching(server: FileServer, tmp_path: P
     assert names(tmp_path) == []
 
 
-def test_a_missing_file_is_not_asked_for_again(
-    server: FileServer, tmp_path: Path, pauses: Pauses
-) -> None:
+def test_a_missing_file_is_not_asked_for_again(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=rf"{server.url('f')}: the server answers 404"):
-        download(remote(server), tmp_path / "new", patience=pauses.patience)
+        download(remote(server), tmp_path / "new")
     assert len(server.requests) == 1
     assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_busy_server_is_asked_again(
-    server: FileServer, tmp_path: Path, pauses: Pauses, status: int
+    server: FileServer, tmp_path: Path, pauses: list[float], status: int
 ) -> None:
     server.files["f"] = CONTENT
     server.statuses["f"] = [status, status]
-    assert download(remote(server), tmp_path, patience=pauses.patience).read_bytes() == CONTENT
+    assert download(remote(server), tmp_path).read_bytes() == CONTENT
     assert pauses == [1.0, 2.0]
 
 
-def test_progress_makes_patience_new(server: FileServer, tmp_path: Path, pauses: Pauses) -> None:
+def test_progress_makes_patience_new(
+    server: FileServer, tmp_path: Path, pauses: list[float]
+) -> None:
     server.files["f"] = bytes(10 << 20)
     server.cuts["f"] = [1 << 20] * 9
-    download(remote(server, server.files["f"]), tmp_path, patience=pauses.patience)
+    download(remote(server, server.files["f"]), tmp_path)
     assert pauses == [1.0] * 9
 
 
@@ -233,12 +223,12 @@ def test_redirections_are_followed_to_http_only(server: FileServer, tmp_path: Pa
             download(Remote(address, "c"), tmp_path)
 
 
-def test_no_connection_fails_at_once(tmp_path: Path, pauses: Pauses) -> None:
+def test_no_connection_fails_at_once(tmp_path: Path, pauses: list[float]) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/f"
     with pytest.raises(UnreachableError, match=r"no connection to 127\.0\.0\.1: .*refused"):
-        download(Remote(url, NAME), tmp_path / "new", patience=pauses.patience)
+        download(Remote(url, NAME), tmp_path / "new")
     assert pauses == []
     assert not (tmp_path / "new").exists()
 
@@ -262,7 +252,7 @@ def test_a_name_lookup_that_hangs_is_given_up(
 
 
 def test_a_server_that_falls_silent_is_asked_again(
-    server: FileServer, tmp_path: Path, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
+    server: FileServer, tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmark.data.fetch.download.READ_SECONDS", 0.1)
     server.files["f"], server.gate = CONTENT, threading.Event()
@@ -271,7 +261,8 @@ def test_a_server_that_falls_silent_is_asked_again(
         pauses.append(seconds)
         server.gate = None
 
-    assert download(remote(server), tmp_path, patience=Patience(sleep=sleep)).is_file()
+    monkeypatch.setattr("benchmark.data.fetch.download.sleep", sleep)
+    assert download(remote(server), tmp_path).is_file()
     assert len(pauses) == 1
     assert server.asked("f")[1].startswith("bytes=")
 
