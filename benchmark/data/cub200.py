@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmark.data import DATASETS
 from benchmark.data.base import DataSource, Entry, Remote
 from benchmark.data.listing import Listing, OnFault, fail, is_safe, listed, read_text
-from benchmark.data.location import check_split, find_folder, missing_error
+from benchmark.data.location import find_folder, missing_error
 
 DOMAIN = "photo"
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -31,7 +31,6 @@ class _Row(NamedTuple):
 
 def find_files(source: DataSource) -> Path:
     """The folder with the lists and `images`; `MissingDataError` without them."""
-    check_split("cub200", source, ("default",))
     folder = find_folder(source, _FOLDERS, (*_ARCHIVE.unpacked, "images.txt"))
     for candidate in (folder / "CUB_200_2011", folder):
         if all((candidate / name).is_file() for name in LISTS) and (candidate / "images").is_dir():

@@ -17,7 +17,7 @@ from benchmark.data.listing import (
     read_yaml_list,
     where,
 )
-from benchmark.data.location import check_split, find_folder, is_there, report_missing
+from benchmark.data.location import find_folder, first_file, is_there, report_missing
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 CLASSES = 345
@@ -86,7 +86,6 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
     "default": the official lists; "coda": the lists `domainnet_{train,test}.yaml` that the user
     got from CODA-Prompt, whatever is in them. Whether the listed files exist is not checked.
     """
-    check_split("domainnet", source, _SPLITS)
     holds = [*DOMAINS, *(file.name for file in (*ARCHIVES.values(), *LISTS.values()))]
     folder = find_folder(source, _NAMES, holds)
     if source.split == "coda":
@@ -144,8 +143,7 @@ def _entries(
 
 def _find(folder: Path, name: str) -> Path | None:
     """Where a list lies below the data set's folder."""
-    places = (folder / below / name for below in _LIST_FOLDERS)
-    return next((file for file in places if file.is_file()), None)
+    return first_file(*(folder / below / name for below in _LIST_FOLDERS))
 
 
 INFO = DATASETS.add(

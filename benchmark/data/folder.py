@@ -7,7 +7,6 @@ from pathlib import Path
 
 from benchmark.data.base import DataError, DatasetInfo, DataSource
 from benchmark.data.listing import Listing, OnFault, fail, listed
-from benchmark.data.location import check_split
 from benchmark.data.tree import entries, scan_classes, split_listing, subfolders
 
 TEST_NAMES = ("test", "val", "validation")  # the first that is there is used
@@ -86,7 +85,6 @@ def _info(
     name: str, find: Callable[[DataSource], Path], *, summary: str, classes: int, default_tasks: int
 ) -> DatasetInfo:
     def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
-        check_split(name, source, ("default",))
         return find(source), read_tree(find(source), on_fault)
 
     return listed(

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmark.data import DATASETS
 from benchmark.data.base import DataSource, Entry, Remote
 from benchmark.data.listing import ClassNames, Listing, OnFault, fail, listed, read_yaml_list
-from benchmark.data.location import check_split, report_missing
+from benchmark.data.location import first_file, report_missing
 from benchmark.data.tree import find_wordnet_tree, scan_wordnet_tree, split_listing
 
 RENDITIONS = (
@@ -51,7 +51,6 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
     "default": our own split, classes in alphabetical order; "coda": the fixed lists of
     CODA-Prompt, whose class order it takes over. Whether the files of a list exist is not checked.
     """
-    check_split("imagenet_r", source, _SPLITS)
     if source.split == "coda":
         return _coda(source, on_fault)
     _, top = find_wordnet_tree(source, _NAMES, ARCHIVE)
@@ -88,8 +87,7 @@ def _coda(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:
 def _first(folder: Path, top: Path, remote: Remote) -> Path | None:
     """Where a list lies: in `splits`, or beside the archive or the class folders."""
     name = Path(remote.name).name
-    places = (folder / remote.name, folder / name, top / name)
-    return next((file for file in places if file.is_file()), None)
+    return first_file(folder / remote.name, folder / name, top / name)
 
 
 def _rendition(class_name: str, file: str, on_fault: OnFault) -> str:

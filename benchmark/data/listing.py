@@ -24,6 +24,7 @@ from benchmark.data.base import (
     FileImages,
     Split,
 )
+from benchmark.data.location import check_split
 
 NAMED = 3  # missing files that an error names
 
@@ -276,23 +277,35 @@ def _short(text: str) -> str:
 
 
 def listed(
-    name: str, listing: Callable[[DataSource, OnFault], tuple[Path, Listing]], **known: Any
+    name: str,
+    listing: Callable[[DataSource, OnFault], tuple[Path, Listing]],
+    *,
+    splits: tuple[str, ...] = ("default",),
+    **known: Any,
 ) -> DatasetInfo:
     """The entry of a data set of image files; all it says of a source is in what `listing` reads.
 
-    listing: gives the folder of the images and their lists, and tells faults as they come;
-    known: the other fields of `DatasetInfo`.
+    listing: gives the folder of the images and their lists, and tells faults as they come; it is
+    asked for one of `splits` only. known: the other fields of `DatasetInfo`.
     """
 
+    def survey(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:
+        check_split(name, source, splits)
+        return listing(source, on_fault)
+
+    def read(source: DataSource) -> Listing:
+        return survey(source, fail)[1]
+
     def load(source: DataSource) -> Dataset:
-        folder, found = listing(source, fail)
+        folder, found = survey(source, fail)
         return found.to_dataset(name, folder)
 
     return DatasetInfo(
         name=name,
-        class_names=lambda source: list(listing(source, fail)[1].class_names),
-        manifest_hash=lambda source: listing(source, fail)[1].manifest_hash(),
+        class_names=lambda source: list(read(source).class_names),
+        manifest_hash=lambda source: read(source).manifest_hash(),
         load=load,
-        survey=listing,
+        survey=survey,
+        splits=splits,
         **known,
     )

@@ -49,6 +49,11 @@ def is_there(folder: Path, file: Remote) -> bool:
     return (folder / file.name).is_file()
 
 
+def first_file(*paths: Path) -> Path | None:
+    """The first of these files that is there."""
+    return next((path for path in paths if path.is_file()), None)
+
+
 def missing_error(name: str, folder: Path, files: Sequence[Remote]) -> MissingDataError:
     """The error that says how to get `files`, none of which is ready for use in `folder`.
 

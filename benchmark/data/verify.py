@@ -27,6 +27,7 @@ from benchmark.data.base import (
 from benchmark.data.contents import inspect, unlisted_files
 from benchmark.data.decoded import Progress
 from benchmark.data.fetch.download import Note, Step, checksum_fault
+from benchmark.data.location import first_file
 from benchmark.words import plural
 
 SIDES = ("training", "test")
@@ -334,7 +335,7 @@ def _find_download(folder: Path, remote: Remote) -> Path | None:
     places = [folder / remote.name, folder / name, folder / "splits" / name]
     if folder.name in {path.partition("/")[0] for path in remote.unpacked}:
         places.append(folder.parent / remote.name)
-    return next((path for path in places if path.is_file()), None)
+    return first_file(*places)
 
 
 def _pass_on(event: Step | Note, on_progress: Progress) -> None:
