@@ -37,7 +37,7 @@ COMMANDS: tuple[Command, ...] = (
     pretrain.supervised, pretrain.dino, pretrain.ibot, replay.replay, speed.speed, doctor.doctor,
 )  # fmt: skip
 GROUPS = {
-    "data": "fetch, build, check and look at data sets",
+    "data": "fetch, build, check and view data sets",
     "pretrain": "rebuild an embedded backbone",
 }
 
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clbench",
         description="Compares continual-learning methods on Vision Transformers.",
-        epilog="first command: clbench run    (a few minutes of training, then a table)",
+        epilog="Start with `clbench run`: a few minutes of training, then a table.",
     )
     parser.add_argument("--version", action="version", version=f"clbench {__version__}")
     parser.add_argument(

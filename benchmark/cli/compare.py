@@ -14,16 +14,16 @@ class CompareOptions:
     """Options of `clbench compare`."""
 
     first: Path = argument(type=Path, metavar="A", help="a results folder")
-    second: Path = argument(type=Path, metavar="B", help="another one, such as a newer one")
-    every: bool = option("--all", action="store_true", help="also differences within noise")
+    second: Path = argument(type=Path, metavar="B", help="the results folder to compare it with")
+    every: bool = option("--all", action="store_true", help="also list differences within noise")
 
 
 @command(
     "compare",
     CompareOptions,
-    "cells that moved beyond noise between two results folders",
+    "list the cells that moved beyond noise between two results folders",
     "clbench compare results/embedded results\n\n"
-    "exit code: 0 nothing moved, 1 something moved or broke, 2 wrong usage or nothing in both",
+    "exit code: 0 nothing moved, 1 something moved or broke, 2 wrong usage or nothing in common",
 )
 def compare(options: CompareOptions) -> int:
     """Print what moved; 1 when anything did."""

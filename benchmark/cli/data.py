@@ -34,8 +34,10 @@ _DONE = {"fetch": "fetched", "check": "checked", "unpack": "unpacked"}
 class PrepareOptions(DataOptions):
     """Options of `clbench data prepare`."""
 
-    name: tuple[str, ...] = argument(type=names, metavar="NAME[,NAME]")
-    split: str = option(default="default", metavar="NAME", help="default: default")
+    name: tuple[str, ...] = argument(type=names, metavar="NAME[,NAME]", help="the data sets")
+    split: str = option(
+        default="default", metavar="NAME", help="one of the published splits; default: ours"
+    )
     check_only: bool = flag("say what is missing, and fetch nothing")
     discard_archives: bool = flag("delete archives fetched by this command once they are unpacked")
 
@@ -44,8 +46,10 @@ class PrepareOptions(DataOptions):
 class DecodeOptions(DataOptions):
     """Options of `clbench data decode`."""
 
-    name: str = argument()
-    split: str = option(default="default", metavar="NAME", help="default: default")
+    name: str = argument(metavar="NAME", help="the data set")
+    split: str = option(
+        default="default", metavar="NAME", help="one of the published splits; default: ours"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +57,12 @@ class BuildOptions:
     """Options of `clbench data build`."""
 
     name: str = argument(choices=("icons",))
-    package: Path = option(type=Path, required=True, metavar="DIR|TARBALL")
+    package: Path = option(type=Path, required=True, metavar="DIR|TARBALL", help="the icon package")
     out: Path = option(
         type=Path,
         default=Path("data"),
         metavar="DIR",
-        help="gets the folders icons and icons_upstream; default: ./data",
+        help="where to write the folders icons and icons_upstream; default: ./data",
     )
     part: str = option(choices=("all", "icons", "upstream"), default="all", help="default: all")
 

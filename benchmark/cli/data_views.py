@@ -29,14 +29,18 @@ if TYPE_CHECKING:
 class ShowOptions(DataOptions):
     """Options of `clbench data show`."""
 
-    name: str = argument()
+    name: str = argument(metavar="NAME", help="the data set")
     out: Path | None = option(
         type=Path, metavar="FILE", help="default: NAME_DOMAIN_SPLIT.png, or NAME_SPLIT.png"
     )
-    domain: str | None = option(metavar="D", help="default: all")
-    split: Literal["train", "test"] = option(choices=("train", "test"), default="train")
+    domain: str | None = option(metavar="NAME", help="default: all domains")
+    split: Literal["train", "test"] = option(
+        choices=("train", "test"), default="train", help="default: train"
+    )
     per_class: int | None = option(
-        type=positive, metavar="N", help="default: 8, or 4 of more than 100 classes"
+        type=positive,
+        metavar="N",
+        help="images of each class; default: 8, or 4 where there are more than 100 classes",
     )
 
 
@@ -44,17 +48,17 @@ class ShowOptions(DataOptions):
 class VerifyOptions(DataOptions):
     """Options of `clbench data verify`."""
 
-    name: str = argument()
+    name: str = argument(metavar="NAME", help="the data set")
     split: str = option(
         default="default", metavar="NAME", help="one of the published splits; default: ours"
     )
-    quick: bool = flag("lists and file names only, no image is decoded")
+    quick: bool = flag("check lists and file names only, decode no image")
 
 
 @command(
     "data verify",
     VerifyOptions,
-    "check that a data set is complete and undamaged, and count it; exit code 1: it is not",
+    "check that a data set is complete and undamaged, and count it; exit with 1 if it is not",
     "clbench data verify domainnet --root /data",
 )
 def verify(options: VerifyOptions) -> int:

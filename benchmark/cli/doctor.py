@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 @command(
     "doctor",
     DoctorOptions,
-    "versions, devices, data and weights: present, or missing with what to do",
+    "check versions, devices, data and weights, and say what to do about what is missing",
     "clbench doctor",
 )
 def doctor(options: DoctorOptions) -> int:

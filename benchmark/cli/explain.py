@@ -33,7 +33,7 @@ class ExplainOptions:
 @command(
     "explain",
     ExplainOptions,
-    "the runs, settings, code, data and weights behind one number, and how to redo it",
+    "show the runs, settings, code, data and weights behind a number, and how to reproduce it",
     "clbench explain inflora Final\n"
     "  clbench explain --table overview-icons inflora '10 tasks of 10 classes: Final (%)'",
 )

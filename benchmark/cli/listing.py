@@ -63,7 +63,7 @@ class ListOptions:
     plugin: list[Path] = plugin_option()
 
 
-@command("list", ListOptions, "names that can be used, with one line each", "clbench list methods")
+@command("list", ListOptions, "list the names that can be used", "clbench list methods")
 def list_names(options: ListOptions) -> int:
     """Print name and description of every entry of one kind."""
     load_plugins(options.plugin)

@@ -23,13 +23,13 @@ class NewOptions:
 class CheckOptions:
     """Options of `clbench check`."""
 
-    methods: list[str] = argument(nargs="+", metavar="NAME|FILE")
+    methods: list[str] = argument(nargs="+", metavar="NAME|FILE", help="methods by name or file")
 
 
 @command(
     "new",
     NewOptions,
-    "write a new method from a template: a complete one, to be changed",
+    "write a new method from a template: a complete one, ready to be changed",
     "clbench new my_method",
 )
 def new(options: NewOptions) -> int:
@@ -44,7 +44,7 @@ def new(options: NewOptions) -> int:
 @command(
     "check",
     CheckOptions,
-    "the exam of a method: determinism, reload, batch independence, frozen weights, counts",
+    "examine a method: determinism, reload, batch independence, frozen weights, counts",
     "clbench check my_method.py",
 )
 def check(options: CheckOptions) -> int:

@@ -147,7 +147,12 @@ def require_results(folder: Path) -> None:
 
 def results_option(default: str = "results") -> Any:
     """Where results lie."""
-    return option(type=Path, default=Path(default), metavar="DIR", help=f"default: ./{default}")
+    return option(
+        type=Path,
+        default=Path(default),
+        metavar="DIR",
+        help=f"results folder; default: ./{default}",
+    )
 
 
 def data_root_option(*flags: str) -> Any:
@@ -176,6 +181,10 @@ def plugin_option(group: str = "") -> Any:
 _SELECTION = "what to compare (default: what the suite says)"
 
 
+def _names_option(help: str) -> Any:
+    return option(group=_SELECTION, type=names, default=(), metavar="A,B", help=help)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SelectionOptions:
     """What is to be compared; empty: what the suite says."""
@@ -183,9 +192,9 @@ class SelectionOptions:
     suite: str | None = option(
         group=_SELECTION, metavar="NAME|FILE", help="default: the data set's own suite, or icons"
     )
-    dataset: tuple[str, ...] = option(group=_SELECTION, type=names, default=(), metavar="A,B")
-    method: tuple[str, ...] = option(group=_SELECTION, type=names, default=(), metavar="A,B")
-    backbone: tuple[str, ...] = option(group=_SELECTION, type=names, default=(), metavar="A,B")
+    dataset: tuple[str, ...] = _names_option("data sets")
+    method: tuple[str, ...] = _names_option("methods")
+    backbone: tuple[str, ...] = _names_option("backbones")
     tasks: tuple[str, ...] = option(
         group=_SELECTION,
         type=names,
@@ -202,7 +211,9 @@ class SelectionOptions:
         help="change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
         "order=shuffled:1, backbone.file=PATH",
     )
-    precision: str | None = option(group=_SELECTION, choices=("fp32", "bf16"))
+    precision: str | None = option(
+        group=_SELECTION, choices=("fp32", "bf16"), help="of training and prediction"
+    )
     plugin: list[Path] = plugin_option(_SELECTION)
 
 
@@ -210,7 +221,9 @@ class SelectionOptions:
 class RunSelectionOptions(SelectionOptions):
     """What is to be compared, and with which seeds."""
 
-    seeds: tuple[int, ...] = option(group=_SELECTION, type=numbers, default=(), metavar="0,1,2")
+    seeds: tuple[int, ...] = option(
+        group=_SELECTION, type=numbers, default=(), metavar="0,1,2", help="seeds"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,8 +232,10 @@ class ExecutionOptions:
 
     results: Path = results_option()
     data_root: Path | None = data_root_option()
-    device: str = option(default="auto", metavar="cpu|cuda|auto")
-    jobs: int | None = option(type=positive, metavar="N", help="runs at the same time")
+    device: str = option(default="auto", metavar="cpu|cuda|auto", help="default: a GPU if any")
+    jobs: int | None = option(
+        type=positive, metavar="N", help="runs at the same time; default: one for each GPU, or core"
+    )
     threads: int | None = option(type=positive, metavar="N", help="CPU threads of each run")
 
 

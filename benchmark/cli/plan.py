@@ -29,7 +29,7 @@ class PlanOptions(RunSelectionOptions, ExecutionOptions):
 @command(
     "plan",
     PlanOptions,
-    "what would run, what is done, and what the rest will cost",
+    "show what would run, what is done, and what the rest will cost",
     "clbench plan --suite icons_full",
 )
 def plan(options: PlanOptions) -> int:
@@ -46,7 +46,7 @@ def plan(options: PlanOptions) -> int:
         found = plan_ahead(specs, store, options.data_root)
         say(headline(suite.name, found.runs))
         say_table(
-            (f"  {run.label}", run.status if run.skip is None else f"left out: {run.skip}")
+            (f"  {run.label}", run.status if run.skip is None else f"skipped: {run.skip}")
             for run in found.runs
         )
         for line in resolved_lines(specs) if options.settings else ():

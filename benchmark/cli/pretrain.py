@@ -28,14 +28,14 @@ class PretrainOptions:
         type=Path,
         default=Path("data/icons_upstream"),
         metavar="DIR",
-        help="made by `clbench data build icons`; default: ./data/icons_upstream",
+        help="images made by `clbench data build icons`; default: ./data/icons_upstream",
     )
     out: Path = option(type=Path, default=Path("weights"), metavar="DIR", help="default: ./weights")
     epochs: int | None = option(
         type=positive,
         metavar="N",
-        help="a run that was cut short may be given another number before its learning rate "
-        "decays: to end it early or to prolong it",
+        help="an interrupted run may be given another number until its learning rate decays, to "
+        "end it early or prolong it",
     )
     decay_epochs: int | None = option(
         type=positive,
@@ -47,7 +47,7 @@ class PretrainOptions:
     threads: int | None = option(
         type=positive,
         metavar="N",
-        help="default: all cores; each works on 32 images of the batch; the bits do not change",
+        help="default: all cores; each takes 32 images of a batch; the weights stay the same",
     )
 
 
@@ -56,7 +56,7 @@ def _kind(name: str, summary: str) -> Callable[[Callable[[PretrainOptions], int]
     return command(
         f"pretrain {name}",
         PretrainOptions,
-        f"{summary}; resumes where it was cut short",
+        f"{summary}; resumes where it was interrupted",
         f"clbench pretrain {name} --upstream data/icons_upstream --out weights",
         kept="Finished epochs are kept: give the same command again.",
     )

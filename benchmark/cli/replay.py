@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ReplayOptions:
     """Options of `clbench replay`."""
 
-    files: list[Path] = argument(nargs="+", type=Path, metavar="FILE.npz")
+    files: list[Path] = argument(nargs="+", type=Path, metavar="FILE.npz", help="recorded cases")
     tolerance: float = option(
         type=float,
         default=1e-8,
@@ -29,7 +29,7 @@ class ReplayOptions:
 @command(
     "replay",
     ReplayOptions,
-    "feed recorded cases to our methods; one line per array with the largest absolute error",
+    "feed recorded cases to the methods and print the largest absolute error of every array",
     "clbench replay golden/inflora/*.npz",
 )
 def replay(options: ReplayOptions) -> int:

@@ -21,7 +21,9 @@ class ReportOptions:
 
     results: Path = results_option()
     out: Path | None = option(
-        type=Path, metavar="DIR", help="default: the folder report in the results folder"
+        type=Path,
+        metavar="DIR",
+        help="folder for the report; default: report in the results folder",
     )
     paper: Numbers | None = option(
         choices=("reported", "ours", "both", "delta"),
@@ -34,14 +36,14 @@ class ReportOptions:
         help="the method that the figure of relative accuracy compares with; default: inflora",
     )
     strict: bool = flag(
-        "no report, and exit code 1, where rows of a table differ in what must be equal"
+        "write nothing and exit with 1 where rows of a table differ in what must be equal"
     )
 
 
 @command(
     "report",
     ReportOptions,
-    "every table and figure from whatever is finished",
+    "write every table and figure that the finished runs allow",
     "clbench report --results results --out paper",
 )
 def report(options: ReportOptions) -> int:

@@ -41,14 +41,14 @@ class RunOptions(RunSelectionOptions, ExecutionOptions):
     launcher: str = option(
         default="local",
         metavar="local|slurm|print",
-        help="where to run: on this machine (default), as a Slurm array, or nowhere: only print "
-        "one command for each run; or a launcher of a plug-in",
+        help="where to run: on this machine (default), as a Slurm array, or not at all: print a "
+        "command for each run; a plug-in may bring others",
     )
     predictions: Keep = option(
         choices=get_args(Keep),
         default="all",
-        help="what to store of the predictions: those after every task, or only the best classes "
-        "after the last one, which takes about a twentieth of the space",
+        help="predictions to store: those after every task (default), or only the best classes "
+        "after the last one, which take about a twentieth of the space",
     )
     no_report: bool = flag("train only; leave the table to clbench report")
 
@@ -56,7 +56,7 @@ class RunOptions(RunSelectionOptions, ExecutionOptions):
 @command(
     "run",
     RunOptions,
-    "run what is missing, skip what is done, resume what was cut short; then print the table",
+    "run what is missing, skip what is done, resume what was interrupted; then print the table",
     "clbench run --method inflora,seq_lora --tasks 5,10 --seeds 0,1,2",
     kept="Finished runs are kept, the others resume after their last finished task: give the same "
     "command again.",

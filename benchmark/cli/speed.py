@@ -39,11 +39,13 @@ class SpeedOptions:
     """Options of `clbench speed`."""
 
     method: tuple[str, ...] = option(type=names, default=(), metavar="A,B", help="default: all")
-    backbone: tuple[str, ...] = option(type=names, default=("tiny_sup",), metavar="A,B")
-    precision: str = option(choices=("fp32", "bf16"), default="fp32")
-    batch_size: int = option(type=positive, default=32, metavar="N")
+    backbone: tuple[str, ...] = option(
+        type=names, default=("tiny_sup",), metavar="A,B", help="default: tiny_sup"
+    )
+    precision: str = option(choices=("fp32", "bf16"), default="fp32", help="default: fp32")
+    batch_size: int = option(type=positive, default=32, metavar="N", help="default: 32")
     threads: int = option(type=positive, default=1, metavar="N", help="default: 1")
-    device: str = option(default="cpu", metavar="cpu|cuda")
+    device: str = option(default="cpu", metavar="cpu|cuda", help="default: cpu")
     sets: list[str] = option(
         "--set",
         action="append",
@@ -52,29 +54,29 @@ class SpeedOptions:
         help="change a setting of a method: settings.rank=5, lae.settings.pet=adapter",
     )
     variants: bool = flag(
-        "also every kind of module of the methods that have several (the LAE family)"
+        "also time every kind of module of methods that have several (the LAE family)"
     )
     repeats: int = option(
         type=positive,
         default=15,
         metavar="N",
-        help="pairs of a step and its floor that are timed, at most (default: 15)",
+        help="pairs of a step and its floor that are timed at most; default: 15",
     )
     budget: float = option(
         type=_seconds,
         default=60.0,
         metavar="SECONDS",
-        help="time for these pairs, per method; at least 3 are timed (default: 60)",
+        help="time for the pairs of a method, of which at least 3 are timed; default: 60",
     )
     no_runner: bool = flag("leave out the overhead of the runner")
-    show: bool = flag("print what is stored and measure nothing")
+    show: bool = flag("print what is stored, measure nothing")
     results: Path = results_option()
 
 
 @command(
     "speed",
     SpeedOptions,
-    "time a training step and an evaluation of every method, and the runner's own overhead",
+    "time a training step and an evaluation of every method, and the overhead of the runner",
     "clbench speed --method inflora,lae --set lae.settings.pet=adapter --repeats 31",
     kept="What was measured is kept: see clbench speed --show.",
 )

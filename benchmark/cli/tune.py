@@ -39,7 +39,7 @@ without `search` spends them on its rate too.
 
 What counts is the final accuracy on training images that are held out; no test image is looked
 at. All values of one setting meet the same images, class order and draws, which no benchmark seed
-shares. Trials are stored apart from results: a tuning that was cut short resumes when the same
+shares. Trials are stored apart from results: an interrupted tuning resumes when the same
 command is given again. Nothing is written into the suite: the lines to put there are printed.
 """
 _SINGLE = ("dataset", "backbone", "tasks")
@@ -77,7 +77,7 @@ def tune(options: TuneOptions) -> int:
     discard(stage(path, b""))  # a record that cannot be written is told before the work
     earlier = _earlier(path, tuning)
     for name, reason in tuning.skipped.items():
-        say(f"left out: {name}: {reason}")
+        say(f"skipped: {name}: {reason}")
     left = tuning.runs_left()
     say(
         f"suite {tuning.suite.name}: {plural(tuning.runs, 'run')} to tune "
@@ -263,7 +263,7 @@ def suite_lines(record: TuningRecord) -> Iterator[str]:
 def budget_line(record: TuningRecord) -> str:
     """What was spent, in one sentence."""
     budget = record.budget
-    seeds = "one run" if budget.seeds == 1 else f"{budget.seeds} runs"
+    seeds = plural(budget.seeds, "run")
     spent = sum(method.seconds for method in record.methods.values())
     return (
         f"budget: {budget.trials} trials a method ({budget.rates} learning rates and "

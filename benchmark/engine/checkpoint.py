@@ -1,4 +1,4 @@
-"""Saving a run after every finished task, so that a run cut short resumes to the same bits."""
+"""Saving a run after every finished task, so that an interrupted run resumes to the same bits."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Context:
         return self._datasets[name, split]
 
     def stream(self, spec: RunSpec) -> Stream:
-        """The data set of a run, cut into its tasks."""
+        """The data set of a run, divided into its tasks."""
         return Stream(
             self.dataset(spec.dataset, spec.split),
             spec.order,

@@ -19,6 +19,7 @@ from benchmark.spec import RunSpec
 from benchmark.tuning.candidates import Candidate, TuningError, candidates
 from benchmark.tuning.record import CRITERION, MethodRecord, TrialRecord, TuningRecord
 from benchmark.tuning.search import Scored, Trial, choose, next_trials
+from benchmark.words import plural
 
 
 @dataclass(frozen=True)
@@ -253,5 +254,5 @@ def _note(candidate: Candidate, state: _State) -> str:
         notes.append(f"no trials left for {problem.setting} {shown}")
     failed = sum(one.score is None for one in state.scored)
     if failed:
-        notes.append(f"{failed} trial{'s' if failed > 1 else ''} failed")
+        notes.append(f"{plural(failed, 'trial')} failed")
     return "; ".join(notes)

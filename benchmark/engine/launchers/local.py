@@ -18,7 +18,7 @@ def run_here(work: Sequence[Work], results: Path, output: Output) -> list[str]:
         output.say(headline(suite.suite, suite.runs))
         for run in suite.runs:
             if run.skip is not None:
-                output.say(f"left out: {run.label}: {run.skip}")
+                output.say(f"skipped: {run.label}: {run.skip}")
         if todo := [run for run in suite.runs if run.open]:
             with output.run_progress(len(todo)) as sink:
                 failed += execute(todo, suite.settings, sink.event).failed
