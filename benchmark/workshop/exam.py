@@ -20,6 +20,7 @@ from benchmark.method import Method, Task
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 
+ROLES = ("bound", "reference", "method")
 WIDTH, DEPTH, SIDE = 32, 6, 16
 PER_CLASS = 4
 RECIPE = Recipe(lr=1e-3, epochs=2, batch_size=6)
@@ -31,7 +32,7 @@ FORBIDDEN_MODULES = {"os", "pathlib", "time", "datetime", "socket", "urllib", "r
 
 @dataclass(frozen=True)
 class Verdict:
-    """One question of the exam: whether it was passed, and what was found."""
+    """The answer to one question of the exam, and what was found."""
 
     question: str
     passed: bool
@@ -41,17 +42,18 @@ class Verdict:
 def exam(name: str, only: str | None = None) -> Iterator[Verdict]:
     """Ask method `name` every question in turn, or one of them alone."""
     kind = METHODS.get(name)
-    candidate = Candidate(kind)
+    examinee = Examinee(kind)
     questions: list[tuple[str, Callable[[], str]]] = [
         ("source keeps to the contract", lambda: _source(METHODS.source(name).path)),
         ("settings are frozen and explained", lambda: _settings(kind)),
-        ("trains and predicts every class seen", candidate.predicts),
-        ("same bits twice", candidate.repeats),
-        ("grows, saves and reloads to the same bits", candidate.reloads),
-        ("prediction is independent of the batch", candidate.batch),
-        ("frozen means frozen", candidate.frozen),
-        ("parameter count equals its formula", candidate.count),
-        ("tasks of unequal size, one class, one task, batch of one", candidate.edges),
+        ("what is stored has its name", examinee.names_stored),
+        ("trains and predicts every class seen", examinee.predicts),
+        ("same bits twice", examinee.repeats),
+        ("grows, saves and reloads to the same bits", examinee.reloads),
+        ("prediction is independent of the batch", examinee.batch),
+        ("frozen means frozen", examinee.frozen),
+        ("parameter count equals its formula", examinee.count),
+        ("tasks of unequal size, one class, one task, batch of one", examinee.edges),
     ]
     for question, ask in questions:
         if only not in (None, question):
@@ -93,7 +95,7 @@ class Freezing(Observer):
                 raise ExamError(f"backbone tensor {name} is in no parameter group, yet it moved")
 
 
-class Candidate:
+class Examinee:
     """A method under examination, with a tiny backbone and random images."""
 
     def __init__(self, kind: type[Method]) -> None:
@@ -111,7 +113,7 @@ class Candidate:
         batch_size: int = RECIPE.batch_size,
         observer: Observer | None = None,
     ) -> Method:
-        """A fresh method after tasks of these numbers of new classes."""
+        """Return a fresh method after tasks of these numbers of new classes."""
         joint = self.kind.stream == "joint"
         tasks = make_tasks([sum(sizes)] if joint else sizes)
         return self.train_tasks(tasks, batch_size, observer)
@@ -122,7 +124,7 @@ class Candidate:
         batch_size: int = RECIPE.batch_size,
         observer: Observer | None = None,
     ) -> Method:
-        """A fresh method after these tasks."""
+        """Return a fresh method after these tasks."""
         torch.manual_seed(2)
         method = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
         for task in tasks:
@@ -135,7 +137,7 @@ class Candidate:
         return method.eval()
 
     def predict(self, method: Method, images: Tensor) -> Tensor:
-        """Logits of uint8 images, with frozen features where the method reads them."""
+        """Return the logits of uint8 images, with frozen features where the method reads them."""
         with torch.inference_mode():
             pixels = plain(images)
             if self.kind.frozen_features:
@@ -201,6 +203,15 @@ class Candidate:
             _expect(counted == formula, f"formula {formula}, counted {counted}, tasks {len(sizes)}")
         return f"{counted} after 3 tasks"
 
+    def names_stored(self) -> str:
+        """Every attribute named in `kept` stores something after three tasks."""
+        method = self.train([2, 2, 2])
+        paths = [name for name, _ in method.named_parameters()]
+        paths += [name for name, _ in method.named_statistics()]
+        unknown = [key for key in self.kind.kept if not any(_below(path, key) for path in paths)]
+        _expect(not unknown, f"kept names {', '.join(unknown)}, which nothing is stored in")
+        return ", ".join(dict.fromkeys(self.kind.kept.values()))
+
     def edges(self) -> str:
         """Degenerate streams give finite logits."""
         for sizes, batch_size in (([1, 3, 2], 6), ([1, 1], 1), ([5], 4)):
@@ -248,7 +259,12 @@ def _settings(kind: type[Method]) -> str:
     silent = [f.name for f in fields(config) if not f.metadata.get("help")]
     _expect(not silent, f"no help text for {', '.join(silent)}: declare it with setting(...)")
     _expect(bool((kind.__doc__ or "").strip()), "the class has no docstring")
+    _expect(kind.role in ROLES, f"role {kind.role!r} is none of {ROLES}")
     return f"{len(fields(config))} settings"
+
+
+def _below(path: str, key: str) -> bool:
+    return path == key or path.startswith(f"{key}.")
 
 
 def _expect(condition: bool, fault: str) -> None:

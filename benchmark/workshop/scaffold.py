@@ -1,4 +1,4 @@
-"""A new method from a template: a complete one, which trains, is counted and passes the exam."""
+"""Writes a new method from a template that trains, is counted and passes the exam."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class {title}(Method[{title}Config]):
         super().grow(task)
 
     def features(self, images: Tensor) -> Tensor:
-        """f + U relu(D f): [B, d] from images [B, 3, H, W]."""
+        """Features f + U relu(D f), [B, d], of images [B, 3, H, W]."""
         with torch.no_grad():
             f = super().features(images)
         change: Tensor = self.up(torch.relu(self.down(f)))
@@ -58,7 +58,7 @@ class {title}(Method[{title}Config]):
 
     @classmethod
     def expanded_formula(cls, config: {title}Config, width: int, depth: int, tasks: int) -> int:
-        """2 d r."""
+        """The bottleneck's weights: 2 d r."""
         return 2 * width * config.rank
 '''
 
@@ -68,7 +68,7 @@ class ScaffoldError(ValueError):
 
 
 def new_method(name: str, out: Path | None = None) -> Path:
-    """Write a method called `name` from the template; gives the file.
+    """Write a method called `name` from the template; return the file.
 
     The file goes to `methods/` in a checkout, else to the current folder, unless `out` is given.
     Raises ScaffoldError for a name that cannot be used or a file that exists.

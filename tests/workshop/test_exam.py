@@ -33,6 +33,9 @@ BROKEN = {
     class Config(MethodConfig):
         pass
 """,
+    "what is stored has its name": """
+    kept = {"memory": "class means"}
+""",
     "trains and predicts every class seen": """
     def predict(self, images, frozen=None):
         return super().predict(images) * float("nan")
@@ -103,6 +106,11 @@ def test_baseline_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("question", BROKEN)
 def test_broken_promise_is_found(tmp_path: Path, question: str) -> None:
     assert ask(tmp_path, BROKEN[question], question) == {question: False}
+
+
+def test_an_unknown_role_is_found(tmp_path: Path) -> None:
+    question = "settings are frozen and explained"
+    assert ask(tmp_path, '    role = "baseline"\n', question) == {question: False}
 
 
 @pytest.mark.parametrize("name", sorted(registry.METHODS.sources()))
