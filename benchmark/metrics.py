@@ -5,15 +5,18 @@ task i (j <= i, both 0-based here, 1-based in the formulas); n[j] is the number 
 task j. A row of the matrix is None when that stage was not evaluated, as for joint training, which
 has the last row only. A value that is not defined is nan, never 0: forgetting with a single task,
 an average with missing rows.
+
+A metric is one row of `FROM_ACCURACY` or `FROM_PREDICTIONS`: results, tables, figures and
+explanations take everything about it from there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, ParamSpec, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,65 +24,28 @@ from numpy.typing import NDArray
 Accuracy: TypeAlias = Sequence[Sequence[float] | None]
 # As in `predictions.npz`, see `benchmark.results.store`.
 Predictions: TypeAlias = Mapping[str, NDArray[Any]]
+P = ParamSpec("P")
 
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What a metric is called and how it is defined, for tables, figures and documents."""
+class Metric(Generic[P]):
+    """One number of a finished run: what it is called, how it is computed and shown.
+
+    label: short name, for a column of a table; unit: of value / scale, which is what is shown, with
+    `decimals`; explanation: the formula, or what is counted; function: computes the value.
+    """
 
     name: str
     title: str
+    label: str
+    unit: str
     better: Literal["higher", "lower"]
-    formula: str
-
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("final", "Final accuracy", "higher", "ACC_T = 1/T sum_j a[T][j]"),
-        Metric("average", "Average accuracy", "higher", "1/T sum_i ACC_i"),
-        Metric(
-            "final_weighted",
-            "Final accuracy over images",
-            "higher",
-            "ACCw_T = sum_j n[j] a[T][j] / sum_j n[j]",
-        ),
-        Metric("average_weighted", "Average accuracy over images", "higher", "1/T sum_i ACCw_i"),
-        Metric(
-            "forgetting",
-            "Forgetting",
-            "lower",
-            "1/(T-1) sum_{j<T} (max_{j<=i<T} a[i][j] - a[T][j])",
-        ),
-        Metric(
-            "backward_transfer",
-            "Backward transfer",
-            "higher",
-            "1/(T-1) sum_{j<T} (a[T][j] - a[j][j])",
-        ),
-        Metric("new_task", "New-task accuracy", "higher", "1/T sum_j a[j][j]"),
-        Metric(
-            "task_known",
-            "Task-known accuracy",
-            "higher",
-            "1/T sum_j share of task j's images whose best class within task j is right, after T",
-        ),
-        Metric(
-            "wrong_task",
-            "Error: wrong task",
-            "lower",
-            "1/T sum_j share of task j's images put into a class of another task, after T",
-        ),
-        Metric(
-            "wrong_class",
-            "Error: wrong class within the task",
-            "lower",
-            "1/T sum_j share of task j's images put into another class of task j, after T",
-        ),
-    )
-}
+    explanation: str
+    function: Callable[P, float]
+    scale: float = 1.0
+    decimals: int = 2
 
 
 # -- from the accuracy matrix -------------------------------------------------------------------
@@ -137,19 +103,6 @@ def new_task_accuracy(accuracy: Accuracy) -> float:
     return _mean([row[-1] for row in _complete(accuracy)])
 
 
-def matrix_metrics(accuracy: Accuracy, test_counts: Sequence[int]) -> dict[str, float]:
-    """All metrics that need the accuracy matrix only, by name."""
-    return {
-        "final": final_accuracy(accuracy),
-        "average": average_accuracy(accuracy),
-        "final_weighted": weighted_final_accuracy(accuracy, test_counts),
-        "average_weighted": weighted_average_accuracy(accuracy, test_counts),
-        "forgetting": forgetting(accuracy),
-        "backward_transfer": backward_transfer(accuracy),
-        "new_task": new_task_accuracy(accuracy),
-    }
-
-
 def forgetting_by_task(accuracy: Accuracy) -> list[float]:
     """max_{j<=i<T} a[i][j] - a[T][j] for every task j < T; all nan when a stage is missing."""
     rows = _complete(accuracy)
@@ -168,17 +121,6 @@ class ErrorSplit:
 
     wrong_task: float
     wrong_class: float
-
-
-def accuracy_matrix_from_predictions(predictions: Predictions) -> list[list[float] | None]:
-    """The accuracy matrix in percent; None for the stages without predictions.
-
-    Raises ValueError when a stage's predictions are not those of all images of its tasks.
-    """
-    rows: list[list[float] | None] = [None] * _task_count(predictions)
-    for stage in _stages(predictions):
-        rows[stage] = _per_task(_right(predictions, stage), predictions, stage)
-    return rows
 
 
 def task_known_accuracy(predictions: Predictions, stage: int | None = None) -> float:
@@ -230,14 +172,124 @@ def task_confusion(predictions: Predictions, stage: int | None = None) -> NDArra
     return shares
 
 
+# -- the metrics --------------------------------------------------------------------------------
+
+
+def _unweighted(
+    function: Callable[[Accuracy], float],
+) -> Callable[[Accuracy, Sequence[int]], float]:
+    """The function with the number of test images as a second argument that it does not need."""
+    return lambda accuracy, test_counts: function(accuracy)
+
+
+FROM_ACCURACY: tuple[Metric[[Accuracy, Sequence[int]]], ...] = (
+    Metric(
+        "final",
+        "Final accuracy",
+        "Final",
+        "%",
+        "higher",
+        "ACC_T = 1/T sum_j a[T][j]",
+        _unweighted(final_accuracy),
+    ),
+    Metric(
+        "average",
+        "Average accuracy",
+        "Average",
+        "%",
+        "higher",
+        "1/T sum_i ACC_i",
+        _unweighted(average_accuracy),
+    ),
+    Metric(
+        "final_weighted",
+        "Final accuracy over images",
+        "Final over images",
+        "%",
+        "higher",
+        "ACCw_T = sum_j n[j] a[T][j] / sum_j n[j]",
+        weighted_final_accuracy,
+    ),
+    Metric(
+        "average_weighted",
+        "Average accuracy over images",
+        "Average over images",
+        "%",
+        "higher",
+        "1/T sum_i ACCw_i",
+        weighted_average_accuracy,
+    ),
+    Metric(
+        "forgetting",
+        "Forgetting",
+        "Forgetting",
+        "%",
+        "lower",
+        "1/(T-1) sum_{j<T} (max_{j<=i<T} a[i][j] - a[T][j])",
+        _unweighted(forgetting),
+    ),
+    Metric(
+        "backward_transfer",
+        "Backward transfer",
+        "Backward transfer",
+        "%",
+        "higher",
+        "1/(T-1) sum_{j<T} (a[T][j] - a[j][j])",
+        _unweighted(backward_transfer),
+    ),
+    Metric(
+        "new_task",
+        "New-task accuracy",
+        "New task",
+        "%",
+        "higher",
+        "1/T sum_j a[j][j]",
+        _unweighted(new_task_accuracy),
+    ),
+)
+FROM_PREDICTIONS: tuple[Metric[[Predictions]], ...] = (
+    Metric(
+        "task_known",
+        "Task-known accuracy",
+        "Task known",
+        "%",
+        "higher",
+        "1/T sum_j share of task j's images whose best class within task j is right, after T",
+        task_known_accuracy,
+    ),
+    Metric(
+        "wrong_task",
+        "Error: wrong task",
+        "Wrong task",
+        "%",
+        "lower",
+        "1/T sum_j share of task j's images put into a class of another task, after T",
+        lambda predictions: error_split(predictions).wrong_task,
+    ),
+    Metric(
+        "wrong_class",
+        "Error: wrong class within the task",
+        "Wrong class",
+        "%",
+        "lower",
+        "1/T sum_j share of task j's images put into another class of task j, after T",
+        lambda predictions: error_split(predictions).wrong_class,
+    ),
+)
+METRICS: dict[str, Metric[...]] = {
+    **{metric.name: metric for metric in FROM_ACCURACY},
+    **{metric.name: metric for metric in FROM_PREDICTIONS},
+}
+
+
+def matrix_metrics(accuracy: Accuracy, test_counts: Sequence[int]) -> dict[str, float]:
+    """All metrics that need the accuracy matrix only, by name."""
+    return {metric.name: metric.function(accuracy, test_counts) for metric in FROM_ACCURACY}
+
+
 def prediction_metrics(predictions: Predictions) -> dict[str, float]:
     """All metrics that need stored predictions, after the last stage, by name."""
-    split = error_split(predictions)
-    return {
-        "task_known": task_known_accuracy(predictions),
-        "wrong_task": split.wrong_task,
-        "wrong_class": split.wrong_class,
-    }
+    return {metric.name: metric.function(predictions) for metric in FROM_PREDICTIONS}
 
 
 # -- over seeds ---------------------------------------------------------------------------------
@@ -277,18 +329,6 @@ def _complete(accuracy: Accuracy) -> list[Sequence[float]]:
     return rows if len(rows) == len(accuracy) else []
 
 
-def _task_count(predictions: Predictions) -> int:
-    return int(_task_of_image(predictions).max()) + 1
-
-
-def _task_of_image(predictions: Predictions) -> NDArray[np.int16]:
-    """int16 [n]; results of the first protocol, without it, had one task a class."""
-    if "task_of_image" in predictions:
-        return predictions["task_of_image"]
-    tasks: NDArray[np.int16] = predictions["task_of_class"][predictions["labels"]]
-    return tasks
-
-
 def _stages(predictions: Predictions) -> list[int]:
     return sorted(int(name.partition("/")[2]) for name in predictions if "top_classes/" in name)
 
@@ -298,7 +338,7 @@ def _last(predictions: Predictions, stage: int | None) -> int:
 
 
 def _right(predictions: Predictions, stage: int) -> NDArray[np.bool_]:
-    """bool [n_i]: is the best class the right one, for the images of the tasks up to the stage."""
+    """Bool [n_i]: is the best class the right one, for the images of the tasks up to the stage."""
     guess = predictions[f"top_classes/{stage}"][:, 0]
     right: NDArray[np.bool_] = guess == predictions["labels"][: len(guess)]
     return right
@@ -314,7 +354,7 @@ def _per_task(marks: NDArray[np.bool_], predictions: Predictions, stage: int) ->
 
 def _images_of_stage(predictions: Predictions, stage: int, count: int) -> NDArray[np.int64]:
     """Tasks of the `count` images that were predicted at the stage; int64 [n_i]."""
-    task_of_image = _task_of_image(predictions)
+    task_of_image = predictions["task_of_image"]
     expected = int((task_of_image <= stage).sum())
     if count != expected:
         raise ValueError(f"stage {stage}: predictions of {count} images, expected {expected}")

@@ -59,7 +59,11 @@ def make_predictions(spec: RunSpec) -> Arrays:
     task_of_class = np.repeat(np.arange(tasks), spec.tasks).astype(np.int16)
     classes = [np.flatnonzero(task_of_class == task) for task in range(tasks)]
     labels = np.concatenate([rng.choice(own, IMAGES) for own in classes]).astype(np.int16)
-    arrays: Arrays = {"labels": labels, "task_of_class": task_of_class}
+    arrays: Arrays = {
+        "labels": labels,
+        "task_of_class": task_of_class,
+        "task_of_image": task_of_class[labels],
+    }
     for stage in range(tasks):
         if spec.method == "joint" and stage < tasks - 1:
             continue

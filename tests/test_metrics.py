@@ -80,6 +80,7 @@ def test_summary_of_one_none_and_undefined_values() -> None:
 PREDICTIONS = {
     "labels": np.array([0, 1, 2, 2, 3, 3], dtype=np.int16),
     "task_of_class": np.array([0, 0, 1, 1], dtype=np.int16),
+    "task_of_image": np.array([0, 0, 1, 1, 1, 1], dtype=np.int16),
     "top_classes/0": np.array([[0, 1], [0, 1]], dtype=np.int16),
     "top_scores/0": np.ones((2, 2), dtype=np.float16),
     "known/0": np.array([0, 0], dtype=np.int16),
@@ -88,10 +89,6 @@ PREDICTIONS = {
     "top_scores/1": np.ones((6, 2), dtype=np.float16),
     "known/1": np.array([0, 1, 2, 3, 3, 3], dtype=np.int16),
 }
-
-
-def test_accuracy_matrix_from_predictions() -> None:
-    assert metrics.accuracy_matrix_from_predictions(PREDICTIONS) == [[50.0], [50.0, 50.0]]
 
 
 def test_task_known_accuracy_weighs_tasks_alike() -> None:
@@ -108,26 +105,26 @@ def test_error_split() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_predictions_give_the_stored_matrix_and_the_whole_error(method: str) -> None:
+def test_predictions_give_the_whole_error_of_every_stored_stage(method: str) -> None:
     spec = make_spec(method, tasks=(3, 1, 2, 2))
     result, arrays = make_result(spec)
-    stored = result["outcome"]["accuracy"]
-    again = metrics.accuracy_matrix_from_predictions(arrays)
-    assert [row is None for row in again] == [row is None for row in stored]
-    for row, expected in zip(again, stored, strict=True):
-        assert row is None or row == pytest.approx(expected)
-    split = metrics.error_split(arrays)
-    error = 100 - metrics.final_accuracy(stored)
-    assert split.wrong_task + split.wrong_class == pytest.approx(error)
+    accuracies = metrics.stage_accuracies(result["outcome"]["accuracy"])
+    for stage, accuracy in enumerate(accuracies):
+        assert (f"top_classes/{stage}" in arrays) == (not math.isnan(accuracy))
+        if not math.isnan(accuracy):
+            split = metrics.error_split(arrays, stage)
+            assert split.wrong_task + split.wrong_class == pytest.approx(100 - accuracy)
 
 
 def test_predictions_of_too_few_images_are_refused() -> None:
     arrays = make_predictions(make_spec())
     arrays["top_classes/2"] = arrays["top_classes/2"][:-1]
     with pytest.raises(ValueError, match="stage 2"):
-        metrics.accuracy_matrix_from_predictions(arrays)
+        metrics.error_split(arrays, 2)
 
 
-def test_every_number_has_a_definition() -> None:
+def test_every_metric_is_computed_under_its_name() -> None:
     numbers = metrics.matrix_metrics(MATRIX, COUNTS) | metrics.prediction_metrics(PREDICTIONS)
-    assert numbers.keys() == metrics.METRICS.keys()
+    assert list(numbers) == list(metrics.METRICS)
+    assert numbers["forgetting"] == metrics.forgetting(MATRIX)
+    assert numbers["wrong_task"] == metrics.error_split(PREDICTIONS).wrong_task

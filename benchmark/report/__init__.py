@@ -1,6 +1,6 @@
 """Tables, figures and a page from whatever is finished; nothing here imports torch.
 
-blocks       which results may stand in one table, and which make one row
+rows         which results may stand in one table, and which make one row
 tables       blocks as tables without a form; costs: what methods cost
 statistics   what differs beyond noise
 fairness     whether rows were earned under the same conditions

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.costs import cost_table
 from benchmark.report.drawing import RANKS, Drawn, draw_figures
 from benchmark.report.fairness.check import UnfairError, unfair
 from benchmark.report.figures.numbers import check_relative_to
 from benchmark.report.formats import csv_table, latex, markdown
-from benchmark.report.model import Table
+from benchmark.report.model import Report
+from benchmark.report.notes import annotated
 from benchmark.report.paper.reported import Reported, load_reported, published_ranking
 from benchmark.report.paper.tables import Numbers, has_runs, paper_tables
+from benchmark.report.rows import make_blocks
 from benchmark.report.statistics.agreement import ranking_notes
 from benchmark.report.statistics.rank_spread import rank_table
 from benchmark.report.statistics.ranks import ranking
@@ -32,23 +33,6 @@ PAGE = "report.html"
 _PICTURES = {"confusion": "Tasks confused after the last one", RANKS: "Average ranks"}
 
 
-@dataclass(frozen=True)
-class Report:
-    """What there is to show.
-
-    tables: all of them; printed: those for the terminal; problems: files that could not be used;
-    results: by key.
-    """
-
-    blocks: tuple[Block, ...]
-    tables: tuple[Table, ...]
-    problems: tuple[str, ...]
-    message: str  # how much there was, in one sentence
-    printed: tuple[Table, ...] = ()
-    results: Mapping[str, Result] = field(default_factory=dict)
-    files: tuple[Path, ...] = ()
-
-
 def collect_report(
     results_root: str | Path,
     *,
@@ -63,7 +47,7 @@ def collect_report(
     """
     store = ResultStore(results_root)
     results = store.results()
-    blocks = make_blocks(results, expected)
+    blocks = annotated(make_blocks(results, expected))
     reported = load_reported(results_root)
     theirs = paper_tables(blocks, reported, paper or "both")
     theirs = [table for table in theirs if paper or has_runs(table)]
@@ -98,7 +82,7 @@ def _message(store: ResultStore, results: Sequence[Result]) -> str:
         words = [f"{count} {status}" for status, count in counts.items() if count]
         message = f"runs in {store.runs}: {', '.join(words)}"
     if unfinished:
-        message += f"; {unfinished} begun and not finished"
+        message += f"; {unfinished} started and not finished"
     return message
 
 

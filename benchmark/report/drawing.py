@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from benchmark.report.blocks import Block
+from benchmark.report.rows import Block
 
 if TYPE_CHECKING:
     from benchmark.metrics import Predictions
@@ -35,7 +35,7 @@ def draw_figures(
 
     jobs: list[tuple[Block | None, str]] = [(block, kind) for block in blocks for kind in FIGURES]
     jobs.append((None, RANKS))
-    methods = tuple({line.method: None for block in blocks for line in block.lines})
+    methods = tuple({line.method: None for block in blocks for line in block.rows})
     drawing = _Drawing(blocks, jobs, Options(relative_to, predictions, methods))
     made = _in_processes(drawing) if _may_fork() else map(drawing, range(len(jobs)))
     return {

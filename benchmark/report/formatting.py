@@ -3,64 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
-
-from benchmark.report.model import Cell, Column
-
-UNDEFINED = "-"
-PLUS_MINUS = "±"
-UNVERIFIED = "?"  # after a published number that no first-hand source states
-
-
-def cell_text(cell: Cell, column: Column, plus_minus: str = PLUS_MINUS) -> str:
-    """What stands in a cell: a number, `mean ± std`, `n of N`, `failed`, or `-` for undefined.
-
-    A published number that no first-hand source states ends with `?`; where nothing was published
-    the cell is blank.
-    """
-    if column.source != "ours":
-        return _published_text(cell, column, plus_minus)
-    if column.kind == "runs":
-        n = len(cell.values)
-        if not cell.total:
-            return UNDEFINED
-        return f"{n} of {cell.total}" if cell.total > n else str(n)
-    if cell.failure:
-        return cell.failure
-    summary = cell.summary
-    if math.isnan(summary.mean):
-        return UNDEFINED
-    std = None if column.kind == "value" or math.isnan(summary.std) else summary.std
-    return _with_spread(summary.mean, std, column, plus_minus)
-
-
-def bold(cell: Cell, column: Column) -> bool:
-    """Whether the number is shown as one of the best of its column."""
-    return cell.best and column.source == "ours" and column.kind != "runs"
-
-
-def _published_text(cell: Cell, column: Column, plus_minus: str) -> str:
-    published = cell.published
-    if published is None:
-        return ""
-    doubt = "" if published.verified else UNVERIFIED
-    if column.source == "reported":
-        std = None if column.kind == "value" else published.std
-        return _with_spread(published.mean, std, column, plus_minus) + doubt
-    if math.isnan(cell.summary.mean):
-        return ""
-    difference = (cell.summary.mean - published.mean) / column.scale
-    return ("+" if difference > 0 else "") + number(difference, column.decimals) + doubt
-
-
-def _with_spread(mean: float, std: float | None, column: Column, plus_minus: str) -> str:
-    text = number(mean / column.scale, column.decimals)
-    if std is None:
-        return text
-    return f"{text} {plus_minus} {number(std / column.scale, column.decimals)}"
 
 
 def number(value: float, decimals: int) -> str:
@@ -93,3 +38,8 @@ def file_name(text: str) -> str:
 def listing(values: Sequence[object]) -> str:
     """`0, 1, 2`."""
     return ", ".join(map(str, values))
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 run`, `3 runs`."""
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -1,12 +1,22 @@
-"""A table without a form: columns, rows, cells that know their runs, and notes."""
+"""A format-independent table and the report: columns, rows, cells that know their runs, notes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from benchmark.metrics import Summary, summarize
+from benchmark.report.formatting import number
+from benchmark.report.rows import Block
+from benchmark.results.store import Result
+
+UNDEFINED = "-"
+PLUS_MINUS = "±"
+UNVERIFIED = "?"  # after a published number that no first-hand source states
 
 Source = Literal["ours", "reported", "delta"]
 
@@ -59,9 +69,9 @@ class Cell:
     """One number and the finished runs it rests on.
 
     values: one per run, in the metric's own unit; runs: their keys; total: how many runs there
-    should be; failure: the word to show when no run finished and at least one broke off; broken:
-    keys of the runs that broke off; best: belongs to the set of rows that no row of the column is
-    significantly better than; published: what others reported for the same.
+    should be; failure: the word to show when no run finished and at least one failed or was
+    interrupted; broken: keys of the runs that did; best: the row has the best mean of the column,
+    or is not significantly below it; published: what others reported for the same.
     """
 
     values: tuple[float, ...] = ()
@@ -79,7 +89,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A method, or a variant of it.
 
     section: rows of different sections are set apart; notes: 1-based numbers of the table's notes.
@@ -100,14 +110,14 @@ class Table:
     title: str
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = field(default=())
 
     def column(self, key: str) -> int:
         """Position of the first column called `key`."""
         return [column.key for column in self.columns].index(key)
 
-    def row(self, label: str) -> Row:
+    def row(self, label: str) -> TableRow:
         """The row called `label`."""
         return next(row for row in self.rows if row.label == label)
 
@@ -121,3 +131,71 @@ class Table:
             else:
                 spans.append((column.group, 1))
         return spans
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to show.
+
+    tables: all of them; printed: those for the terminal; problems: files that could not be used;
+    message: how many runs there were, in one sentence; results: by key; files: what was written.
+    """
+
+    blocks: tuple[Block, ...]
+    tables: tuple[Table, ...]
+    problems: tuple[str, ...]
+    message: str
+    printed: tuple[Table, ...] = ()
+    results: Mapping[str, Result] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+
+# -- cells as text ------------------------------------------------------------------------------
+
+
+def cell_text(cell: Cell, column: Column, plus_minus: str = PLUS_MINUS) -> str:
+    """What stands in a cell: a number, `mean ± std`, `n of N`, `failed`, or `-` for undefined.
+
+    A published number that no first-hand source states ends with `?`; where nothing was published
+    the cell is blank.
+    """
+    if column.source != "ours":
+        return _published_text(cell, column, plus_minus)
+    if column.kind == "runs":
+        n = len(cell.values)
+        if not cell.total:
+            return UNDEFINED
+        return f"{n} of {cell.total}" if cell.total > n else str(n)
+    if cell.failure:
+        return cell.failure
+    summary = cell.summary
+    if math.isnan(summary.mean):
+        return UNDEFINED
+    std = None if column.kind == "value" or math.isnan(summary.std) else summary.std
+    return _with_spread(summary.mean, std, column, plus_minus)
+
+
+def bold(cell: Cell, column: Column) -> bool:
+    """Whether the number is shown as one of the best of its column."""
+    return cell.best and column.source == "ours" and column.kind != "runs"
+
+
+def _published_text(cell: Cell, column: Column, plus_minus: str) -> str:
+    published = cell.published
+    if published is None:
+        return ""
+    doubt = "" if published.verified else UNVERIFIED
+    if column.source == "reported":
+        std = None if column.kind == "value" else published.std
+        return _with_spread(published.mean, std, column, plus_minus) + doubt
+    if math.isnan(cell.summary.mean):
+        return ""
+    difference = (cell.summary.mean - published.mean) / column.scale
+    return ("+" if difference > 0 else "") + number(difference, column.decimals) + doubt
+
+
+def _with_spread(mean: float, std: float | None, column: Column, plus_minus: str) -> str:
+    text = number(mean / column.scale, column.decimals)
+    if std is None:
+        return text
+    return f"{text} {plus_minus} {number(std / column.scale, column.decimals)}"

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from benchmark.report.blocks import (
-    LOWER_BOUNDS,
-    UPPER_BOUNDS,
-    Block,
-    Line,
-    variant_labels,
-    variant_text,
-)
-from benchmark.report.formatting import file_name, listing
-from benchmark.report.model import Cell, Column, Row, Table
-from benchmark.report.notes import Notes, joined_remarks
-from benchmark.report.statistics.marks import with_best
+from benchmark.report.formatting import file_name
+from benchmark.report.model import Cell, Column, Table, TableRow
+from benchmark.report.notes import Notes, joined_notes
+from benchmark.report.rows import NUMBERS, Block, Row, joined_rows, variant_text
+from benchmark.report.statistics.best import with_best
 
-_FINAL = Column("final", "Final", "%")
-_AVERAGE = Column("average", "Average", "%")
-_RUNS = Column("runs", "n", kind="runs", drop=1)
-_COLUMNS = (
-    _FINAL,
-    _AVERAGE,
-    Column("forgetting", "Forgetting", "%"),
-    Column("expanded_parameters", "Expanded", "k", "value", scale=1e3, decimals=1, drop=2),
-    Column("expanded_share", "Expanded", "% of backbone", "value", drop=4),
-    _RUNS,
-)
 _TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0))
+RUNS = Column("runs", "n", kind="runs", drop=1)
 
 _ORDER = (
-    f"Reference rows ({listing(LOWER_BOUNDS)}) come first, then the other methods by falling final "
-    f"accuracy, the upper bound ({listing(UPPER_BOUNDS)}) last."
+    "The lower bound and the references come first, then the methods by falling final accuracy, "
+    "the upper bound last."
 )
 _ACCURACY = (
     "Accuracy in percent over all classes seen: final after the last task, average over the "
-    "accuracies after each task, tasks weighted alike; mean ± sample standard deviation "
+    "accuracies after each task, every task weighted equally; mean ± sample standard deviation "
     "over n runs."
 )
 _COSTS = (
@@ -48,23 +31,38 @@ _COSTS = (
 )
 
 
+def column(name: str, **changes: Any) -> Column:
+    """The column of one number of `NUMBERS`; changes: other fields of the column."""
+    number = NUMBERS[name]
+    shown = Column(name, number.label, number.unit, scale=number.scale, decimals=number.decimals)
+    return replace(shown, **changes)
+
+
 def block_table(block: Block) -> Table:
     """All columns of one block."""
-    columns = (*_COLUMNS, time_column(block.lines, "train_seconds", "Training", drop=3))
+    columns = (
+        column("final"),
+        column("average"),
+        column("forgetting"),
+        column("expanded_parameters", kind="value", drop=2),
+        column("expanded_share", kind="value", drop=4),
+        RUNS,
+        time_column(block.rows, "train_seconds", drop=3),
+    )
     caption = f"{_ACCURACY} {_COSTS} {_ORDER}"
     notes = Notes()
-    rows = tuple(line_row(line, columns, notes) for line in block.lines)
+    rows = tuple(table_row(row, columns, notes) for row in block.rows)
     table = Table(block.name, block.title, caption, columns, rows, notes.texts)
     return with_best(table, [block])
 
 
-def line_row(
-    line: Line, columns: Iterable[Column], notes: Notes, further: Iterable[str] = ()
-) -> Row:
-    """A line as a row of its block's table; its remarks and the further ones become notes."""
-    cells = tuple(line_cell(line, column) for column in columns)
-    numbers = notes.numbers((*line.remarks, *further))
-    return Row(line.label, line.method, line.section, cells, numbers)
+def table_row(
+    row: Row, columns: Iterable[Column], notes: Notes, further: Iterable[str] = ()
+) -> TableRow:
+    """A row of a block in a table; its notes and the further ones go below the table."""
+    cells = tuple(row_cell(row, column) for column in columns)
+    numbers = notes.numbers((*row.notes, *further))
+    return TableRow(row.label, row.method, row.section, cells, numbers)
 
 
 def overviews(blocks: Iterable[Block]) -> list[Table]:
@@ -76,20 +74,17 @@ def overviews(blocks: Iterable[Block]) -> list[Table]:
 
 def _overview(dataset: str, blocks: Sequence[Block]) -> Table:
     titles = _group_titles(blocks)
-    shown = (_FINAL, replace(_AVERAGE, drop=3), _RUNS)
+    shown = (column("final"), column("average", drop=3), RUNS)
     columns = tuple(replace(column, group=title) for title in titles for column in shown)
     notes = Notes()
     rows = []
-    for label, lines in joined_lines(blocks):
-        some = next(line for line in lines if line is not None)
+    for label, parts in joined_rows(blocks):
+        some = next(row for row in parts if row is not None)
         cells = [
-            Cell() if line is None else line_cell(line, column)
-            for line in lines
-            for column in shown
+            Cell() if row is None else row_cell(row, column) for row in parts for column in shown
         ]
-        remarks = _joined_remarks(titles, lines)
-        row = Row(label, some.method, some.section, tuple(cells), notes.numbers(remarks))
-        rows.append(row)
+        numbers = notes.numbers(_joined_notes(titles, parts))
+        rows.append(TableRow(label, some.method, some.section, tuple(cells), numbers))
     table = Table(
         file_name(f"overview-{dataset}"),
         f"{dataset}: overview",
@@ -101,47 +96,17 @@ def _overview(dataset: str, blocks: Sequence[Block]) -> Table:
     return with_best(table, blocks)
 
 
-def joined_lines(blocks: Sequence[Block]) -> list[tuple[str, list[Line | None]]]:
-    """Rows across blocks: label and the line of each block, in the order of the table.
-
-    A method with one line in each block makes one row, whatever its settings there; else every set
-    of settings makes a row.
-    """
-    several = {
-        line.method
-        for block in blocks
-        for line in block.lines
-        if sum(other.method == line.method for other in block.lines) > 1
-    }
-    found: dict[str, list[Line | None]] = {}
-    specs: dict[str, Mapping[str, Any]] = {}
-    for i, block in enumerate(blocks):
-        for line in block.lines:
-            identity = variant_text(line.spec) if line.method in several else line.method
-            found.setdefault(identity, [None] * len(blocks))[i] = line
-            specs[identity] = line.spec
-    labels = variant_labels(specs)
-
-    def rank(identity: str) -> tuple[int, int, float, str]:
-        lines = [line for line in found[identity] if line is not None]
-        finals = [line.summary("final").mean for line in lines if line.done]
-        mean = sum(finals) / len(finals) if finals else float("-inf")
-        return (*lines[0].place, -mean, labels[identity])
-
-    return [(labels[identity], found[identity]) for identity in sorted(found, key=rank)]
-
-
-def _joined_remarks(titles: Sequence[str], lines: Sequence[Line | None]) -> list[str]:
-    """The remarks of a row's lines; what is not true of all of them says where it is."""
-    found = joined_remarks(titles, [None if line is None else line.remarks for line in lines])
-    if len({variant_text(line.spec) for line in lines if line is not None}) > 1:
+def _joined_notes(titles: Sequence[str], rows: Sequence[Row | None]) -> list[str]:
+    """The notes of a row of several blocks; what is not true of all of them says where it is."""
+    found = joined_notes(titles, [None if row is None else row.notes for row in rows])
+    if len({variant_text(row.spec) for row in rows if row is not None}) > 1:
         found.append("settings or training differ between the columns")
-    runs = [run.result for line in lines if line is not None for run in line.done]
+    runs = [run.result for row in rows if row is not None for run in row.done]
     if len({run["environment"]["method_source_hash"] for run in runs}) > 1:
         found.append("the method's code differs between the columns")
     weights = {(run["spec"]["backbone"], run["environment"]["weight_hash"]) for run in runs}
     if len(weights) > len({backbone for backbone, _ in weights}):
-        found.append("backbone weights of one name differ between the columns")
+        found.append("backbone weights of the same name differ between the columns")
     return found
 
 
@@ -152,23 +117,23 @@ def _group_titles(blocks: Sequence[Block]) -> list[str]:
     return [", ".join(part[i] or "test images" for i in differing) for part in parts]
 
 
-def line_cell(line: Line, column: Column) -> Cell:
-    """One number of every finished run of a line, or how it broke off."""
+def row_cell(row: Row, column: Column) -> Cell:
+    """One number of every finished run of a row, or how its runs ended without one."""
     name = "final" if column.kind == "runs" else column.key
-    statuses = [result["outcome"]["status"] for result in line.broken]
+    statuses = [result["outcome"]["status"] for result in row.broken]
     return Cell(
-        values=line.values(name),
-        runs=tuple(run.result["key"] for run in line.done),
-        total=line.total,
-        failure="" if line.done or not statuses else max(statuses),  # failed before cancelled
-        broken=tuple(result["key"] for result in line.broken),
+        values=row.values(name),
+        runs=tuple(run.result["key"] for run in row.done),
+        total=row.total,
+        failure="" if row.done or not statuses else max(statuses),  # failed before cancelled
+        broken=tuple(result["key"] for result in row.broken),
     )
 
 
-def time_column(lines: Sequence[Line], key: str, title: str, drop: int = 0) -> Column:
+def time_column(rows: Sequence[Row], name: str, **changes: Any) -> Column:
     """Seconds of a run in the unit that suits the longest."""
-    longest = max((t for line in lines for t in line.values(key)), default=0.0)
+    longest = max((t for row in rows for t in row.values(name)), default=0.0)
     unit, scale = next(
         ((u, s) for u, s in reversed(_TIME_UNITS) if longest >= 2 * s), _TIME_UNITS[0]
     )
-    return Column(key, title, unit, "value", scale=scale, decimals=1, drop=drop)
+    return column(name, kind="value", unit=unit, scale=scale, **changes)

@@ -6,11 +6,12 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import get_type_hints
 
 from benchmark import metrics
+from benchmark.results.costs import COSTS
 from benchmark.results.schema import Environment, SpecBlock
 from benchmark.results.store import Result, ResultError, ResultStore, canonical, run_numbers
 
@@ -87,15 +88,14 @@ def load_results(
 def _columns(predictions: bool) -> list[str]:
     """The columns of a row per run, in order, whatever was found."""
     spec, environment = SpecBlock.__annotations__, Environment.__annotations__
-    numbers = list(run_numbers(_BLANK))
-    stored = [name for name in metrics.METRICS if name not in numbers]
     return [
         *("key", "status"),
         *(name for name in spec if name not in _NESTED),
         *("tasks", "classes_per_task", "settings", "recipe", "error", "marks", "stored"),
         *environment,
-        *numbers,
-        *(stored if predictions else ()),
+        *(metric.name for metric in metrics.FROM_ACCURACY),
+        *COSTS,
+        *(metric.name for metric in metrics.FROM_PREDICTIONS if predictions),
     ]
 
 
@@ -175,26 +175,3 @@ def _spec_columns(result: Result) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """A mapping as JSON text: one value a cell."""
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
-
-
-# A run of one task on one image, for the names of the numbers.
-_BLANK = cast(
-    "Result",
-    {
-        "outcome": {
-            "accuracy": [[0.0]],
-            "test_counts": [1],
-            "train_seconds": [],
-            "eval_seconds": [],
-            "train_images_per_second": [],
-            "trainable_parameters": [],
-            "expanded_parameters": 0,
-            "stored_statistics": 0,
-            "classifier_parameters": 0,
-            "backbone_parameters": 0,
-            "flops_per_image": {"train": None, "predict": None},
-            "peak_memory_mb": 0.0,
-            "marks": [],
-        }
-    },
-)

@@ -12,8 +12,7 @@ import pytest
 from synthetic_results import IMAGES, make_broken, make_result, make_spec
 
 from benchmark.cli import main
-from benchmark.report.evidence.change import Change, Comparison
-from benchmark.report.evidence.compare import compare_results
+from benchmark.report.evidence.compare import Change, Comparison, compare_results
 from benchmark.report.evidence.compare_tables import comparison_tables, summary
 from benchmark.results.store import ResultStore, run_key
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report.blocks import make_blocks
 from benchmark.report.build import WRITERS
 from benchmark.report.costs import cost_table
 from benchmark.report.formats import terminal
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Table
+from benchmark.report.model import Table, cell_text
+from benchmark.report.notes import annotated
+from benchmark.report.rows import make_blocks
 from benchmark.results.schema import ResultError, check
 
 STATISTICS = {
@@ -43,7 +43,7 @@ def result_of(method: str, seed: int = 0) -> Any:
 
 
 def table_of(*results: Any) -> Table:
-    [block] = make_blocks(results, tunings=())
+    [block] = annotated(make_blocks(results), ())
     return cost_table(block)
 
 
@@ -62,8 +62,8 @@ def table() -> Table:
 
 def test_every_kind_has_its_column(table: Table) -> None:
     assert shown(table, "slca") == {
-        "Parameters: Trainable a task": "2.6",  # of the task with the most, mean of two runs
-        "Parameters: Added": "0.0",
+        "Parameters: Trainable per task": "2.6",  # of the task with the most, mean of two runs
+        "Parameters: Expanded": "0.0",
         "Parameters: Offline copy": "0.0",
         "Parameters: Stored": "5.00",
         "Statistics kept between tasks: All": "2.3",
@@ -74,24 +74,29 @@ def test_every_kind_has_its_column(table: Table) -> None:
         "Statistics kept between tasks: Other": "0.0",
         "FLOPs per image: Training": "3.00",
         "FLOPs per image: Prediction": "2.00",
-        "FLOPs per image: Of these query": "0.00",
+        "FLOPs per image: of which frozen query": "0.00",
         "Memory and time: Peak memory": "0.75",
         "Memory and time: Training": "52.5",
         "Memory and time: Evaluation": "5.0",
     }
     assert shown(table, "inflora")["Statistics kept between tasks: Bases"] == "0.7"
     assert shown(table, "lae")["Parameters: Offline copy"] == "0.5"
-    assert shown(table, "lae")["Parameters: Added"] == "1.0"
+    assert shown(table, "lae")["Parameters: Expanded"] == "1.0"
     assert shown(table, "mine")["Statistics kept between tasks: Gram matrices"] == "0.1"
-    assert shown(table, "ncm")["FLOPs per image: Of these query"] == "1.00"
-    assert shown(table, "ncm")["Parameters: Trainable a task"] == "0.0"
+    assert shown(table, "ncm")["FLOPs per image: of which frozen query"] == "1.00"
+    assert shown(table, "ncm")["Parameters: Trainable per task"] == "0.0"
 
 
 def test_columns_name_their_units_and_the_caption_says_what_they_hold(table: Table) -> None:
     units = {column.key: column.unit for column in table.columns}
     assert (units["stored_parameters"], units["peak_memory_mb"]) == ("M", "GB")
     assert (units["train_seconds"], units["stored_statistics"]) == ("s", "k")
-    for words in ("query pass", "Peak memory", "offline copy", "multiply-add counts two"):
+    for words in (
+        "frozen query",
+        "Peak memory",
+        "parts of the expanded parameters",
+        "multiply-add counts two",
+    ):
         assert words in table.caption
     assert table.name.endswith("-costs")
     for render in (*WRITERS.values(), terminal.plain):
@@ -131,12 +136,12 @@ def test_broken_and_missing_runs_give_a_table() -> None:
 def test_rows_of_another_machine_say_so_here_alone() -> None:
     results = [result_of(method) for method in STATISTICS]
     results[0]["environment"] |= {"hardware": "a faster processor", "threads": 8}
-    [block] = make_blocks(results, tunings=())
-    assert [line.remarks for line in block.lines if line.remarks] == []
+    [block] = annotated(make_blocks(results), ())
+    assert [line.notes for line in block.rows if line.notes] == []
     table = cost_table(block)
     assert [table.notes[n - 1] for n in table.row("slca").notes] == [
-        "hardware a faster processor, not a processor as the rest: other memory and time",
-        "threads 8, not 1 as the rest: other memory and time",
+        "memory and time: hardware a faster processor; the other rows have a processor",
+        "memory and time: threads 8; the other rows have 1",
     ]
 
 

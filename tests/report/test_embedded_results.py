@@ -97,7 +97,7 @@ def test_runs_are_finished_comparable_and_of_committed_code(
     assert not any(result["environment"]["dirty"] for result in results)
     assert unfair(report.blocks) == []
     assert not report.problems
-    assert [(len(block.lines), block.title.count("shuffled")) for block in report.blocks] == [
+    assert [(len(block.rows), block.title.count("shuffled")) for block in report.blocks] == [
         (21, 1)
     ] * 5
 

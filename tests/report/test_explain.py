@@ -15,13 +15,12 @@ from synthetic_results import make_broken, make_result, make_spec
 from benchmark.cli import main
 from benchmark.registry import UnknownNameError
 from benchmark.report.build import Report, collect_report
-from benchmark.report.evidence import explain, redo
+from benchmark.report.evidence import redo
 from benchmark.report.evidence.explain import AmbiguousCellError, Checkout, explain_cell, find_cell
 from benchmark.report.evidence.lookup import column_names, row_names
 from benchmark.report.formats import csv_table, latex, markdown, terminal
-from benchmark.report.model import Cell, Column, Published, Row, Table
+from benchmark.report.model import Cell, Column, Published, Table, TableRow
 from benchmark.report.statistics.rank_spread import MEANINGS
-from benchmark.results.costs import cost_numbers
 from benchmark.results.store import Result, ResultStore
 
 BLOCK = "icons-5tasks-tiny_sup-natural"
@@ -123,9 +122,9 @@ def test_what_is_not_there_gets_the_nearest_name(
         find_cell(report.tables, row, column, table)
 
 
-def made_up(*columns: Column, rows: tuple[Row, ...] = ()) -> Table:
+def made_up(*columns: Column, rows: tuple[TableRow, ...] = ()) -> Table:
     cells = tuple(Cell((float(i),), (f"run{i}",), 1) for i in range(len(columns)))
-    return Table("t", "T", "", columns, rows or (Row("a", "a", 1, cells),))
+    return Table("t", "T", "", columns, rows or (TableRow("a", "a", 1, cells),))
 
 
 def test_columns_of_one_title_are_told_apart_by_group_and_source() -> None:
@@ -150,7 +149,7 @@ def test_columns_of_one_title_are_told_apart_by_group_and_source() -> None:
 def test_columns_and_rows_that_look_alike_are_numbered() -> None:
     twins = (Column("x", "X"), Column("x", "X"))
     rows = tuple(
-        Row("a", "a", 1, tuple(Cell((v + w,), (f"run{v + w}",), 1) for w in (0, 10)))
+        TableRow("a", "a", 1, tuple(Cell((v + w,), (f"run{v + w}",), 1) for w in (0, 10)))
         for v in (1, 2)
     )
     table = made_up(*twins, rows=rows)
@@ -206,7 +205,10 @@ def test_failed_and_missing_runs_are_explained(wide: ResultStore) -> None:
     assert found.text == "failed"
     (run,) = found.runs
     assert (run.status, run.value, run.error, run.version) == ("failed", None, "out of memory", "")
-    assert "0 of 3 runs are finished, 1 broke off, 2 not run or not finished" in found.notes
+    assert (
+        "0 of 3 runs are finished, 1 failed or interrupted, 2 missing or not finished"
+        in found.notes
+    )
     assert run.command.startswith("clbench run --suite icons")
     found = explain_cell(*find_cell(tables, "l2p", "n", BLOCK), results)
     assert found.text == "2 of 3"
@@ -224,7 +226,7 @@ def test_run_that_is_expected_and_not_there(campaign: ResultStore) -> None:
     spec = make_spec("ncm", seed=9)
     report = collect_report(campaign.root, expected={"0" * 16: spec})
     found = explain_cell(*find_cell(report.tables, "ncm", "n"), stored(campaign))
-    assert "3 of 4 runs are finished, 1 not run or not finished" in found.notes
+    assert "3 of 4 runs are finished, 1 missing or not finished" in found.notes
 
 
 def test_run_that_is_not_among_the_results_is_named(campaign: ResultStore) -> None:
@@ -242,7 +244,7 @@ def test_published_numbers_say_where_they_are_from() -> None:
     columns = [Column("final", "Final", "%", source=s) for s in ("ours", "reported", "delta")]
     result, _ = make_result(make_spec())
     cell = Cell((70.0,), (result["key"],), 1, published=published)
-    table = made_up(*columns, rows=(Row("a", "a", 1, (cell, cell, cell)),))
+    table = made_up(*columns, rows=(TableRow("a", "a", 1, (cell, cell, cell)),))
     ours, reported, delta = (
         explain_cell(table, table.rows[0], column, {result["key"]: result}) for column in columns
     )
@@ -252,14 +254,9 @@ def test_published_numbers_say_where_they_are_from() -> None:
     assert "published by others" in reported.meaning
     assert "less the published" in delta.meaning
     blank = replace(cell, published=None)
-    table = made_up(*columns, rows=(Row("a", "a", 1, (blank, blank, blank)),))
+    table = made_up(*columns, rows=(TableRow("a", "a", 1, (blank, blank, blank)),))
     notes = explain_cell(table, table.rows[0], columns[1], {}).notes
     assert notes == ("nothing was published for this",)
-
-
-def test_every_cost_has_its_meaning() -> None:
-    outcome = make_result(make_spec())[0]["outcome"]
-    assert set(cost_numbers(outcome)) == set(explain._COSTS)
 
 
 # -- what redoing takes -------------------------------------------------------------------------

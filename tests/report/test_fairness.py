@@ -12,9 +12,10 @@ from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.cli import main
 from benchmark.config import expand, load_suite, suite_files
-from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.build import build_report
 from benchmark.report.fairness.check import UnfairError, unfair
+from benchmark.report.notes import annotated
+from benchmark.report.rows import Block, make_blocks
 from benchmark.report.tables import block_table
 from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import ResultStore, spec_dict
@@ -49,12 +50,12 @@ def of(results: list[Any], method: str = ODD) -> list[Any]:
 
 
 def block_of(results: list[Any]) -> Block:
-    [block] = make_blocks(results, tunings=())
+    [block] = annotated(make_blocks(results), ())
     return block
 
 
 def remarks(block: Block) -> dict[str, tuple[str, ...]]:
-    return {line.label: line.remarks for line in block.lines if line.remarks}
+    return {line.label: line.notes for line in block.rows if line.notes}
 
 
 def put(block: str, key: str, value: Any) -> Change:
@@ -76,43 +77,46 @@ def put_in(block: str, outer: str, key: str, value: Any) -> Change:
 PLANTED: dict[str, tuple[Change, str]] = {
     "other weights under the same name": (
         put("environment", "weight_hash", "f" * 64),
-        "backbone weights ffffffff, not weights as the rest",
+        "backbone weights ffffffff; the other rows have weights",
     ),
     "input range": (
         put("spec", "input_range", "native"),
-        "input range native, not unit as the rest",
+        "input range native; the other rows have unit",
     ),
     "the same input range with other numbers": (
         put_in("environment", "inputs", "pixel range", "-1, 1"),
-        "unit input range -1, 1, not 0, 1 as the rest",
+        "unit input range -1, 1; the other rows have 0, 1",
     ),
     "augmentation": (
         put_in("environment", "inputs", "augmentation", "CropFlip(scale=(0.9, 1.0))"),
-        "augmentation CropFlip(scale=(0.9, 1.0)), not CropFlip(scale=(0.5, 1.0)) as the rest",
+        "augmentation CropFlip(scale=(0.9, 1.0)); the other rows have CropFlip(scale=(0.5, 1.0))",
     ),
     "image size": (
         put_in("environment", "inputs", "image size", "64"),
-        "image size 64, not 32 as the rest",
+        "image size 64; the other rows have 32",
     ),
-    "epochs": (put_in("spec", "recipe", "epochs", 60), "epochs 60, not 20 as the rest"),
-    "batch size": (put_in("spec", "recipe", "batch_size", 16), "batch size 16, not 128"),
+    "epochs": (put_in("spec", "recipe", "epochs", 60), "60 epochs; the other rows have 20"),
+    "batch size": (
+        put_in("spec", "recipe", "batch_size", 16),
+        "batch size 16; the other rows have 128",
+    ),
     "incomplete batches": (
         put_in("spec", "recipe", "drop_last", True),
-        "incomplete batches left out true, not false as the rest",
+        "drop incomplete batches true; the other rows have false",
     ),
-    "precision": (put("spec", "precision", "bf16"), "precision bf16, not fp32 as the rest"),
+    "precision": (put("spec", "precision", "bf16"), "precision bf16; the other rows have fp32"),
     "other test images": (
         put("outcome", "test_counts", [40, 40, 40, 40, 39]),
-        "test images a task (shuffled:0 order) 40, 40, 40, 40, 39, not 40, 40, 40, 40, 40",
+        "test images per task (shuffled:0 order) 40, 40, 40, 40, 39; the other rows have 40",
     ),
     "uncommitted code": (put("environment", "dirty", True), "ran on uncommitted code"),
     "other code of the runner": (
         put_in("environment", "sources", "benchmark/data/stream.py", "9" * 12),
-        "other code than the rest in benchmark/data/stream.py",
+        "different code in benchmark/data/stream.py",
     ),
     "other packages": (
         put_in("environment", "packages", "torch", "2.0.0"),
-        "torch version 2.0.0, not 2.6.0 as the rest",
+        "torch version 2.0.0; the other rows have 2.6.0",
     ),
     "a mark": (put("outcome", "marks", [BATCH_MARK]), BATCH_MARK),
 }
@@ -153,7 +157,7 @@ def test_a_row_that_is_mixed_within_itself_says_how_many_of_its_runs(name: str) 
     results = campaign()
     change(of(results)[1])
     [text] = remarks(block_of(results))[ODD]
-    assert text.startswith(words.partition(",")[0])
+    assert text.startswith(words.partition(";")[0])
     assert "(1 of 3 runs)" in text
 
 
@@ -161,7 +165,7 @@ def test_the_same_data_set_with_other_images_is_found_for_the_order_it_has() -> 
     results = campaign()
     of(results)[2]["environment"]["data_manifest_hash"] = "other"
     assert remarks(block_of(results)) == {
-        ODD: ("data (shuffled:2 order) other, not data shuffled:2 as the rest",)
+        ODD: ("data (shuffled:2 order) other; the other rows have data shuffled:2",)
     }
 
 
@@ -170,7 +174,7 @@ def test_a_class_order_file_of_the_same_name_with_another_content_is_found() -> 
     for result in of(results):
         result["environment"]["data_manifest_hash"] = "a" * 64
     [[text]] = remarks(block_of(results)).values()
-    assert text.startswith("data (lists/order.txt order) aaaaaaaa, not")
+    assert text.startswith("data (lists/order.txt order) aaaaaaaa; the other")
 
 
 def test_another_class_order_of_the_same_seeds_is_found() -> None:
@@ -179,7 +183,7 @@ def test_another_class_order_of_the_same_seeds_is_found() -> None:
     for result in of(results):
         result["environment"] |= {"sources": SOURCES, "inputs": INPUTS}
     [text] = remarks(block_of(results))[ODD]
-    assert text == "class order shuffled:0, not shuffled:0, shuffled:1, shuffled:2 as the rest"
+    assert text == "class order shuffled:0; the other rows have shuffled:0, shuffled:1, shuffled:2"
 
 
 def test_orders_and_seeds_paired_otherwise_are_found() -> None:
@@ -187,7 +191,7 @@ def test_orders_and_seeds_paired_otherwise_are_found() -> None:
     for result in of(results):
         result["spec"]["seed"] = 2 - result["spec"]["seed"]
     assert remarks(block_of(results)) == {
-        ODD: ("other pairs of class order and seed than the rest",)
+        ODD: ("class orders and seeds are paired differently from the other rows",)
     }
 
 
@@ -196,7 +200,7 @@ def test_fewer_seeds_are_found(kept: list[int]) -> None:
     results = [r for r in campaign() if r["spec"]["method"] != ODD or r["spec"]["seed"] in kept]
     [[text]] = remarks(block_of(results)).values()
     word = "seed 0" if kept == [0] else "seeds 0, 2"
-    assert text == f"{word}, not seeds 0, 1, 2 as the rest"
+    assert text == f"{word}; the other rows have 0, 1, 2"
 
 
 def test_more_seeds_than_the_rest_mark_the_row_that_has_them() -> None:
@@ -204,7 +208,7 @@ def test_more_seeds_than_the_rest_mark_the_row_that_has_them() -> None:
     more = copy.deepcopy(of(results)[0])
     more["spec"] |= {"seed": 3, "order": "shuffled:3"}
     assert remarks(block_of([*results, more | {"key": "c" * 16}])) == {
-        ODD: ("seeds 0, 1, 2, 3, not seeds 0, 1, 2 as the rest",)
+        ODD: ("seeds 0, 1, 2, 3; the other rows have 0, 1, 2",)
     }
 
 
@@ -239,8 +243,8 @@ def test_what_makes_a_table_of_its_own_never_stands_beside_the_rest(part: str) -
     results = campaign()
     for result in of(results):
         result["spec"][part] = other.get(part, 0.2)
-    blocks = make_blocks(results, tunings=())
-    rows = [{line.method for line in block.lines} for block in blocks]
+    blocks = annotated(make_blocks(results), ())
+    rows = [{line.method for line in block.rows} for block in blocks]
     assert sorted(rows, key=len) == [{ODD}, set(METHODS) - {ODD}]
     assert len({block.title for block in blocks}) == 2
 
@@ -260,7 +264,7 @@ def test_epochs_of_a_method_that_trains_nothing_do_not_count() -> None:
     assert remarks(block_of(results)) == {}
     for result in of(results, "joint"):  # one task with all data, but as many passes over it
         result["spec"]["recipe"]["epochs"] = 99
-    assert remarks(block_of(results)) == {"joint": ("epochs 99, not 20 as the rest",)}
+    assert remarks(block_of(results)) == {"joint": ("99 epochs; the other rows have 20",)}
 
 
 def test_two_variants_of_a_method_with_unlike_code_are_found() -> None:
@@ -272,7 +276,7 @@ def test_two_variants_of_a_method_with_unlike_code_are_found() -> None:
         result["environment"] |= {"sources": sources, "inputs": INPUTS}
         results.append(result)
     assert remarks(block_of(results)) == {
-        f"{ODD} (pool=7)": (f"other code than the rest in methods/{ODD}.py",)
+        f"{ODD} (pool=7)": (f"different code in methods/{ODD}.py",)
     }
 
 
@@ -289,7 +293,7 @@ def test_without_recorded_sources_the_revision_counts() -> None:
     for result in of(results):
         result["environment"]["revision"] = "f" * 40
     [[text]] = remarks(block_of(results)).values()
-    assert text == "code revision ffffffff, not 01234567 as the rest"
+    assert text == "code revision ffffffff; the other rows have 01234567"
 
 
 def test_without_a_checkout_the_version_counts() -> None:
@@ -301,7 +305,7 @@ def test_without_a_checkout_the_version_counts() -> None:
     for result in of(results):
         result["environment"]["version"] = "9.9"
     [[text]] = remarks(block_of(results)).values()
-    assert text == "code revision (clbench 9.9), not (clbench 0.1.0) as the rest"
+    assert text == "code revision (clbench 9.9); the other rows have (clbench 0.1.0)"
 
 
 def test_results_of_before_inputs_were_recorded_claim_nothing() -> None:
@@ -318,7 +322,7 @@ def test_of_two_rows_the_older_one_differs() -> None:
         ("inflora", "new", "2026-02-01"),
     ):
         results.append(make_result(make_spec(method), weights=weights, started=started)[0])
-    assert remarks(block_of(results)) == {"l2p": ("backbone weights old, not new as the rest",)}
+    assert remarks(block_of(results)) == {"l2p": ("backbone weights old; the other rows have new",)}
 
 
 def test_many_files_of_other_code_are_said_shortly() -> None:
@@ -326,9 +330,7 @@ def test_many_files_of_other_code_are_said_shortly() -> None:
     for result in results:
         digit = "1" if result["spec"]["method"] == ODD else "0"
         result["environment"]["sources"] = {f"{name}.py": digit * 12 for name in "abcdef"}
-    assert remarks(block_of(results)) == {
-        ODD: ("other code than the rest in a.py, b.py, c.py and 3 more",)
-    }
+    assert remarks(block_of(results)) == {ODD: ("different code in a.py, b.py, c.py and 3 more",)}
 
 
 # -- strict -------------------------------------------------------------------------------------
@@ -348,11 +350,11 @@ def test_strict_refuses_and_writes_nothing(
     for result in of(results):
         result["spec"]["recipe"]["epochs"] = 60
     root = stored(tmp_path / "results", results)
-    with pytest.raises(UnfairError, match="epochs 60, not 20"):
+    with pytest.raises(UnfairError, match="60 epochs"):
         build_report(root, tmp_path / "out", strict=True)
     assert main(["report", "--results", str(root), "--strict"]) == 1
     printed = capsys.readouterr()
-    assert "l2p: epochs 60, not 20 as the rest" in printed.err
+    assert "l2p: 60 epochs; the other rows have 20" in printed.err
     assert printed.out == ""
     assert not (tmp_path / "out").exists()
     assert not (root / "report").exists()
@@ -398,23 +400,23 @@ def made(template: dict[str, Any], spec: RunSpec, suite: str) -> Any:
 
 @pytest.mark.parametrize("suite", sorted(suite_files()))
 def test_none_is_raised_on_a_shipped_suite(suite: str) -> None:
-    blocks = make_blocks(runs_of(suite))  # with the shipped records of tuning
+    blocks = annotated(make_blocks(runs_of(suite)))  # with the shipped records of tuning
     assert blocks
-    assert [line.remarks for block in blocks for line in block.lines if line.remarks] == []
+    assert [line.notes for block in blocks for line in block.rows if line.notes] == []
     assert unfair(blocks) == []
 
 
 def test_suites_that_share_runs_may_share_a_folder() -> None:
     suites = ("imagenet_r", "ablations", "alignment", "imagenet_r_selfsup", "cifar100")
-    assert unfair(make_blocks([run for suite in suites for run in runs_of(suite)])) == []
+    assert unfair(annotated(make_blocks([run for suite in suites for run in runs_of(suite)]))) == []
 
 
 def test_a_value_that_is_set_for_one_method_of_a_suite_is_found() -> None:
-    blocks = make_blocks(runs_of("icons", "inflora.training.epochs=3"), tunings=())
+    blocks = annotated(make_blocks(runs_of("icons", "inflora.training.epochs=3")), ())
     assert [text.partition(": ")[2] for text in unfair(blocks)] == [
-        "inflora: epochs 3, not 1 as the rest"
+        "inflora: 3 epochs; the other rows have 1"
     ]
-    assert unfair(make_blocks(runs_of("icons", "training.epochs=3"), tunings=())) == []
+    assert unfair(annotated(make_blocks(runs_of("icons", "training.epochs=3")), ())) == []
 
 
 def test_recipe_that_is_compared_is_a_part_of_the_recipe() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from synthetic_results import make_result, make_spec
 
 from benchmark.config.tuning import TuningSettings
-from benchmark.report.blocks import make_blocks
+from benchmark.report.notes import annotated
+from benchmark.report.rows import make_blocks
 from benchmark.spec import Recipe
 from benchmark.tuning.record import MethodRecord, TrialRecord, TuningRecord
 
@@ -68,8 +69,8 @@ def rows(suite: str = "icons", **rates: float) -> list[Any]:
 
 
 def remarks(results: list[Any], *records: TuningRecord) -> dict[str, tuple[str, ...]]:
-    [block] = make_blocks(results, tunings=records)
-    return {line.label: line.remarks for line in block.lines if line.remarks}
+    [block] = annotated(make_blocks(results), records)
+    return {line.label: line.notes for line in block.rows if line.notes}
 
 
 def test_rows_with_what_was_chosen_are_equal() -> None:
@@ -84,7 +85,8 @@ def test_no_record_no_remark() -> None:
 def test_another_value_than_the_chosen_one_is_found() -> None:
     assert remarks(rows(l2p=0.1), record()) == {
         "l2p": (
-            "not the settings that tuning chose (lr 0.1, chosen 0.002); the others had 7 trials",
+            "settings differ from those tuning chose (lr 0.1, chosen 0.002); "
+            "the other rows had 7 trials",
         )
     }
     wrong = rows()
@@ -96,15 +98,13 @@ def test_another_value_than_the_chosen_one_is_found() -> None:
 def test_a_method_that_was_not_tuned_is_found() -> None:
     known = record()
     del known.methods["l2p"]  # type: ignore[attr-defined]
-    assert remarks(rows(), known) == {
-        "l2p": ("its settings were not tuned; the others had 7 trials",)
-    }
+    assert remarks(rows(), known) == {"l2p": ("settings not tuned; the other rows had 7 trials",)}
 
 
 def test_another_number_of_trials_is_found() -> None:
     more = record(l2p=chose({"training.lr": LR}, trials=40))
     assert remarks(rows(), more) == {
-        "l2p": ("its settings were chosen in 40 trials; the others had 7 trials",)
+        "l2p": ("settings chosen in 40 trials; the other rows had 7 trials",)
     }
 
 

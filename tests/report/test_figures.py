@@ -19,7 +19,6 @@ from synthetic_results import IMAGES, make_broken, make_result, make_spec
 from benchmark import metrics
 from benchmark.registry import UnknownNameError
 from benchmark.report import drawing
-from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.build import build_report, collect_report
 from benchmark.report.figures import (
     FIGURES,
@@ -42,6 +41,7 @@ from benchmark.report.figures.numbers import (
     size_text,
     stage_summaries,
 )
+from benchmark.report.rows import Block, make_blocks
 from benchmark.results.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def campaign_of(
 
 
 def line_of(block: Block, label: str) -> Any:
-    return next(line for line in block.lines if line.label == label)
+    return next(line for line in block.rows if line.label == label)
 
 
 def drawn(block: Block, options: Options) -> dict[str, str]:
@@ -141,7 +141,7 @@ def test_sizes_of_any_range_have_few_ticks() -> None:
 def test_missing_and_damaged_predictions_leave_the_rest(tmp_path: Path) -> None:
     block, options = campaign_of(tmp_path)
     store = ResultStore(tmp_path)
-    keys = {line.label: [run.result["key"] for run in line.done] for line in block.lines}
+    keys = {line.label: [run.result["key"] for run in line.done] for line in block.rows}
     (store.folder(keys["inflora"][0]) / "predictions.npz").unlink()
     (store.folder(keys["l2p"][0]) / "predictions.npz").write_bytes(b"PK\x03\x04 cut")
     arrays = store.predictions(keys["sequential"][0])
@@ -149,7 +149,7 @@ def test_missing_and_damaged_predictions_leave_the_rest(tmp_path: Path) -> None:
         del arrays[name]
     np.savez(store.folder(keys["sequential"][0]) / "predictions.npz", **arrays)
     assert options.predictions
-    found = {line.label: confusion(line, options.predictions) for line in block.lines}
+    found = {line.label: confusion(line, options.predictions) for line in block.rows}
     assert {label: c and c.runs for label, c in found.items()} == {
         "sequential": 1, "inflora": 1, "l2p": 1, "joint": 2,
     }  # fmt: skip
@@ -250,7 +250,7 @@ def test_the_compared_row_is_chosen_by_method_or_label(campaign: ResultStore) ->
         reference_line(block, "slca")
     without = [r for r in campaign.results() if r["spec"]["method"] != "inflora"]
     [rest] = make_blocks(without)
-    final = {line.method: line.summary("final").mean for line in rest.lines}
+    final = {line.method: line.summary("final").mean for line in rest.rows}
     assert reference_line(rest, "").method == max(("l2p", "coda_p"), key=final.__getitem__)
     [bounds] = make_blocks([r for r in without if r["spec"]["method"] in ("ncm", "joint")])
     assert reference_line(bounds, "").method == "ncm"
@@ -309,6 +309,7 @@ def test_task_confusion_by_hand() -> None:
     predictions = {
         "labels": np.array([0, 1, 2, 2], np.int16),
         "task_of_class": np.array([0, 0, 1], np.int16),
+        "task_of_image": np.array([0, 0, 1, 1], np.int16),
         "top_classes/1": np.array([[1], [2], [0], [2]], np.int16),
     }
     assert metrics.task_confusion(predictions).tolist() == [[50, 50], [50, 50]]
@@ -390,7 +391,7 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
     campaign_of(tmp_path)
     code = (
         "import hashlib\n"
-        "from benchmark.report.blocks import make_blocks\n"
+        "from benchmark.report.rows import make_blocks\n"
         "from benchmark.report.figures import Options, render\n"
         "from benchmark.results.store import ResultStore\n"
         f"store = ResultStore({str(tmp_path)!r})\n"

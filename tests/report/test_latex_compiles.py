@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from synthetic_results import make_result, make_spec
 
-from benchmark.report.blocks import make_blocks
 from benchmark.report.costs import cost_table
 from benchmark.report.formats import latex
 from benchmark.report.formats.latex_text import escape
-from benchmark.report.model import Cell, Column, Published, Row, Table
+from benchmark.report.model import Cell, Column, Published, Table, TableRow
 from benchmark.report.paper.reported import load_reported
 from benchmark.report.paper.tables import paper_tables
+from benchmark.report.rows import make_blocks
 from benchmark.report.tables import block_table, overviews
 
 compiles = pytest.mark.skipif(
@@ -39,7 +39,7 @@ def hostile() -> Table:
         Column("final", "Differs", "%", source="delta", group="[x] *"),
     )
     cell = Cell((1.0, 3.0), ("k", "l"), 2, best=True, published=published)
-    rows = tuple(Row(label, "m", i % 3, (cell,) * 3, (1, 2)) for i, label in enumerate(LABELS))
+    rows = tuple(TableRow(label, "m", i % 3, (cell,) * 3, (1, 2)) for i, label in enumerate(LABELS))
     return Table("nasty", LABELS[2], " ".join(LABELS), columns, rows, tuple(LABELS))
 
 
@@ -51,7 +51,7 @@ def wide(groups: int) -> Table:
         for key in ("final", "average", "forgetting")
     )
     cells = tuple(Cell((10.0 * i, 3.0), (), 2) for i in range(len(columns)))
-    rows = tuple(Row(f"inflora_random (rank={i})", "m", i // 9, cells) for i in range(21))
+    rows = tuple(TableRow(f"inflora_random (rank={i})", "m", i // 9, cells) for i in range(21))
     return Table(f"wide{groups}", "Wide", "Many columns.", columns, rows)
 
 

@@ -16,15 +16,14 @@ from html_page import Page
 from PIL import Image
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report.blocks import LOWER_BOUNDS, UPPER_BOUNDS, make_blocks
 from benchmark.report.build import Report
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Cell, Column, Published, Row, Table
+from benchmark.report.model import Cell, Column, Published, Table, TableRow, cell_text
 from benchmark.report.page import Picture, render_page
 from benchmark.report.page.axis import cost_axis, percent_axis, task_axis
 from benchmark.report.page.data import in_script, sort_value
 from benchmark.report.page.svg import _OUTLINES, on_dark
 from benchmark.report.palette import styles
+from benchmark.report.rows import make_blocks
 from benchmark.report.tables import block_table, overviews
 from benchmark.results.store import Result, ResultStore
 
@@ -112,7 +111,7 @@ def test_texts_of_results_can_do_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     results.append(make_broken(make_spec(evil, 3, dataset=evil, settings={evil: evil}), error=EVIL))
     report = replace(reported(results), problems=(EVIL,), message=EVIL)
     column = Column(evil, evil, evil, group=evil)
-    other = Table(evil, evil, evil, (column,), (Row(evil, evil, 0, (Cell(),), (1,)),), (evil,))
+    other = Table(evil, evil, evil, (column,), (TableRow(evil, evil, 0, (Cell(),), (1,)),), (evil,))
     report = replace(report, tables=(*report.tables, other))
     page = Page(render_page(report, by_key(results), [Picture(evil, b"x", evil)]))
     page_of_good = Page(render_page(reported([make_result(make_spec())[0]]), {}))
@@ -143,7 +142,7 @@ def test_published_numbers() -> None:
     published = Published(80.0, 0.5, None, "Table 1", "medium", False, "other epochs")
     cell = Cell((81.0, 82.0), (), 2, published=published)
     columns = tuple(Column("final", s, "%", source=s) for s in ("ours", "reported", "delta"))  # type: ignore[arg-type]
-    table = Table("paper", "Paper", "", columns, (Row("a", "a", 0, (cell,) * 3),))
+    table = Table("paper", "Paper", "", columns, (TableRow("a", "a", 0, (cell,) * 3),))
     assert [sort_value(cell, column) for column in columns] == [81.5, 80.0, 1.5]
     assert sort_value(Cell((81.0,)), columns[1]) is None
     page = Page(render_page(Report((), (table,), (), ""), {}))
@@ -157,7 +156,7 @@ def test_published_numbers() -> None:
 
 def test_the_best_are_bold() -> None:
     cells = (Cell((1.0,), best=True), Cell((2.0,)))
-    rows = tuple(Row(str(i), "m", 1, (cell,)) for i, cell in enumerate(cells))
+    rows = tuple(TableRow(str(i), "m", 1, (cell,)) for i, cell in enumerate(cells))
     table = Table("t", "T", "", (Column("final", "Final"),), rows)
     text = render_page(Report((), (table,), (), ""), {})
     assert text.count("<strong>1.00</strong>") == 1
@@ -233,7 +232,7 @@ def test_pictures_stand_with_their_block(campaign: ResultStore, report: Report) 
 
 
 def test_every_marker_has_an_outline_and_every_colour_a_tone_for_the_dark() -> None:
-    names = [*"abcdefghijkl", *LOWER_BOUNDS, *UPPER_BOUNDS, "inflora", "slca", "l2p"]
+    names = [*"abcdefghijkl", "sequential", "ncm", "joint", "inflora", "slca", "l2p"]
     found = styles((name, variant) for name in names for variant in range(12))
     assert {style.marker for style in found.values()} <= set(_OUTLINES)
     for style in found.values():

@@ -14,15 +14,14 @@ import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.config import expand, load_suite
-from benchmark.report.blocks import Block, make_blocks
 from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.formats.latex_text import escape
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Row, Table
+from benchmark.report.model import Table, TableRow, cell_text
+from benchmark.report.notes import annotated
 from benchmark.report.paper.layouts import LAYOUTS
 from benchmark.report.paper.reported import Reported, read_reported
-from benchmark.report.paper.settings import differences
-from benchmark.report.paper.tables import Numbers, has_runs, paper_tables
+from benchmark.report.paper.tables import Numbers, differences, has_runs, paper_tables
+from benchmark.report.rows import Block, make_blocks
 from benchmark.results.store import spec_dict
 from benchmark.spec import RunSpec
 
@@ -76,14 +75,14 @@ def result_of(spec: dict[str, Any], final: float = 70.0, counts: Sequence[int] =
 
 
 def blocks_of(*results: Any) -> list[Block]:
-    return make_blocks(results, tunings=[])
+    return annotated(make_blocks(results), [])
 
 
 def tables_of(numbers: Numbers, *results: Any) -> list[Table]:
     return paper_tables(blocks_of(*results), published(), numbers)
 
 
-def texts(table: Table, row: Row) -> list[str]:
+def texts(table: Table, row: TableRow) -> list[str]:
     return [cell_text(c, k) for c, k in zip(row.cells, table.columns, strict=True)]
 
 
@@ -254,7 +253,7 @@ def test_n_of_n_and_failures(results: list[Any]) -> None:
         for spec in suite_specs("imagenet_r")
         if (spec.method, len(spec.tasks), spec.seed) == ("inflora", 10, seed)
     }
-    blocks = make_blocks([*results, broken], wanted, tunings=[])
+    blocks = annotated(make_blocks([*results, broken], wanted), [])
     table = paper_tables(blocks, published(), "both")[0]
     # The seed that is asked for by another key counts as not there yet.
     assert texts(table, table.row("InfLoRA"))[9] == "2 of 5"
@@ -407,7 +406,7 @@ def test_how_a_stage_s_accuracy_is_weighed_matters_for_uneven_test_sets() -> Non
 
 
 def test_settings_of_other_papers_are_compared_alike() -> None:
-    (line,) = blocks_of(result_of(spec_of("cifar100", "inflora", 10), counts=[1] * 10))[0].lines
+    (line,) = blocks_of(result_of(spec_of("cifar100", "inflora", 10), counts=[1] * 10))[0].rows
     (shuffled,) = published().find(
         paper="logs", table="class order of seed 1993", dataset="cifar100", metric="final"
     )
@@ -415,7 +414,7 @@ def test_settings_of_other_papers_are_compared_alike() -> None:
         "class order: ours natural, published shuffled:1993"
     ]
     spec = spec_of("cifar100", "slca", 10) | {"order": "shuffled:1"}
-    (line,) = blocks_of(result_of(spec))[0].lines
+    (line,) = blocks_of(result_of(spec))[0].rows
     (slca, _) = published().find(paper="slca", table="own results", dataset="cifar100")
     assert differences(slca.setting, line) == []
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report.blocks import make_blocks
 from benchmark.report.build import WRITERS, Report
 from benchmark.report.formats import csv_table, latex, markdown, terminal
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.model import Cell, Column, Table, TableRow, cell_text
+from benchmark.report.notes import annotated
+from benchmark.report.rows import make_blocks
 from benchmark.report.tables import block_table, overviews
 from benchmark.results.store import Result, ResultStore
 
@@ -133,7 +133,7 @@ def test_notes_are_said_once_and_numbered_in_order() -> None:
         make_result(make_spec(method), dirty=True, marks=marks)[0]
         for method, marks in [("seq_lora", ("a",)), ("linear_probe", ()), ("ncm", ("b", "a"))]
     ]
-    [block] = make_blocks(results)
+    [block] = annotated(make_blocks(results))
     table = block_table(block)
     assert table.notes == ("a", "ran on uncommitted code", "b")
     assert table.row("ncm").notes == (1, 2, 3)
@@ -147,7 +147,7 @@ def test_failed_cells_are_marked() -> None:
         make_broken(make_spec("inflora", 1), status="cancelled"),
         make_broken(make_spec("l2p"), status="cancelled"),
     ]
-    [block] = make_blocks(results)
+    [block] = annotated(make_blocks(results))
     table = block_table(block)
     final, runs = table.column("final"), table.column("runs")
     assert cell_text(table.row("inflora").cells[final], table.columns[final]) == "failed"
@@ -163,7 +163,7 @@ def test_training_time_has_a_fitting_unit() -> None:
     for seconds in (10.0, 1000.0, 100_000.0):
         result = make_result(make_spec())[0]
         result["outcome"]["train_seconds"] = [seconds / 5] * 5
-        [block] = make_blocks([result])
+        [block] = annotated(make_blocks([result]))
         column = block_table(block).columns[-1]
         cell = block_table(block).rows[0].cells[-1]
         units.append(f"{cell_text(cell, column)} {column.unit}")
@@ -202,13 +202,13 @@ def splits() -> list[Result]:
 
 
 def test_overview_puts_splits_side_by_side() -> None:
-    blocks = make_blocks(splits())
+    blocks = annotated(make_blocks(splits()))
     [table] = overviews(blocks)
     assert table.groups == [("2 tasks of 5 classes", 3), ("5 tasks of 2 classes", 3)]
     assert [row.label for row in table.rows] == ["inflora", "l2p", "joint"]
     for position, block in enumerate(blocks):
         own = block_table(block)
-        for line in block.lines:
+        for line in block.rows:
             cell = table.row(line.label).cells[3 * position]
             assert cell == own.row(line.label).cells[own.column("final")]
     lonely = [cell_text(c, k) for c, k in zip(table.row("l2p").cells, table.columns, strict=True)]
@@ -221,7 +221,7 @@ def test_overview_joins_settings_that_differ_between_columns_and_says_so() -> No
     for result in results:
         if result["spec"]["method"] == "inflora" and len(result["spec"]["tasks"]) == 5:
             result["spec"]["settings"] = {"rank": 9}
-    [table] = overviews(make_blocks(results))
+    [table] = overviews(annotated(make_blocks(results)))
     assert [table.notes[n - 1] for n in table.row("inflora").notes] == [
         "settings or training differ between the columns"
     ]
@@ -232,16 +232,16 @@ def test_overview_says_where_code_or_weights_differ_between_columns() -> None:
     for result in results:
         if len(result["spec"]["tasks"]) == 5:
             result["environment"] |= {"method_source_hash": "new", "weight_hash": "new"}
-    [table] = overviews(make_blocks(results))
+    [table] = overviews(annotated(make_blocks(results)))
     assert [table.notes[n - 1] for n in table.row("inflora").notes] == [
         "the method's code differs between the columns",
-        "backbone weights of one name differ between the columns",
+        "backbone weights of the same name differ between the columns",
     ]
 
 
 def test_overview_keeps_variants_apart() -> None:
     more = make_result(make_spec("inflora", settings={"rank": 9}))[0]
-    [table] = overviews(make_blocks([*splits(), more]))
+    [table] = overviews(annotated(make_blocks([*splits(), more])))
     labels = {row.label for row in table.rows}
     assert {"inflora (rank=5)", "inflora (rank=9)"} <= labels
 
@@ -258,8 +258,10 @@ NASTY = Table(
     "*Caption* with [link] and `code` ± 1",
     (Column("final", "Final_1", "%", group="A&B"), Column("runs", "n", kind="runs", group="A&B")),
     (
-        Row("m_1 (a=b|c, d={e})", "m_1", 0, (Cell((1.0, 3.0), ("k",), 2), Cell((1.0, 3.0), (), 2))),
-        Row("_under_", "x", 1, (Cell((), (), 1, "failed"), Cell((), (), 1)), (1,)),
+        TableRow(
+            "m_1 (a=b|c, d={e})", "m_1", 0, (Cell((1.0, 3.0), ("k",), 2), Cell((1.0, 3.0), (), 2))
+        ),
+        TableRow("_under_", "x", 1, (Cell((), (), 1, "failed"), Cell((), (), 1)), (1,)),
     ),
     ("100% wrong_reason #7 & more",),
 )
@@ -267,7 +269,10 @@ NASTY = Table(
 
 def test_the_terminal_says_that_one_run_is_not_tested() -> None:
     several = (Cell((1.0, 2.0), ("a", "b"), 2, best=True), Cell((1.0, 2.0), ("a", "b"), 2))
-    row, alone = Row("x", "x", 1, several), Row("y", "y", 1, (Cell((9.0,), ("c",), 1), Cell()))
+    row, alone = (
+        TableRow("x", "x", 1, several),
+        TableRow("y", "y", 1, (Cell((9.0,), ("c",), 1), Cell())),
+    )
     columns = (Column("final", "Final"), Column("average", "Average"))
     legend = "no row of the column is significantly better"
     assert f"{legend}\n" in terminal.plain(Table("t", "t", "", columns, (row,)))

@@ -4,26 +4,95 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
+from statistics import fmean
+from typing import Any, Literal, cast
 
-from benchmark.report.blocks import (
+from benchmark.report.formatting import listing
+from benchmark.report.rows import (
     Block,
     BlockKey,
-    Line,
+    Row,
     Run,
     make_blocks,
     variant_labels,
     variant_text,
 )
-from benchmark.report.evidence.causes import causes
-from benchmark.report.evidence.change import Basis, Change, Comparison
-from benchmark.report.formatting import listing
 from benchmark.report.statistics import noise
 from benchmark.results.store import Result, ResultStore
 
 COMPARED = ("final", "average", "forgetting")
+_DIGITS = 12  # shown of a hash
+
+# identical: the same inputs on the same machine, so the same bits are expected; paired: runs of the
+# same class order and seed; unpaired: runs of other ones; images: one run a side.
+Basis = Literal["identical", "paired", "unpaired", "images"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of one method with one set of settings in one block, in both folders.
+
+    first, second: one value a run, in the same order where they pair; noise: half the width of the
+    interval that noise explains, in percentage points; causes: what differs between the runs;
+    pairs: whether the runs are of the same class orders and seeds.
+    """
+
+    block: str
+    label: str
+    method: str
+    metric: str
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    keys: tuple[tuple[str, ...], tuple[str, ...]]
+    basis: Basis
+    noise: float
+    causes: tuple[str, ...]
+    pairs: bool
+
+    @property
+    def difference(self) -> float:
+        """Mean of the second less mean of the first."""
+        return fmean(self.second) - fmean(self.first)
+
+    @property
+    def equal(self) -> bool:
+        """Whether every run gives the very same number in both."""
+        return self.pairs and self.first == self.second
+
+    @property
+    def moved(self) -> bool:
+        """Whether noise does not explain the difference."""
+        if self.equal:
+            return False
+        return self.basis == "identical" or abs(self.difference) > self.noise
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """changes: every cell that is in both, in the order of the tables.
+
+    only_first, only_second: what the other folder lacks, in words; broke: runs finished in the
+    first folder and failed or interrupted in the second; left_out: results that do not count, in
+    words; differences: everything recorded that differs between compared runs; problems: result
+    files that could not be used.
+    """
+
+    changes: tuple[Change, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    broke: tuple[str, ...]
+    left_out: tuple[str, ...]
+    differences: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def moved(self) -> tuple[Change, ...]:
+        """The cells beyond noise."""
+        return tuple(change for change in self.changes if change.moved)
 
 
 def compare_results(first: str | Path, second: str | Path) -> Comparison:
@@ -104,7 +173,7 @@ class _Collected:
             self._alone(first, self.only_first)
             self._alone(second, self.only_second)
             return
-        lines = [{variant_text(line.spec): line for line in b.lines} for b in (first, second)]
+        lines = [{variant_text(line.spec): line for line in b.rows} for b in (first, second)]
         labels = variant_labels({name: line.spec for side in lines for name, line in side.items()})
         gone: dict[str, list[str]] = defaultdict(list)
         new: dict[str, list[str]] = defaultdict(list)
@@ -126,21 +195,21 @@ class _Collected:
         self.left_out += [
             f"{block.title}: {line.label}: {line.left_out} in {folder}, of other code, data or "
             "weights than the newest finished ones"
-            for line in block.lines
+            for line in block.rows
             if line.left_out
         ]
 
     def _alone(self, block: Block | None, side: list[str]) -> None:
         if block is not None and block.finished:
-            labels = [line.label for line in block.lines if line.done]
+            labels = [line.label for line in block.rows if line.done]
             side.append(f"{block.title}: {listing(labels)}")
 
     def _line(
         self,
         block: str,
         label: str,
-        first: Line,
-        second: Line,
+        first: Row,
+        second: Row,
         gone: dict[str, list[str]],
         new: dict[str, list[str]],
     ) -> None:
@@ -267,3 +336,48 @@ def _spread(draft: _Draft) -> noise.Spread:
 def _image_variance(run: Run, metric: str) -> float:
     outcome = run.result["outcome"]
     return noise.image_variance(metric, outcome["accuracy"], outcome["test_counts"])
+
+
+# -- causes -------------------------------------------------------------------------------------
+
+
+def causes(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
+    """What is recorded and differs between the runs of the two sides."""
+    readings: dict[str, Callable[[Result], Any]] = {
+        "method source": lambda r: r["environment"]["method_source_hash"][:_DIGITS],
+        "data": lambda r: r["environment"]["data_manifest_hash"][:_DIGITS],
+        "weights": lambda r: r["environment"]["weight_hash"][:_DIGITS],
+        "protocol": lambda r: r["spec"]["protocol"],
+        "revision": lambda r: _revision(r)[:_DIGITS],
+        "uncommitted changes": lambda r: "yes" if r["environment"]["dirty"] else "no",
+        "version": lambda r: r["environment"]["version"],
+        "device": lambda r: r["environment"]["device"],
+        "hardware": lambda r: r["environment"]["hardware"],
+        "threads": lambda r: r["environment"]["threads"],
+    }
+    for block in ("packages", "sources", "inputs"):
+        if all(block in run.result["environment"] for run in (*first, *second)):
+            names = {n: None for run in (*first, *second) for n in _entries(run.result, block)}
+            readings |= {
+                f"code of {name}" if block == "sources" else name: partial(_entry, block, name)
+                for name in names
+            }
+    for name, read in readings.items():
+        before, after = (
+            list(dict.fromkeys(str(read(run.result)) for run in side)) for side in (first, second)
+        )
+        if set(before) != set(after):
+            yield f"{name} {listing(before)} -> {listing(after)}"
+
+
+def _revision(result: Result) -> str:
+    return result["environment"]["revision"] or "none"
+
+
+def _entry(block: str, name: str, result: Result) -> str:
+    return _entries(result, block).get(name, "none")
+
+
+def _entries(result: Result, block: str) -> Mapping[str, str]:
+    found: Mapping[str, str] = cast("Mapping[str, Any]", result["environment"])[block]
+    return found

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from benchmark.metrics import METRICS
-from benchmark.report.evidence.change import Basis, Change, Comparison
-from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.evidence.compare import Basis, Change, Comparison
+from benchmark.report.model import Cell, Column, Table, TableRow
 from benchmark.report.notes import Notes
 from benchmark.report.statistics.noise import LEVEL
 
@@ -49,7 +49,7 @@ def _table(block: str, changes: Sequence[Change]) -> Table:
         cells = [Cell(values) for values in numbers]
         n = min(len(change.first), len(change.second))
         rows.append(
-            Row(
+            TableRow(
                 f"{change.label}, {METRICS[change.metric].title.lower()}",
                 change.method,
                 1,

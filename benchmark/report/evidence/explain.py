@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.metrics import METRICS
 from benchmark.report.evidence.lookup import AmbiguousCellError, find_cell, position_of
 from benchmark.report.evidence.redo import Checkout, conditions, redo_command
-from benchmark.report.formatting import UNDEFINED, cell_text, listing
-from benchmark.report.model import Cell, Column, Published, Row, Table
+from benchmark.report.formatting import listing
+from benchmark.report.model import UNDEFINED, Cell, Column, Published, Table, TableRow, cell_text
+from benchmark.report.rows import NUMBERS
 from benchmark.report.statistics.rank_spread import MEANINGS
 from benchmark.results.store import Result
 
@@ -25,31 +25,13 @@ __all__ = [
     "meaning",
 ]
 
-# What the numbers are that no formula of `benchmark.metrics` gives.
-_COSTS = {
-    "expanded_parameters": "parameters beside backbone and classifier after the last task",
-    "expanded_share": "the same in percent of the backbone's parameters",
-    "trainable_parameters": "parameters trained in a task, of the task with the most",
-    "stored_statistics": "numbers kept between tasks that are not parameters",
-    "classifier_parameters": "parameters of the classifier after the last task",
-    "backbone_parameters": "parameters of the backbone",
-    "stored_parameters": "parameters of backbone, classifier and what the method adds, at the end",
-    "train_seconds": "seconds of training, all tasks together",
-    "eval_seconds": "seconds of evaluation, all stages together",
-    "train_images_per_second": "training images a second, mean over tasks",
-    "train_flops_per_image": "operations for one image in training",
-    "predict_flops_per_image": "operations for one image in prediction",
-    "query_flops_per_image": "operations of the pass that reads the frozen backbone's features",
-    "peak_memory_mb": "largest memory of the run in MB",
-}
-
 
 @dataclass(frozen=True)
 class RunFact:
     """One run behind a number.
 
     value: its share of the number in the metric's own unit, None where it has none; command: the
-    whole command line that redoes it; the rest as in `results.schema`. A run that broke off may
+    whole command line that redoes it; the rest as in `results.schema`. A run that is not done may
     lack any of it: empty, 0 or None then, and `error` says why.
     """
 
@@ -79,7 +61,7 @@ class Explanation:
     """What stands behind one cell.
 
     table, row, column: titles; text: what the cell shows; meaning: the formula in words; runs: the
-    finished ones in the order of the values, then those that broke off; settings, recipe: what all
+    finished ones in the order of the values, then the others; settings, recipe: what all
     of these share; published: what others reported; notes: what a reader or a redoer has to know;
     spec: the rest of the specification the runs share (data set, backbone, tasks and so on).
     """
@@ -99,7 +81,7 @@ class Explanation:
 
 def explain_cell(
     table: Table,
-    row: Row,
+    row: TableRow,
     column: Column,
     results: Mapping[str, Result],
     here: Checkout | None = None,
@@ -173,9 +155,9 @@ def meaning(column: Column) -> str:
         return "finished runs behind the row, and how many there should be"
     if column.key in MEANINGS:
         return MEANINGS[column.key]
-    metric = METRICS.get(column.key)
-    titles = ": ".join(filter(None, (column.group, column.title)))
-    words = f"{metric.title}: {metric.formula}" if metric else _COSTS.get(column.key, titles)
+    number = NUMBERS.get(column.key)
+    title = ": ".join(filter(None, (column.group, column.title)))
+    words = f"{number.title}: {number.explanation}" if number else title
     if column.source == "reported":
         return f"{words}; as published by others, not measured here"
     over = "mean and sample standard deviation" if column.kind == "spread" else "mean"
@@ -192,8 +174,8 @@ def counts(cell: Cell, column: Column) -> Iterator[str]:
         return
     if cell.total > len(cell.runs):
         open_runs = cell.total - len(cell.runs) - len(cell.broken)
-        broken = f", {len(cell.broken)} broke off" if cell.broken else ""
-        waiting = f", {open_runs} not run or not finished" if open_runs > 0 else ""
+        broken = f", {len(cell.broken)} failed or interrupted" if cell.broken else ""
+        waiting = f", {open_runs} missing or not finished" if open_runs > 0 else ""
         yield f"{len(cell.runs)} of {cell.total} runs are finished{broken}{waiting}"
     elif not cell.runs:
         yield "no run of this method belongs here"

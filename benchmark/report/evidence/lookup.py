@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from benchmark.registry import UnknownNameError
 from benchmark.report.formats.csv_table import headings
-from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.model import Cell, Column, Table, TableRow
 
 # What the formats put around a name: numbers of notes, and signs against another meaning.
 _MARKS = re.compile(r"<sup>.*?</sup>|(\s*\[\d+\])+$|\\(?=[^a-zA-Z0-9\s])")
@@ -66,7 +66,7 @@ class _Found:
 
 def find_cell(
     tables: Sequence[Table], row_text: str, column_text: str, table_text: str = ""
-) -> tuple[Table, Row, Column]:
+) -> tuple[Table, TableRow, Column]:
     """The cell that is meant.
 
     row_text: the row's name as any format shows it, or the name of its method; column_text: key,

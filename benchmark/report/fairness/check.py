@@ -7,7 +7,7 @@ the one of the newest run. Data set, published split, task split, scenario, kind
 validation share and protocol cannot differ: they make blocks.
 
 It does not matter who asked for a difference, a suite or a `--set`: unequal epochs are unequal.
-What belongs to a method is not compared: its settings, optimiser, rates and schedule. Nor is what
+What belongs to a method is not compared: its settings, optimizer, rates and schedule. Nor is what
 decides no number: device, threads, jobs (`costs` tells of other hardware).
 """
 
@@ -19,20 +19,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmark.report.fairness.facts import CODE, facts, has_sources
+from benchmark.report.fairness.facts import CODE, COUNTED, facts, has_sources
 from benchmark.report.fairness.tuned import tuning_differences
 from benchmark.report.formatting import listing
-from benchmark.report.selection import age, cell
+from benchmark.report.rows import Block, Replicate, Row, age, replicate
 from benchmark.results.store import Result
 
 if TYPE_CHECKING:
-    from benchmark.report.blocks import Block
     from benchmark.tuning.record import TuningRecord
 
 _FILES = 3  # files of differing code that are named
 _DIGITS = 8  # of a hash that are shown
-
-Cells = Collection[tuple[str, int]]  # class orders and seeds
 
 
 class UnfairError(ValueError):
@@ -44,36 +41,32 @@ class UnfairError(ValueError):
 
 
 def unfair(blocks: Iterable[Block]) -> list[str]:
-    """All that keeps rows of these blocks from being compared, one line each; empty: nothing.
+    """All that keeps rows of these annotated blocks from being compared; empty: nothing.
 
     Beside what differs between rows: marks, uncommitted code, and means from which a run is missing
     because it failed. Rows without a finished run have no number to be compared.
     """
     return [
-        f"{block.title}: {line.label}: {text}"
+        f"{block.title}: {row.label}: {text}"
         for block in blocks
-        for line in block.lines
-        for text in line.unfair
+        for row in block.rows
+        for text in row.unfair
     ]
 
 
-def differences(
-    rows: Sequence[Sequence[Result]],
-    broken: Sequence[Sequence[Result]],
-    records: Sequence[TuningRecord] = (),
-) -> list[tuple[str, ...]]:
-    """In what each row of a block differs from the rest, in words.
+def differences(rows: Sequence[Row], records: Sequence[TuningRecord] = ()) -> list[tuple[str, ...]]:
+    """In what each row of a block differs from the other rows, in words.
 
-    rows: the finished runs of every row; broken: those that failed or were cancelled, which
-    explain seeds that are missing; records: of tunings that may be about this block.
+    records: of tunings that may be about this block.
     """
-    by_file = has_sources([run for row in rows for run in row])
-    conditions = facts_that_differ(rows, lambda run: facts(run, by_file=by_file))
-    tuned = tuning_differences(rows, records)
-    everywhere = _cells_of_most(rows)
+    done = [[run.result for run in row.done] for row in rows]
+    by_file = has_sources([result for results in done for result in results])
+    conditions = facts_that_differ(done, lambda result: facts(result, by_file=by_file))
+    tuned = tuning_differences(done, records)
+    usual = _usual_replicates(done)
     return [
-        (*facts_found, *_cells_that_differ(row, lost, everywhere), *words)
-        for facts_found, row, lost, words in zip(conditions, rows, broken, tuned, strict=True)
+        (*texts, *_replicates_that_differ(row, usual), *words)
+        for texts, row, words in zip(conditions, rows, tuned, strict=True)
     ]
 
 
@@ -137,7 +130,8 @@ def _words(row: _Observed, measure: Mapping[str, str]) -> list[str]:
             files[name.removeprefix(CODE)] = share
             continue
         own = " and ".join(map(_shown, other))
-        found.append(f"{name} {own}{share}, not {_shown(measure[name])} as the rest")
+        said = f"{own} {name}" if name in COUNTED else f"{name} {own}"
+        found.append(f"{said}{share}; the other rows have {_shown(measure[name])}")
     return found + _code_that_differs(files)
 
 
@@ -148,7 +142,7 @@ def _code_that_differs(files: Mapping[str, str]) -> list[str]:
     found = []
     for share, names in by_share.items():
         more = f" and {len(names) - _FILES} more" if len(names) > _FILES else ""
-        found.append(f"other code than the rest in {listing(names[:_FILES])}{more}{share}")
+        found.append(f"different code in {listing(names[:_FILES])}{more}{share}")
     return found
 
 
@@ -161,33 +155,28 @@ def _shown(value: str) -> str:
     return value[:_DIGITS] if re.fullmatch(r"[0-9a-f]{12,}", value) else value
 
 
-# -- seeds and class orders ---------------------------------------------------------------------
+# -- replicates ---------------------------------------------------------------------------------
 
 
-def _cells_of_most(rows: Sequence[Sequence[Result]]) -> frozenset[tuple[str, int]]:
-    """Class orders and seeds of most rows; of equally frequent ones the larger set."""
-    votes: dict[frozenset[tuple[str, int]], int] = defaultdict(int)
+def _usual_replicates(rows: Sequence[Sequence[Result]]) -> frozenset[Replicate]:
+    """The replicates of most rows; of equally frequent ones the larger set."""
+    votes: dict[frozenset[Replicate], int] = defaultdict(int)
     for row in rows:
         if row:
-            votes[frozenset(cell(run["spec"]) for run in row)] += 1
+            votes[frozenset(replicate(run["spec"]) for run in row)] += 1
     return max(votes, key=lambda c: (votes[c], len(c), sorted(c)), default=frozenset())
 
 
-def _cells_that_differ(
-    row: Sequence[Result], broken: Sequence[Result], everywhere: Cells
-) -> list[str]:
-    own = {cell(run["spec"]) for run in row}
-    lost = {cell(run["spec"]) for run in broken}
-    if not own or own == set(everywhere) or own | lost == set(everywhere):  # failures are told
+def _replicates_that_differ(row: Row, usual: Collection[Replicate]) -> list[str]:
+    own = {replicate(run.result["spec"]) for run in row.done}
+    lost = {replicate(result["spec"]) for result in row.broken}
+    if not own or own == usual or own | lost == usual:  # failures have a note of their own
         return []
-    seeds, usual = (sorted({seed for _, seed in cells}) for cells in (own, everywhere))
-    if seeds != usual:
-        return [f"{_seeds(seeds)}, not {_seeds(usual)} as the rest"]
-    orders, usual_orders = (sorted({order for order, _ in cells}) for cells in (own, everywhere))
-    if orders != usual_orders:
-        return [f"class order {listing(orders)}, not {listing(usual_orders)} as the rest"]
-    return ["other pairs of class order and seed than the rest"]
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"seed{'s' * (len(seeds) > 1)} {listing(seeds)}"
+    seeds, others = (sorted({seed for _, seed in some}) for some in (own, usual))
+    if seeds != others:
+        many = "s" * (len(seeds) > 1)
+        return [f"seed{many} {listing(seeds)}; the other rows have {listing(others)}"]
+    orders, other_orders = (sorted({order for order, _ in some}) for some in (own, usual))
+    if orders != other_orders:
+        return [f"class order {listing(orders)}; the other rows have {listing(other_orders)}"]
+    return ["class orders and seeds are paired differently from the other rows"]

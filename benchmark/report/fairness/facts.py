@@ -13,10 +13,11 @@ from benchmark.report.formatting import listing, setting_text
 from benchmark.results.store import Result
 
 CODE = "code of "  # before the name of a file or a method
-_RECIPE = {  # how much is trained on; how fast (rates, optimiser, schedule) is each method's own
+COUNTED = ("epochs",)  # facts whose value stands before the name
+_RECIPE = {  # how much is trained on; how fast (rates, optimizer, schedule) is each method's own
     "epochs": "epochs",
     "batch_size": "batch size",
-    "drop_last": "incomplete batches left out",
+    "drop_last": "drop incomplete batches",
 }
 
 
@@ -33,7 +34,7 @@ def facts(result: Result, *, by_file: bool) -> dict[str, str]:
         "precision": spec["precision"],
         # Split lists, images, the order's content and the share held out are all in this hash.
         f"data ({order} order)": environment["data_manifest_hash"],
-        f"test images a task ({order} order)": listing(outcome["test_counts"]),
+        f"test images per task ({order} order)": listing(outcome["test_counts"]),
         # Crops, flips, resizing and pixel range as the run had them. Results from before this was
         # recorded are covered by the protocol, which a block shares, and by the code's revision.
         **_inputs(result),

@@ -77,15 +77,15 @@ def _in_words(
 ) -> tuple[str, ...]:
     if not row or not any(other is not row for other in tuned):
         return ()  # no number, or nobody to differ from
-    rest = f"the others had {usual} trials"
+    rest = f"the other rows had {usual} trials"
     name = _method(row)
     if name not in record.methods:
-        return (f"its settings were not tuned; {rest}",)
+        return (f"settings not tuned; {rest}",)
     if wrong := _deviations(record, row):
-        return (f"not the settings that tuning chose ({'; '.join(wrong)}); {rest}",)
+        return (f"settings differ from those tuning chose ({'; '.join(wrong)}); {rest}",)
     tried = record.methods[name].tried
     if tried != usual and _trained(row):  # without a learning rate there is less to try
-        return (f"its settings were chosen in {tried} trials; {rest}",)
+        return (f"settings chosen in {tried} trials; {rest}",)
     return ()
 
 

@@ -31,7 +31,7 @@ from benchmark.report.figures.tradeoff import accuracy_over_parameters, accuracy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from benchmark.report.blocks import Block
+    from benchmark.report.rows import Block
 
 __all__ = [
     "FIGURES",

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.report.blocks import Block, Line
 from benchmark.report.figures.numbers import (
     Confusion,
     NothingToDrawError,
@@ -16,6 +15,7 @@ from benchmark.report.figures.numbers import (
     reference_line,
 )
 from benchmark.report.formatting import number
+from benchmark.report.rows import Block, Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ _TICKS = (0, 1, 5, 10, 25, 50, 100)
 
 @dataclass(frozen=True)
 class _Row:
-    line: Line
+    line: Row
     label: str
     found: Confusion
 
@@ -90,7 +90,7 @@ def _rows(block: Block, options: Options) -> tuple[list[_Row], list[str]]:
         raise NothingToDrawError("no predictions are stored")
     from benchmark.report.figures import canvas
 
-    found = [(line, confusion(line, options.predictions)) for line in block.lines]
+    found = [(line, confusion(line, options.predictions)) for line in block.rows]
     usable = [(line, known) for line, known in found if known]
     names = canvas.with_n([line.label for line, _ in usable], [known.runs for _, known in usable])
     rows = [_Row(line, name, known) for (line, known), name in zip(usable, names, strict=True)]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmark.metrics import Summary
-from benchmark.report.blocks import Block, Line
 from benchmark.report.figures.numbers import (
     NothingToDrawError,
     Options,
@@ -17,6 +16,7 @@ from benchmark.report.figures.numbers import (
     stage_summaries,
 )
 from benchmark.report.palette import Style, styles
+from benchmark.report.rows import Block, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ _BAND_NOTE = ", bands: ± one standard deviation"
 class _Curve:
     """One line: a summary per task, nan where there is none."""
 
-    line: Line
+    line: Row
     style: Style
     summaries: Sequence[Summary]
 
@@ -52,7 +52,7 @@ class _Curve:
 
 def accuracy_curves(block: Block, options: Options) -> Figure:
     """Accuracy after each task with a band of one standard deviation over the runs."""
-    found = [(line, stage_summaries(line)) for line in block.lines]
+    found = [(line, stage_summaries(line)) for line in block.rows]
     curves = _curves(found, options)
     if not curves:
         raise NothingToDrawError("no stage was evaluated")
@@ -69,7 +69,7 @@ def accuracy_curves(block: Block, options: Options) -> Figure:
 def relative_accuracy(block: Block, options: Options) -> Figure:
     """Accuracy on each task after the last one, less that of a chosen row."""
     chosen = reference_line(block, options.relative_to)
-    others = [line for line in block.lines if line is not chosen]
+    others = [line for line in block.rows if line is not chosen]
     if not others:
         raise NothingToDrawError(f"no other row to compare with {chosen.label}")
     found = [(line, relative_summaries(line, chosen)) for line in others]
@@ -93,7 +93,7 @@ def _word(block: Block) -> str:
     return "domain" if block.key.scenario == "domain" else "task"
 
 
-def _curves(found: Sequence[tuple[Line, Sequence[Summary]]], options: Options) -> list[_Curve]:
+def _curves(found: Sequence[tuple[Row, Sequence[Summary]]], options: Options) -> list[_Curve]:
     look = styles(((line.method, line.variant) for line, _ in found), options.methods)
     curves = [_Curve(line, look[line.method, line.variant], s) for line, s in found]
     return [curve for curve in curves if curve.known]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.report.blocks import Block
 from benchmark.report.figures.numbers import (
     NothingToDrawError,
     Options,
     forgetting_by_task,
 )
 from benchmark.report.formatting import number
+from benchmark.report.rows import Block
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def forgetting_map(block: Block, options: Options) -> Figure:
     tasks = len(block.key.tasks)
     if tasks < 2:
         raise NothingToDrawError("with a single task nothing is forgotten")
-    found = [(line, forgetting_by_task(line)) for line in block.lines]
+    found = [(line, forgetting_by_task(line)) for line in block.rows]
     known = [(line, values) for line, values in found if not math.isnan(values[0])]
     if not known:
         raise NothingToDrawError("no method was evaluated after every task")

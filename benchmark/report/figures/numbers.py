@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from benchmark import metrics
 from benchmark.metrics import Predictions, Summary, summarize
 from benchmark.registry import UnknownNameError
-from benchmark.report.blocks import Block, Line
 from benchmark.report.formatting import number
-from benchmark.report.selection import cell
+from benchmark.report.rows import Block, Row, replicate
 from benchmark.results.schema import Outcome
 
 _MOST_SIZES = 5  # ticks of sizes
@@ -44,16 +43,16 @@ class Options:
 
 def usable(block: Block) -> Block:
     """The block with finished lines alone; NothingToDrawError when there are none."""
-    lines = tuple(line for line in block.lines if line.done)
+    lines = tuple(line for line in block.rows if line.done)
     if not lines:
         raise NothingToDrawError("no run is finished")
-    return replace(block, lines=lines)
+    return replace(block, rows=lines)
 
 
 # -- accuracy after each task -------------------------------------------------------------------
 
 
-def stage_summaries(line: Line) -> list[Summary]:
+def stage_summaries(line: Row) -> list[Summary]:
     """Mean and standard deviation over the runs of the accuracy after each task; nan if unknown."""
     runs = [metrics.stage_accuracies(run.result["outcome"]["accuracy"]) for run in line.done]
     return [summarize(values) for values in zip(*runs, strict=True)]
@@ -64,15 +63,15 @@ def stage_summaries(line: Line) -> list[Summary]:
 
 def check_relative_to(name: str, blocks: Iterable[Block]) -> None:
     """Raises UnknownNameError, with the nearest name, when no block has the method or row."""
-    lines = [line for block in blocks for line in block.lines]
+    lines = [line for block in blocks for line in block.rows]
     known = {line.method for line in lines} | {line.label for line in lines}
     if name and name not in known:
         raise UnknownNameError("method to compare with", name, known)
 
 
-def reference_line(block: Block, name: str) -> Line:
+def reference_line(block: Block, name: str) -> Row:
     """The row called `name`, or the first of that method; see `Options` for an empty name."""
-    rows = [line for line in block.lines if line.done]
+    rows = [line for line in block.rows if line.done]
     wanted = name or DEFAULT_REFERENCE
     first = sorted(rows, key=lambda line: (line.label != wanted, line.variant))
     for line in first:
@@ -83,17 +82,19 @@ def reference_line(block: Block, name: str) -> Line:
     return next((line for line in rows if line.section == 1), rows[0])
 
 
-def relative_summaries(line: Line, reference: Line) -> list[Summary]:
+def relative_summaries(line: Row, reference: Row) -> list[Summary]:
     """a[T][j] less the reference's for every task j, in percentage points.
 
     Over the pairs of runs of the same seed and class order: others do not have the same tasks.
     Empty when there is no such pair.
     """
-    theirs = {cell(run.result["spec"]): _last_row(run.result["outcome"]) for run in reference.done}
+    theirs = {
+        replicate(run.result["spec"]): _last_row(run.result["outcome"]) for run in reference.done
+    }
     pairs = [
-        (_last_row(run.result["outcome"]), theirs[cell(run.result["spec"])])
+        (_last_row(run.result["outcome"]), theirs[replicate(run.result["spec"])])
         for run in line.done
-        if cell(run.result["spec"]) in theirs
+        if replicate(run.result["spec"]) in theirs
     ]
     differences = [[a - b for a, b in zip(own, other, strict=True)] for own, other in pairs]
     return [summarize(values) for values in zip(*differences, strict=True)]
@@ -124,7 +125,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 # -- forgetting and confusion -------------------------------------------------------------------
 
 
-def forgetting_by_task(line: Line) -> list[float]:
+def forgetting_by_task(line: Row) -> list[float]:
     """Mean over the runs of the forgetting of every task but the last; nan where undefined."""
     runs = [metrics.forgetting_by_task(run.result["outcome"]["accuracy"]) for run in line.done]
     return [summarize(values).mean for values in zip(*runs, strict=True)]
@@ -144,7 +145,7 @@ class Confusion:
     runs: int
 
 
-def confusion(line: Line, predictions: Callable[[str], Predictions]) -> Confusion | None:
+def confusion(line: Row, predictions: Callable[[str], Predictions]) -> Confusion | None:
     """The line's confusion; None when no run has predictions of the last stage that can be used."""
     found = []
     last = len(line.spec["tasks"]) - 1

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.metrics import METRICS
-from benchmark.report.blocks import Block
 from benchmark.report.figures import FORMATS, NothingToDrawError
 from benchmark.report.formatting import listing
 from benchmark.report.palette import styles
+from benchmark.report.rows import Block
 from benchmark.report.statistics.rank_spread import RankSpread, bootstrap
 from benchmark.report.statistics.ranks import Ranking, ranking, tests_text
 
@@ -35,7 +35,7 @@ def render_ranks(
     if found is None or len(found.blocks) < 2:
         raise NothingToDrawError("average ranks take two methods that finished in two blocks")
     with canvas.style():
-        methods = {line.method for block in blocks for line in block.lines}
+        methods = {line.method for block in blocks for line in block.rows}
         figure = _drawn(found, bootstrap(found), methods)
         return {form: canvas.saved(figure, form) for form in forms}
 
@@ -44,7 +44,7 @@ def _drawn(found: Ranking, spread: RankSpread, methods: Iterable[str]) -> Figure
     from benchmark.report.figures import canvas, labels
 
     rows = len(found.methods)
-    uneven = [any(line.unfair for line in method.lines) for method in found.methods]
+    uneven = [any(line.unfair for line in method.rows) for method in found.methods]
     names = [
         canvas.wrapped(method.label + " *" * marked, _LABELS)
         for method, marked in zip(found.methods, uneven, strict=True)
@@ -70,8 +70,8 @@ def _drawn(found: Ranking, spread: RankSpread, methods: Iterable[str]) -> Figure
     width = canvas.SINGLE - left - right
     axes = page.axes(left, page.top + _RULER, width, height)
     centres = [sum(heights[:i]) + heights[i] / 2 for i in range(rows)]
-    look = styles(((m.lines[0].method, m.lines[0].variant) for m in found.methods), methods)
-    looks = [look[m.lines[0].method, m.lines[0].variant] for m in found.methods]
+    look = styles(((m.rows[0].method, m.rows[0].variant) for m in found.methods), methods)
+    looks = [look[m.rows[0].method, m.rows[0].variant] for m in found.methods]
     axes.hlines(centres, 0.5, rows + 0.5, colors="#EEEEEE", linewidth=0.5, zorder=0)
     places = [y for _ in found.blocks for y in centres]
     axes.plot(found.ranks.ravel(), places, "|", color=_PALE, markersize=4, markeredgewidth=0.6)

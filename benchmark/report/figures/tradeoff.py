@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.report.blocks import UPPER_BOUNDS, Block, Line
 from benchmark.report.figures.numbers import (
     NothingToDrawError,
     Options,
@@ -16,6 +15,7 @@ from benchmark.report.figures.numbers import (
     size_text,
 )
 from benchmark.report.palette import styles
+from benchmark.report.rows import Block, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,12 +49,12 @@ def accuracy_over_parameters(block: Block, options: Options) -> Figure:
 
 def accuracy_over_time(block: Block, options: Options) -> Figure:
     """Final accuracy over the training time of all tasks, bars of one standard deviation."""
-    longest = max(line.summary("train_seconds").mean for line in block.lines)
+    longest = max(line.summary("train_seconds").mean for line in block.rows)
     unit, seconds = next((u for u in _TIME_UNITS if longest >= 2 * u[1]), _TIME_UNITS[-1])
     axis = f"Training time of all tasks ({unit})"
     machines = {
         (environment.get("device"), environment.get("hardware"), environment.get("threads"))
-        for line in block.lines
+        for line in block.rows
         for environment in (run.result["environment"] for run in line.done)
     }
     note = f"; {len(machines)} kinds of machines: times not comparable" if len(machines) > 1 else ""
@@ -65,10 +65,10 @@ def accuracy_over_time(block: Block, options: Options) -> Figure:
 def _drawn(block: Block, cost: _Cost, note: str, methods: Sequence[str]) -> Figure:
     from benchmark.report.figures import canvas, labels
 
-    lines = [line for line in block.lines if not math.isnan(line.summary("final").mean)]
+    lines = [line for line in block.rows if not math.isnan(line.summary("final").mean)]
     if not lines:
         raise NothingToDrawError("no final accuracy is known")
-    look = styles(((line.method, line.variant) for line in block.lines), methods)
+    look = styles(((line.method, line.variant) for line in block.rows), methods)
     looks = [look[line.method, line.variant] for line in lines]
     counts = [len(line.done) for line in lines]
     title = f"{block.title}; {canvas.runs_text(counts)}"
@@ -76,7 +76,8 @@ def _drawn(block: Block, cost: _Cost, note: str, methods: Sequence[str]) -> Figu
         title += ", bars: ± one standard deviation"
     if len(_rivals(lines)) > 1:
         title += f"; grey steps: Pareto front of {cost.words} and accuracy"
-        title += f", without {', '.join(UPPER_BOUNDS)}" * any(line.section == 2 for line in lines)
+        bounds = [line.label for line in lines if line.is_upper_bound]
+        title += f", without {', '.join(bounds)}" if bounds else ""
     names = canvas.with_n([line.label for line in lines], counts)
     width = canvas.SINGLE
     legend = labels.Legend(names, width, joined=False)
@@ -113,16 +114,16 @@ def _drawn(block: Block, cost: _Cost, note: str, methods: Sequence[str]) -> Figu
     return page.figure
 
 
-def _on_scale(line: Line, cost: _Cost) -> bool:
-    return cost.of_bounds or line.method not in UPPER_BOUNDS
+def _on_scale(line: Row, cost: _Cost) -> bool:
+    return cost.of_bounds or not line.is_upper_bound
 
 
-def _rivals(lines: Sequence[Line]) -> list[int]:
+def _rivals(lines: Sequence[Row]) -> list[int]:
     """Upper bounds see all data at once: they compete with nothing."""
-    return [i for i, line in enumerate(lines) if line.method not in UPPER_BOUNDS]
+    return [i for i, line in enumerate(lines) if not line.is_upper_bound]
 
 
-def _draw_front(axes: Axes, lines: Sequence[Line], sizes: Sequence[float], scale: _Scale) -> None:
+def _draw_front(axes: Axes, lines: Sequence[Row], sizes: Sequence[float], scale: _Scale) -> None:
     rivals = _rivals(lines)
     if len(rivals) < 2:
         return

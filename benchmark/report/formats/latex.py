@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from benchmark.report.formats.latex_text import escape
-from benchmark.report.formatting import bold, cell_text
-from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.model import Cell, Column, Table, TableRow, bold, cell_text
 
 # Inside a paper \documentclass can no longer be called, and the file gives the table alone;
 # compiled by itself it brings a small document of its own.
@@ -86,7 +85,7 @@ def _cell(cell: Cell, column: Column) -> str:
     return rf"\textbf{{{text}}}" if bold(cell, column) else text
 
 
-def _label(row: Row) -> str:
+def _label(row: TableRow) -> str:
     marks = ",".join(map(str, row.notes))
     return escape(row.label) + (rf"\textsuperscript{{{marks}}}" if marks else "")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from benchmark.report.formatting import bold, cell_text
-from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.model import Cell, Column, Table, TableRow, bold, cell_text
 
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~&])")
 _OPEN_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # inside a word it means nothing
@@ -34,7 +33,7 @@ def _cell(cell: Cell, column: Column) -> str:
     return f"**{text}**" if bold(cell, column) else text
 
 
-def _label(row: Row) -> str:
+def _label(row: TableRow) -> str:
     marks = ",".join(map(str, row.notes))
     return _escape(row.label) + (f" <sup>{marks}</sup>" if marks else "")
 

@@ -9,8 +9,7 @@ import sys
 from dataclasses import replace
 from typing import TextIO
 
-from benchmark.report.formatting import PLUS_MINUS, bold, cell_text
-from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.model import PLUS_MINUS, Cell, Column, Table, TableRow, bold, cell_text
 
 _GAP = "  "
 _BEST = "no row of the column is significantly better"
@@ -134,13 +133,13 @@ def _head_lines(column: Column) -> list[str]:
     return [*([column.group] if column.group else []), column.title, *unit]
 
 
-def _cells(row: Row, table: Table, ascii_only: bool = False) -> list[str]:
+def _cells(row: TableRow, table: Table, ascii_only: bool = False) -> list[str]:
     plus_minus = "+-" if ascii_only else PLUS_MINUS
     pairs = zip(row.cells, table.columns, strict=True)
     return [cell_text(cell, column, plus_minus) for cell, column in pairs]
 
 
-def _label(row: Row) -> str:
+def _label(row: TableRow) -> str:
     return row.label + "".join(f" [{number}]" for number in row.notes)
 
 

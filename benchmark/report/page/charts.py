@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmark.metrics import Summary
-from benchmark.report.blocks import UPPER_BOUNDS, Block, Line
 from benchmark.report.figures.numbers import (
     NothingToDrawError,
     forgetting_by_task,
@@ -16,8 +15,10 @@ from benchmark.report.figures.numbers import (
     relative_summaries,
     stage_summaries,
 )
-from benchmark.report.formatting import PLUS_MINUS, number
+from benchmark.report.formatting import number
+from benchmark.report.model import PLUS_MINUS
 from benchmark.report.page.axis import Axis, cost_axis, percent_axis, task_axis
+from benchmark.report.rows import Block, Row
 
 _TIME_UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
@@ -37,7 +38,7 @@ class Mark:
 class Series:
     """The points of one line of the block; level: they also stand for a level over the whole x."""
 
-    line: Line
+    line: Row
     marks: tuple[Mark, ...]
     level: bool = False
 
@@ -59,7 +60,7 @@ class HeatMap:
     """One value per line and task, nan where there is none."""
 
     title: str
-    rows: tuple[tuple[Line, tuple[float, ...]], ...]
+    rows: tuple[tuple[Row, tuple[float, ...]], ...]
 
 
 def charts_of(block: Block, relative_to: str = "") -> list[Chart | HeatMap]:
@@ -67,7 +68,7 @@ def charts_of(block: Block, relative_to: str = "") -> list[Chart | HeatMap]:
 
     relative_to: as for the report's figures, see `benchmark.report.figures.Options`.
     """
-    lines = [line for line in block.lines if line.done]
+    lines = [line for line in block.rows if line.done]
     if not lines:
         return []
     word = "domain" if block.key.scenario == "domain" else "task"
@@ -81,7 +82,7 @@ def charts_of(block: Block, relative_to: str = "") -> list[Chart | HeatMap]:
     return [chart for chart in found if chart is not None]
 
 
-def _accuracy(lines: Sequence[Line]) -> Chart | None:
+def _accuracy(lines: Sequence[Row]) -> Chart | None:
     series = [_over_tasks(line, stage_summaries(line), "after task {}") for line in lines]
     return _curves("Accuracy after each task", "Tasks learned", "Accuracy (%)", series, 0.0)
 
@@ -93,7 +94,7 @@ def _relative(block: Block, relative_to: str, word: str) -> Chart | None:
         return None
     series = [
         _over_tasks(line, relative_summaries(line, chosen), word + " {}", sign=True)
-        for line in block.lines
+        for line in block.rows
         if line is not chosen and line.done
     ]
     title = f"Accuracy on each {word} after the last, less that of {chosen.label}"
@@ -101,7 +102,7 @@ def _relative(block: Block, relative_to: str, word: str) -> Chart | None:
 
 
 def _over_tasks(
-    line: Line, summaries: Sequence[Summary], words: str, *, sign: bool = False
+    line: Row, summaries: Sequence[Summary], words: str, *, sign: bool = False
 ) -> Series:
     marks = [
         _mark(i, summary, words.format(i), sign)
@@ -130,20 +131,20 @@ def _curves(
     return Chart(title, task_axis(x_name, count), y, series, True)
 
 
-def _cost(lines: Sequence[Line], words: str, name: str, unit: str, scale: float) -> Chart | None:
+def _cost(lines: Sequence[Row], words: str, name: str, unit: str, scale: float) -> Chart | None:
     """Final accuracy over a cost, with the Pareto front of all but the upper bounds."""
     series = []
     for line in lines:
         final, cost = line.summary("final"), line.summary(name).mean / scale
         # What an upper bound adds is no price of learning task by task: a level to compare with.
-        level = name == "expanded_parameters" and line.method in UPPER_BOUNDS
+        level = name == "expanded_parameters" and line.is_upper_bound
         if not math.isnan(final.mean + cost):
             said = f"{number(cost, 1)} {unit}"
             mark = _mark(0.0 if level else cost, final, said)
             series.append(Series(line, (mark,), level))
     if not series:
         return None
-    rivals = [one.marks[0] for one in series if one.line.method not in UPPER_BOUNDS]
+    rivals = [one.marks[0] for one in series if not one.line.is_upper_bound]
     points = [(mark.x, mark.y) for mark in rivals]
     front = [points[i] for i in pareto_front(points)] if len(points) > 1 else []
     x = cost_axis(
@@ -154,13 +155,13 @@ def _cost(lines: Sequence[Line], words: str, name: str, unit: str, scale: float)
     return Chart(title, x, y, tuple(series), False, tuple(front))
 
 
-def _forgetting(lines: Sequence[Line]) -> HeatMap | None:
+def _forgetting(lines: Sequence[Row]) -> HeatMap | None:
     rows = [(line, tuple(forgetting_by_task(line))) for line in lines]
     known = [row for row in rows if not all(map(math.isnan, row[1]))]
     return HeatMap("Forgetting of each task (points)", tuple(known)) if known else None
 
 
-def _time_unit(lines: Sequence[Line]) -> tuple[str, float]:
+def _time_unit(lines: Sequence[Row]) -> tuple[str, float]:
     longest = max((line.summary("train_seconds").mean for line in lines), default=0.0)
     return next((unit for unit in _TIME_UNITS if longest >= 2 * unit[1]), _TIME_UNITS[-1])
 

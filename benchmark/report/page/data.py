@@ -10,8 +10,7 @@ from typing import Any
 
 from benchmark.report.evidence.explain import RunFact, counts, explain_cell, meaning
 from benchmark.report.evidence.lookup import column_names
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Cell, Column, Published, Row, Table
+from benchmark.report.model import Cell, Column, Published, Table, TableRow, cell_text
 from benchmark.results.store import Result
 
 _RUNS = Column("runs", "n", kind="runs")
@@ -90,7 +89,7 @@ class _Collected:
 
     def _explained(self, runs: tuple[str, ...], broken: tuple[str, ...]) -> dict[str, Any]:
         cell = Cell(runs=runs, broken=broken, total=len(runs) + len(broken))
-        row = Row("", "", 0, (cell,))
+        row = TableRow("", "", 0, (cell,))
         found = explain_cell(Table("", "", "", (_RUNS,), (row,)), row, _RUNS, self._results)
         said = set(counts(cell, _RUNS))  # of a cell, not of its runs
         shared = {

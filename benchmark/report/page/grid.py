@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from benchmark.report.formatting import cell_text
-from benchmark.report.model import Cell, Column, Row, Table
+from benchmark.report.model import Cell, Column, Table, TableRow, cell_text
 from benchmark.report.page.escape import attributes, escaped
 
 
@@ -71,7 +70,7 @@ def _bodies(table: Table, number: int) -> list[str]:
     return bodies
 
 
-def _label(row: Row, number: int) -> str:
+def _label(row: TableRow, number: int) -> str:
     marks = ",".join(f'<a href="#t{number}-note{note}">{note}</a>' for note in row.notes)
     raised = f"<sup>{marks}</sup>" if marks else ""
     return f'<th scope="row"><span>{escaped(row.label)}{raised}</span></th>'

@@ -9,20 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
-from benchmark.report.blocks import Block
-from benchmark.report.model import Table
+from benchmark.report.model import Report, Table
 from benchmark.report.page import svg
 from benchmark.report.page.charts import charts_of
 from benchmark.report.page.data import in_script, page_data
 from benchmark.report.page.escape import escaped
 from benchmark.report.page.grid import grid
 from benchmark.report.palette import styles
+from benchmark.report.rows import Block
 from benchmark.results.store import Result
-
-if TYPE_CHECKING:
-    from benchmark.report.build import Report
 
 _SLOT = re.compile(r"\[\[([A-Z_]+)\]\]")
 
@@ -68,12 +64,12 @@ class _Page:
         self._block_of = {
             result["key"]: i
             for i, block in enumerate(blocks)
-            for line in block.lines
+            for line in block.rows
             for result in (*(run.result for run in line.done), *line.broken)
         }
-        methods = {line.method for block in blocks if block.finished for line in block.lines}
+        methods = {line.method for block in blocks if block.finished for line in block.rows}
         self._styles = [
-            styles(((line.method, line.variant) for line in block.lines if line.done), methods)
+            styles(((line.method, line.variant) for line in block.rows if line.done), methods)
             for block in blocks
         ]
         self._homes = [self._home(table.name) for table in report.tables]
@@ -167,7 +163,7 @@ class _Page:
         pictures = [picture for picture in self._pictures if picture.block == block.name]
         if not figures and not pictures:
             return ""
-        shown = [line for line in block.lines if line.done]
+        shown = [line for line in block.rows if line.done]
         places = {id(line): i for i, line in enumerate(shown)}
         names = [
             f'<li><button type="button" aria-pressed="false" data-of="{i}">'

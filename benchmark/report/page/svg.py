@@ -207,11 +207,11 @@ def _heat_map(figure: HeatMap, places: Mapping[int, int]) -> str:
         parts.append("</g>")
     bottom = _TOP + len(figure.rows) * _ROW
     step = math.ceil(columns / 10)
-    for j in range(0, columns, step):
-        parts.append(
-            f'<text class="tick" x="{_MAP_LEFT + (j + 0.5) * width:.1f}" y="{bottom + 15}" '
-            f'text-anchor="middle">{j + 1}</text>'
-        )
+    parts += [
+        f'<text class="tick" x="{_MAP_LEFT + (j + 0.5) * width:.1f}" y="{bottom + 15}" '
+        f'text-anchor="middle">{j + 1}</text>'
+        for j in range(0, columns, step)
+    ]
     parts.append(
         f'<text x="{(_MAP_LEFT + _WIDTH - _RIGHT) / 2:g}" y="{bottom + 34}" text-anchor="middle">'
         "Task</text>"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmark.report.blocks import BlockKey
+from benchmark.report.rows import BlockKey
 
 PAPER = "inflora"  # as in results/reported
-BOUNDS = ("joint", "sequential")  # the paper has them first
+_BOUNDS = ("joint", "sequential")
 _COMPARED = ("l2p_pp", "dualprompt", "coda_p", "c_lora", "lae", "inflora_b5", "inflora")
 FORMS = {"l2p_pp": "the paper's L2P is the form with prefixes, l2p_pp here"}
 
@@ -34,16 +34,24 @@ class Split:
 
 @dataclass(frozen=True)
 class Layout:
-    """One table. methods: its rows, ours by name; more: methods of ours to add where they ran;
-    others: also add every method that is in none of the paper's tables.
+    """One table of the paper.
+
+    methods: its rows, ours by name; bounds: rows above these; more: methods of ours to add where
+    they ran; others: also add every method that is in none of the paper's tables.
     """
 
     table: str
     subject: str
     splits: tuple[Split, ...]
     methods: tuple[str, ...]
+    bounds: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     others: bool = False
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """All methods that the paper's table has, in its order."""
+        return self.bounds + self.methods
 
     @property
     def name(self) -> str:
@@ -59,7 +67,7 @@ class Layout:
 _IMAGENET_R = tuple(Split(f"{n} tasks", "imagenet_r", 200, n) for n in (5, 10, 20))
 
 LAYOUTS = (
-    Layout("Table 1", "ImageNet-R", _IMAGENET_R, (*BOUNDS, *_COMPARED), others=True),
+    Layout("Table 1", "ImageNet-R", _IMAGENET_R, _COMPARED, _BOUNDS, others=True),
     Layout(
         "Table 2",
         "CIFAR100 and DomainNet",
@@ -67,7 +75,8 @@ LAYOUTS = (
             Split("CIFAR100, 10 tasks", "cifar100", 100, 10),
             Split("DomainNet, 5 tasks", "domainnet", 345, 5),
         ),
-        (*BOUNDS, *_COMPARED),
+        _COMPARED,
+        _BOUNDS,
         others=True,
     ),
     Layout(
@@ -97,4 +106,4 @@ LAYOUTS = (
         more=("inflora",),
     ),
 )
-METHODS = frozenset(method for layout in LAYOUTS for method in layout.methods)
+METHODS = frozenset(method for layout in LAYOUTS for method in layout.rows)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import PurePath
+from typing import Any, Literal
 
-from benchmark.report.blocks import Block, Line
-from benchmark.report.formatting import UNVERIFIED, listing
-from benchmark.report.model import Cell, Column, Row, Source, Table
-from benchmark.report.notes import Notes, joined_remarks
-from benchmark.report.paper.layouts import BOUNDS, FORMS, LAYOUTS, METHODS, PAPER, Layout, Split
-from benchmark.report.paper.published import Entry
+from benchmark.report.formatting import listing, setting_text
+from benchmark.report.model import UNVERIFIED, Cell, Column, Source, Table, TableRow
+from benchmark.report.notes import Notes, joined_notes
+from benchmark.report.paper.layouts import FORMS, LAYOUTS, METHODS, PAPER, Layout, Split
+from benchmark.report.paper.published import Entry, Setting
 from benchmark.report.paper.reported import Reported
-from benchmark.report.paper.settings import differences, order_words
-from benchmark.report.statistics.marks import with_best
-from benchmark.report.tables import joined_lines, line_cell
+from benchmark.report.rows import Block, Row, joined_rows
+from benchmark.report.statistics.best import with_best
+from benchmark.report.tables import RUNS, row_cell
+from benchmark.results.store import canonical
 
 Numbers = Literal["reported", "ours", "both", "delta"]
 
@@ -27,7 +28,6 @@ _SOURCES: dict[Numbers, tuple[Source, ...]] = {
     "delta": ("delta",),
 }
 _METRICS = {"final": ("Final", "Final"), "average": ("Average", "Avg.")}  # alone, in a pair
-_RUNS = Column("runs", "n", kind="runs", drop=1)
 _SPLITS_OF_SEVERAL = ("imagenet_r", "domainnet")  # have more than one published split
 
 _ACCURACY = (
@@ -99,14 +99,14 @@ def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers:
             for column in _columns(part.split, numbers)
         ]
         own = [
-            None if bare and line is None else _remarks(method, line, part, numbers)
+            None if bare and line is None else _notes(method, line, part, numbers)
             for part, line in zip(parts, lines, strict=True)
         ]
-        remarks = joined_remarks([part.split.title for part in parts], own)
+        said = joined_notes([part.split.title for part in parts], own)
         if method in FORMS and numbers != "reported":
-            remarks.insert(0, FORMS[method])
-        section = 0 if method in BOUNDS else 1 if method in layout.methods else 2
-        rows.append(Row(label, method, section, tuple(cells), notes.numbers(remarks)))
+            said.insert(0, FORMS[method])
+        section = 0 if method in layout.bounds else 1 if method in layout.methods else 2
+        rows.append(TableRow(label, method, section, tuple(cells), notes.numbers(said)))
     table = Table(
         f"{layout.name}-{numbers}",
         layout.title,
@@ -161,24 +161,24 @@ def _columns(split: Split, numbers: Numbers) -> list[Column]:
                 )
             )
     if numbers != "reported":
-        columns.append(replace(_RUNS, group=split.title))
+        columns.append(replace(RUNS, group=split.title))
     return columns
 
 
 def _rows(
     layout: Layout, parts: Sequence[_Part], reported: Reported, numbers: Numbers
-) -> list[tuple[str, str, list[Line | None]]]:
+) -> list[tuple[str, str, list[Row | None]]]:
     """Method, label and the line of each part: the paper's rows in its order, then others."""
     labels = _labels(layout, reported)
-    nothing: list[Line | None] = [None] * len(parts)
+    nothing: list[Row | None] = [None] * len(parts)
     there = [part.block for part in parts if part.block is not None]
-    found: dict[str, list[tuple[str, list[Line | None]]]] = {}
-    for label, lines in joined_lines(there) if numbers != "reported" else ():
+    found: dict[str, list[tuple[str, list[Row | None]]]] = {}
+    for label, lines in joined_rows(there) if numbers != "reported" else ():
         by_block = dict(zip((id(block) for block in there), lines, strict=True))
         spread = [by_block.get(id(part.block)) for part in parts]
         method = next(line.method for line in lines if line is not None)
         found.setdefault(method, []).append((label.removeprefix(method), spread))
-    methods = [*layout.methods, *(method for method in layout.more if method in found)]
+    methods = [*layout.rows, *(method for method in layout.more if method in found)]
     if layout.others:
         methods += [method for method in found if method not in METHODS]
     rows = []
@@ -200,9 +200,9 @@ def _labels(layout: Layout, reported: Reported) -> dict[str, str]:
     return found
 
 
-def _cell(method: str, line: Line | None, part: _Part, column: Column) -> Cell:
+def _cell(method: str, line: Row | None, part: _Part, column: Column) -> Cell:
     if column.kind == "runs":
-        return Cell() if line is None else line_cell(line, column)
+        return Cell() if line is None else row_cell(line, column)
     entry = part.entry(method, column.key)
     published = None
     if entry is not None:
@@ -210,10 +210,10 @@ def _cell(method: str, line: Line | None, part: _Part, column: Column) -> Cell:
         published = entry.published("; ".join(differs))
     if column.source == "reported" or line is None:
         return Cell(published=published)
-    return replace(line_cell(line, column), published=published)
+    return replace(row_cell(line, column), published=published)
 
 
-def _remarks(method: str, line: Line | None, part: _Part, numbers: Numbers) -> list[str] | None:
+def _notes(method: str, line: Row | None, part: _Part, numbers: Numbers) -> list[str] | None:
     """What has to be known of a row in one pair of columns; None where it has nothing there."""
     entries = [part.entries.get((method, metric)) for metric in _METRICS]
     known = [entry for entry in entries if entry is not None] if numbers != "ours" else []
@@ -225,16 +225,16 @@ def _remarks(method: str, line: Line | None, part: _Part, numbers: Numbers) -> l
         beside = [text for entry in shown for text in differences(entry.setting, line)]
         found += beside
         if not any(text.startswith("split: ") for text in beside):
-            found += _split_remark(line)
+            found += _split_note(line)
         if line.spec["order"] != "natural" and not any("class order: " in t for t in beside):
             found.append(f"ours in class order {order_words(line.spec['order'])}")
     if line is not None:
-        found += line.remarks
+        found += line.notes
     found += [f"published number: {entry.note}" for entry in shown if entry.note]
     return list(dict.fromkeys([*found, *_blanks(known)]))
 
 
-def _split_remark(line: Line) -> list[str]:
+def _split_note(line: Row) -> list[str]:
     several = line.spec["dataset"] in _SPLITS_OF_SEVERAL
     return [f"ours on split {line.spec['split']}"] if several else []
 
@@ -262,3 +262,61 @@ def _caption(layout: Layout, parts: Sequence[_Part], reported: Reported, numbers
     if left_out and numbers != "reported":
         words.append(f"Further runs that are not in this table: {'; '.join(left_out)}.")
     return " ".join(words)
+
+
+# -- published and our settings ------------------------------------------------------------------
+
+_FIELDS = {
+    "split": "split",
+    "input_range": "input range",
+    "precision": "precision",
+    "validation": "validation share",
+}
+
+
+def differences(published: Setting, row: Row) -> list[str]:
+    """One text for each thing in which the two differ, or may: what was not published.
+
+    Only what is known of the published setting is compared.
+    """
+    spec = row.spec
+    found = [*_order(published.order, spec["order"])]
+    for name, words in _FIELDS.items():
+        wanted = getattr(published, name)
+        if wanted not in ("", None) and spec[name] != wanted:
+            found.append(_contrast(words, spec[name], wanted))
+    found += _mapping(published.recipe, spec["recipe"])
+    found += _mapping(published.settings, spec["settings"])
+    if spec["backbone_file"]:
+        found.append("backbone weights: ours from a file given by hand")
+    found += _weighting(published.weighting, row)
+    return [*found, *(f"not published: {text}" for text in published.unknown)]
+
+
+def order_words(order: str) -> str:
+    """`natural`, `shuffled`, or the name of the file that has the order."""
+    return "shuffled" if order.startswith("shuffled:") else PurePath(order).name
+
+
+def _order(published: str, ours: str) -> Iterator[str]:
+    if published and published not in (ours, order_words(ours)):
+        yield _contrast("class order", order_words(ours), published)
+
+
+def _mapping(published: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    for name, wanted in published.items():
+        if canonical(ours.get(name)) != canonical(wanted):
+            yield _contrast(name, ours.get(name), wanted)
+
+
+def _weighting(published: str, row: Row) -> Iterator[str]:
+    """Tasks with as many test images each give the same accuracy either way."""
+    uneven = any(len(set(run.result["outcome"]["test_counts"])) > 1 for run in row.done)
+    if uneven and published in ("images", "unclear"):
+        perhaps = "perhaps " if published == "unclear" else ""
+        yield f"accuracy: ours weights tasks equally, the published {perhaps}test images"
+
+
+def _contrast(name: str, ours: Any, published: Any) -> str:
+    own = "none" if ours is None else setting_text(ours)
+    return f"{name}: ours {own}, published {setting_text(published)}"

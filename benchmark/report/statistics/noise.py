@@ -84,7 +84,7 @@ def _prior(spreads: Sequence[Spread]) -> tuple[float, float]:
 
 
 def trigamma_inverse(value: float) -> float:
-    """x > 0 with trigamma(x) = value, by Newton's method on 1/trigamma, which is nearly linear."""
+    """X > 0 with trigamma(x) = value, by Newton's method on 1/trigamma, which is nearly linear."""
     from scipy.special import polygamma
 
     x = 0.5 + 1 / value

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.metrics import METRICS
-from benchmark.report.blocks import UPPER_BOUNDS
 from benchmark.report.formatting import listing
-from benchmark.report.model import Cell, Column, Row, Table
-from benchmark.report.notes import Notes, joined_remarks
+from benchmark.report.model import Cell, Column, Table, TableRow
+from benchmark.report.notes import Notes, joined_notes
 from benchmark.report.statistics.ranks import Numbers, Ranking, describe, ranked
 
 DRAWS = 5000
@@ -20,11 +19,11 @@ DRAWS = 5000
 
 @dataclass(frozen=True)
 class RankSpread:
-    """Of each method the 95 % interval of its mean rank, and the chance to have the lowest.
+    """Of each method the 95 % interval of its mean rank, and the probability of the lowest.
 
     nan for a method with a single run in a block where others have more: nothing tells how far it
-    would move, and it takes no part in the chance of the others. resampled: how many of the blocks
-    have two runs or more to draw from.
+    would move, and it takes no part in the probability of the others. resampled: how many of the
+    blocks have two runs or more to draw from.
     """
 
     low: Numbers
@@ -97,7 +96,7 @@ MEANINGS = {
     "rank": "mean over blocks of the rank of the row's mean over its finished runs, 1 for the best",
     "rank_low": "2.5 % quantile of the mean rank in a bootstrap of class orders and seeds",
     "rank_high": "97.5 % quantile of the mean rank in a bootstrap of class orders and seeds",
-    "rank_first": "share of the draws of the bootstrap in which the row has the lowest mean rank",
+    "rank_first": "share of the bootstrap draws in which the row has the lowest mean rank",
 }
 
 
@@ -111,13 +110,12 @@ def rank_table(
     said = Notes(notes)
     rows = []
     for i, method in enumerate(found.methods):
-        runs = tuple(run.result["key"] for line in method.lines for run in line.done)
-        broken = tuple(result["key"] for line in method.lines for result in line.broken)
-        total = sum(line.total for line in method.lines)
+        runs = tuple(run.result["key"] for row in method.rows for run in row.done)
+        broken = tuple(result["key"] for row in method.rows for result in row.broken)
+        total = sum(row.total for row in method.rows)
         cells = [Cell((float(c[i]),), runs, total, broken=broken) for c in columns]
-        remarks = joined_remarks(titles, [line.remarks for line in method.lines])
-        numbers = said.numbers(remarks)
-        rows.append(Row(method.label, method.lines[0].method, 1, tuple(cells), numbers))
+        numbers = said.numbers(joined_notes(titles, [row.notes for row in method.rows]))
+        rows.append(TableRow(method.label, method.rows[0].method, 1, tuple(cells), numbers))
     caption = " ".join(
         [describe(found), _bootstrap_text(found, spread, draws, seed), *_left_out(found)]
     )
@@ -127,25 +125,25 @@ def rank_table(
 
 def _bootstrap_text(found: Ranking, spread: RankSpread, draws: int, seed: int) -> str:
     if not spread.resampled:
-        return "Intervals take a block with two runs or more."
+        return "No intervals: no block has two runs."
     text = (
-        f"Interval and chance to be first: bootstrap of class orders and seeds within blocks, "
-        f"{draws} draws, seed {seed}."
+        "Interval and probability of being first: bootstrap of class orders and seeds within "
+        f"blocks, {draws} draws, seed {seed}."
     )
     if spread.resampled < len(found.blocks):
         text += (
-            f" {len(found.blocks) - spread.resampled} of the blocks have one run and stay fixed."
+            f" {len(found.blocks) - spread.resampled} of the blocks have one run: not resampled."
         )
     if np.isnan(spread.first).any():
         text += (
             " Rows with one run in a block where others have more have no interval and take no "
-            "part in the chance to be first."
+            "part in the probability of being first."
         )
     return text
 
 
 def _left_out(found: Ranking) -> list[str]:
-    words = [f"The upper bound ({listing(UPPER_BOUNDS)}) takes no part."]
+    words = ["The upper bound takes no part."]
     if found.left_out:
         words.append(f"Not in all blocks and left out: {listing(found.left_out)}.")
     if found.left_out_blocks:

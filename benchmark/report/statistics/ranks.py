@@ -1,19 +1,20 @@
 """Ranks of methods over blocks: averages, what differs beyond chance, and how far seeds move them.
 
 A block (data set, split, backbone, class order) ranks the methods by their mean over finished runs,
-1 for the best and shared places averaged. Two questions are kept apart:
+1 for the best, equal ones sharing the mean of their ranks. Two questions are kept apart:
 
 - Would the order hold on other blocks? Friedman's test in Iman and Davenport's form, and Nemenyi's
-  critical difference: mean ranks closer than it are not told apart at `LEVEL` (Demsar, 2006). Both
+  critical difference: smaller differences of mean ranks are not significant (Demsar, 2006). Both
   take the blocks as independent; blocks that share images or a backbone are less than that.
 - Would it hold with other seeds and class orders? `benchmark.report.statistics.rank_spread`.
 
-Lower bounds take part as in the tables, upper bounds do not.
+The lower bound and references take part as in the tables, the upper bound does not.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -22,14 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.metrics import METRICS
-from benchmark.report.blocks import UPPER_BOUNDS, Block, Line
-from benchmark.report.selection import cell
-from benchmark.report.statistics.best import LEVEL, range_quantile
-from benchmark.report.tables import joined_lines
+from benchmark.report.formatting import plural
+from benchmark.report.rows import Block, Row, joined_rows, replicate
+from benchmark.report.statistics.best import ALPHA
 
 Numbers: TypeAlias = NDArray[np.float64]
-
-_LEVEL_TEXT = f"{100 * LEVEL:g} %"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Ranked:
     """One method over all blocks."""
 
     label: str
-    lines: tuple[Line, ...]  # one per block
+    rows: tuple[Row, ...]  # one per block
 
 
 @dataclass(frozen=True)
@@ -65,38 +63,45 @@ class Ranking:
 
     @property
     def critical_difference(self) -> float:
-        """Nemenyi's: mean ranks further apart differ at `LEVEL`; nan for one block."""
+        """Nemenyi's: larger differences of mean ranks are significant; nan for one block."""
+        from scipy.stats import studentized_range
+
         blocks, methods = self.ranks.shape
         if blocks < 2:
             return math.nan
-        return range_quantile(LEVEL, methods) * math.sqrt(methods * (methods + 1) / 6 / blocks)
+        quantile = float(studentized_range.ppf(1 - ALPHA, methods, math.inf))
+        return quantile * math.sqrt(methods * (methods + 1) / 12 / blocks)
 
     @property
     def p(self) -> float:
-        """Chance of mean ranks so unequal when all methods are equal; nan for one block."""
-        from scipy.special import fdtrc
+        """Of Friedman's test; nan for one block or two methods, which it does not take."""
+        from scipy.stats import f, friedmanchisquare
 
         blocks, methods = self.ranks.shape
-        if blocks < 2:
+        if blocks < 2 or methods < 3:
             return math.nan
-        centred = self.ranks - (methods + 1) / 2
-        spread = float((centred**2).sum())
-        if not spread:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # all ranks equal: 0 / 0
+            chi = float(friedmanchisquare(*self.ranks.T).statistic)
+        if math.isnan(chi):
             return 1.0
-        friedman = (methods - 1) * float((centred.sum(axis=0) ** 2).sum()) / spread
         most = blocks * (methods - 1)
-        if most - friedman < 1e-9 * most:
+        if most - chi < 1e-9 * most:
             return 0.0
-        f = (blocks - 1) * friedman / (most - friedman)
-        return float(fdtrc(methods - 1, (blocks - 1) * (methods - 1), f))
+        ratio = (blocks - 1) * chi / (most - chi)
+        return float(f.sf(ratio, methods - 1, (blocks - 1) * (methods - 1)))
 
     def groups(self) -> list[tuple[int, int]]:
-        """First and last of those not told apart, two or more; groups within others left out."""
-        difference, means = self.critical_difference, self.mean
+        """First and last of two or more methods without a significant difference (Nemenyi).
+
+        Groups within others are left out.
+        """
+        from scikit_posthocs import posthoc_nemenyi_friedman
+
+        p = posthoc_nemenyi_friedman(self.ranks).to_numpy()
         found: list[tuple[int, int]] = []
-        for first in range(len(means)):
-            near = [i for i in range(first, len(means)) if means[i] - means[first] <= difference]
-            last = max(near, default=first)
+        for first in range(len(p)):
+            last = max(i for i in range(first, len(p)) if i == first or p[first, i] > ALPHA)
             if last > first and (not found or last > found[-1][1]):
                 found.append((first, last))
         return found
@@ -110,14 +115,14 @@ def ranking(blocks: Sequence[Block], metric: str = "final") -> Ranking | None:
     """
     newest = max((block.key.protocol for block in blocks), default=0)
     fitting = [b for b in blocks if b.key.protocol == newest and not b.key.validation]
-    rows = [
-        (label, lines)
-        for label, lines in joined_lines(fitting)
-        if next(line for line in lines if line is not None).method not in UPPER_BOUNDS
+    labelled = [
+        (label, rows)
+        for label, rows in joined_rows(fitting)
+        if not next(row for row in rows if row is not None).is_upper_bound
     ]
     there = [
-        [line is not None and math.isfinite(line.summary(metric).mean) for line in lines]
-        for _, lines in rows
+        [row is not None and math.isfinite(row.summary(metric).mean) for row in rows]
+        for _, rows in labelled
     ]
     order = sorted(range(len(fitting)), key=lambda b: -sum(has[b] for has in there))
     choices = [sorted(order[:n]) for n in range(len(order), 0, -1)]
@@ -131,11 +136,11 @@ def ranking(blocks: Sequence[Block], metric: str = "final") -> Ranking | None:
         return None
     chosen = choices[best]
     methods = [
-        Ranked(rows[i][0], tuple(line for b in chosen if (line := rows[i][1][b]) is not None))
+        Ranked(labelled[i][0], tuple(row for b in chosen if (row := labelled[i][1][b]) is not None))
         for i in complete[best]
     ]
     sign = -1.0 if METRICS[metric].better == "lower" else 1.0
-    values = np.array([[line.summary(metric).mean for line in m.lines] for m in methods]).T
+    values = np.array([[row.summary(metric).mean for row in m.rows] for m in methods]).T
     ranks = ranked(sign * values)
     by_rank = sorted(range(len(methods)), key=lambda i: (ranks[:, i].mean(), methods[i].label))
     methods = [methods[i] for i in by_rank]
@@ -145,24 +150,26 @@ def ranking(blocks: Sequence[Block], metric: str = "final") -> Ranking | None:
         tuple(fitting[b] for b in chosen),
         tuple(methods),
         ranks[:, by_rank],
-        tuple(_runs([m.lines[b] for m in methods], metric) for b in range(len(chosen))),
-        tuple(rows[i][0] for i in has_any if i not in complete[best]),
+        tuple(_runs([m.rows[b] for m in methods], metric) for b in range(len(chosen))),
+        tuple(labelled[i][0] for i in has_any if i not in complete[best]),
         tuple(b.title for n, b in enumerate(fitting) if n not in chosen and b.finished),
     )
 
 
 def ranked(values: Numbers) -> Numbers:
-    """Ranks along the last axis, 1 for the largest; equal values share the mean of their places."""
-    ahead = (values[..., None, :] > values[..., :, None]).sum(axis=-1)
-    level = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
-    ranks: Numbers = ahead + (level + 1) / 2
+    """Ranks along the last axis, 1 for the largest; equal values share the mean of their ranks."""
+    from scipy.stats import rankdata
+
+    ranks: Numbers = rankdata(-values, axis=-1)
     return ranks
 
 
-def _runs(lines: Sequence[Line], metric: str) -> Numbers:
-    rows = [{cell(run.result["spec"]): run.numbers[metric] for run in line.done} for line in lines]
-    cells = sorted({c for row in rows for c in row})
-    return np.array([[row.get(c, math.nan) for row in rows] for c in cells])
+def _runs(rows: Sequence[Row], metric: str) -> Numbers:
+    found = [
+        {replicate(run.result["spec"]): run.numbers[metric] for run in row.done} for row in rows
+    ]
+    replicates = sorted({one for numbers in found for one in numbers})
+    return np.array([[numbers.get(one, math.nan) for numbers in found] for one in replicates])
 
 
 def describe(found: Ranking) -> str:
@@ -170,7 +177,7 @@ def describe(found: Ranking) -> str:
     blocks, methods = found.ranks.shape
     return (
         f"{methods} methods ranked by {METRICS[found.metric].title.lower()}, mean over finished "
-        f"runs, in {blocks} block{'s' * (blocks > 1)} "
+        f"runs, in {plural(blocks, 'block')} "
         f"({'; '.join(block.title for block in found.blocks)}); 1 is best. {tests_text(found)}"
     )
 
@@ -178,11 +185,13 @@ def describe(found: Ranking) -> str:
 def tests_text(found: Ranking) -> str:
     """What Friedman's test and Nemenyi's critical difference say."""
     if len(found.blocks) < 2:
-        return "One block alone says nothing of others."
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
-    differ = "differ" if found.p <= LEVEL else "are not shown to differ"
+        return "No test: one block says nothing about others."
+    friedman = "Friedman's test takes three methods or more"
+    if not math.isnan(found.p):
+        p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+        differ = "differ" if found.p <= ALPHA else "do not differ significantly"
+        friedman = f"Friedman's test (Iman and Davenport): {p}, the methods {differ}"
     return (
-        f"Friedman's test (Iman and Davenport): {p}, the methods {differ}; mean ranks "
-        f"{found.critical_difference:.1f} or less apart are not told apart at {_LEVEL_TEXT} "
-        "(Nemenyi); blocks taken as independent."
+        f"{friedman}; differences of mean ranks up to {found.critical_difference:.1f} are not "
+        f"significant (Nemenyi, alpha = {ALPHA:g}); blocks taken as independent."
     )

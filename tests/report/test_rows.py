@@ -6,9 +6,10 @@ from typing import Any
 
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report.blocks import Block, Line, make_blocks
 from benchmark.report.formats.terminal import plain
 from benchmark.report.formatting import task_text
+from benchmark.report.notes import annotated
+from benchmark.report.rows import Block, Row, make_blocks
 from benchmark.report.tables import block_table
 from benchmark.spec import Recipe, RunSpec
 
@@ -18,20 +19,20 @@ def finished(spec: RunSpec, **options: Any) -> Any:
 
 
 def one_block(*results: Any, **options: Any) -> Block:
-    [block] = make_blocks(results, **options)
+    [block] = annotated(make_blocks(results, **options))
     return block
 
 
-def line_of(block: Block, label: str) -> Line:
-    return next(line for line in block.lines if line.label == label)
+def line_of(block: Block, label: str) -> Row:
+    return next(line for line in block.rows if line.label == label)
 
 
 def test_only_seeds_and_class_orders_are_averaged() -> None:
     specs = [make_spec(seed=seed, order=f"shuffled:{seed}") for seed in range(3)]
     block = one_block(*map(finished, specs))
-    [line] = block.lines
+    [line] = block.rows
     assert (line.label, len(line.done), line.total) == ("inflora", 3, 3)
-    assert line.remarks == ()
+    assert line.notes == ()
 
 
 def test_other_conditions_make_other_blocks() -> None:
@@ -72,7 +73,7 @@ def test_other_settings_make_rows_named_by_what_differs() -> None:
         make_spec("coda_p"),
     ]
     block = one_block(*map(finished, specs))
-    assert {line.label for line in block.lines} == {
+    assert {line.label for line in block.rows} == {
         "inflora (rank=5)",
         "inflora (rank=10)",
         "l2p (lr=0.01, betas=[0.9, 0.999])",
@@ -81,8 +82,8 @@ def test_other_settings_make_rows_named_by_what_differs() -> None:
         "slca (input_range=unit, precision=bf16)",
         "coda_p",
     }
-    assert all(len(line.done) == 1 for line in block.lines)
-    assert {line.variant for line in block.lines if line.method == "inflora"} == {0, 1}
+    assert all(len(line.done) == 1 for line in block.rows)
+    assert {line.variant for line in block.rows if line.method == "inflora"} == {0, 1}
 
 
 def test_order_of_rows() -> None:
@@ -90,7 +91,7 @@ def test_order_of_rows() -> None:
     block = one_block(
         *(finished(make_spec(method)) for method in methods), make_broken(make_spec("slca"))
     )
-    assert [line.label for line in block.lines] == [
+    assert [line.label for line in block.rows] == [
         "sequential", "seq_lora", "linear_probe", "ncm", "inflora", "l2p", "slca", "joint",
     ]  # fmt: skip
 
@@ -99,15 +100,15 @@ def test_failed_runs_are_told_and_never_averaged() -> None:
     good = finished(make_spec(seed=0))
     bad = [make_broken(make_spec(seed=seed), error="no\n  memory") for seed in (1, 2)]
     stopped = make_broken(make_spec(seed=3), status="cancelled", error="interrupted")
-    [line] = one_block(good, *bad, stopped).lines
+    [line] = one_block(good, *bad, stopped).rows
     assert [run.result["key"] for run in line.done] == [good["key"]]
     assert line.total == 4
-    assert line.remarks == ("seeds 1, 2 failed: no memory", "seed 3 cancelled: interrupted")
+    assert line.notes == ("seeds 1, 2 failed: no memory", "seed 3 cancelled: interrupted")
 
 
 def test_long_errors_are_cut() -> None:
-    [line] = one_block(make_broken(make_spec(), error="x" * 1000)).lines
-    assert len(line.remarks[0]) < 200
+    [line] = one_block(make_broken(make_spec(), error="x" * 1000)).rows
+    assert len(line.notes[0]) < 200
 
 
 def test_marks_and_uncommitted_code_are_told() -> None:
@@ -115,25 +116,25 @@ def test_marks_and_uncommitted_code_are_told() -> None:
         finished(make_spec(seed=0), dirty=True, marks=("reads its batch",)),
         finished(make_spec(seed=1)),
     ]
-    [line] = one_block(*runs).lines
-    assert line.remarks == ("reads its batch", "ran on uncommitted code (1 of 2 runs)")
-    [line] = one_block(runs[0]).lines
-    assert line.remarks[1] == "ran on uncommitted code"
+    [line] = one_block(*runs).rows
+    assert line.notes == ("reads its batch", "ran on uncommitted code (1 of 2 runs)")
+    [line] = one_block(runs[0]).rows
+    assert line.notes[1] == "ran on uncommitted code"
 
 
 def test_rows_over_fewer_seeds_say_so() -> None:
     runs = [finished(make_spec(seed=seed)) for seed in range(2)]
     block = one_block(*runs, finished(make_spec("l2p", seed=1)))
-    assert line_of(block, "inflora").remarks == ()
-    assert line_of(block, "l2p").remarks == ("seed 1, not seeds 0, 1 as the rest",)
+    assert line_of(block, "inflora").notes == ()
+    assert line_of(block, "l2p").notes == ("seed 1; the other rows have 0, 1",)
 
 
 def test_runs_of_older_code_never_mix_with_newer_ones() -> None:
     old = [finished(make_spec(seed=s), source="old", started=f"2026-01-0{s + 1}") for s in range(3)]
     new = [finished(make_spec(seed=s), source="new", started=f"2026-02-0{s + 1}") for s in range(2)]
-    [line] = one_block(*old, *new).lines
+    [line] = one_block(*old, *new).rows
     assert {run.result["key"] for run in line.done} == {result["key"] for result in new}
-    assert line.remarks == ("3 results of other code, data or weights left out",)
+    assert line.notes == ("3 results left out: of different code, data or weights",)
 
 
 def test_a_run_that_broke_off_on_newer_code_hides_no_finished_one() -> None:
@@ -144,10 +145,10 @@ def test_a_run_that_broke_off_on_newer_code_hides_no_finished_one() -> None:
         "started": "2027",
     }
     broken["key"] = "b" * 16
-    [line] = one_block(*done, broken).lines
+    [line] = one_block(*done, broken).rows
     assert (len(line.done), line.total, line.left_out) == (3, 3, 1)
-    assert line.remarks == ("1 result of other code, data or weights left out",)
-    [line] = one_block(broken).lines
+    assert line.notes == ("1 result left out: of different code, data or weights",)
+    [line] = one_block(broken).rows
     assert (len(line.done), len(line.broken)) == (0, 1)
 
 
@@ -155,7 +156,7 @@ def test_expected_runs_decide_which_code_counts() -> None:
     old = [finished(make_spec(seed=s), source="old", started="2026-01-01") for s in range(2)]
     new = [finished(make_spec(seed=s), source="new", started="2026-02-01") for s in range(2)]
     expected = {result["key"]: make_spec(seed=s) for s, result in enumerate(old)}
-    [line] = one_block(*old, *new, expected=expected).lines
+    [line] = one_block(*old, *new, expected=expected).rows
     assert {run.result["key"] for run in line.done} == set(expected)
 
 
@@ -163,9 +164,9 @@ def test_results_of_changed_code_do_not_stand_in_for_expected_runs() -> None:
     old = [finished(make_spec(seed=s), source="old") for s in range(2)]
     new = [finished(make_spec(seed=s), source="new") for s in range(2)]
     expected = {result["key"]: make_spec(seed=s) for s, result in enumerate(new)}
-    [line] = one_block(*old, expected=expected).lines
+    [line] = one_block(*old, expected=expected).rows
     assert (line.done, line.total) == ((), 2)
-    assert line.remarks == ("2 results of other code, data or weights left out",)
+    assert line.notes == ("2 results left out: of different code, data or weights",)
 
 
 def test_expected_runs_that_are_missing_count() -> None:
@@ -184,7 +185,7 @@ def test_a_row_should_have_every_class_order_and_seed_of_its_block() -> None:
     block = one_block(
         *runs, finished(make_spec("l2p", seed=0)), finished(make_spec("slca", seed=7))
     )
-    totals = {line.label: (len(line.done), line.total) for line in block.lines}
+    totals = {line.label: (len(line.done), line.total) for line in block.rows}
     assert totals == {"inflora": (3, 4), "l2p": (1, 4), "slca": (1, 4)}
     assert "1 of 4" in plain(block_table(block))
 
@@ -209,14 +210,14 @@ def test_other_data_or_weights_than_the_rest_are_told() -> None:
         finished(make_spec("l2p"), data="other", started="2026-01-01"),
         finished(make_spec("slca"), weights="other", started="2026-01-01"),
     )
-    assert line_of(block, "inflora").remarks == ()
-    assert "data (natural order)" in line_of(block, "l2p").remarks[0]
-    assert "backbone weights" in line_of(block, "slca").remarks[0]
+    assert line_of(block, "inflora").notes == ()
+    assert "data (natural order)" in line_of(block, "l2p").notes[0]
+    assert "backbone weights" in line_of(block, "slca").notes[0]
 
 
 def test_an_early_death_is_forgotten_once_the_run_has_succeeded_under_another_key() -> None:
     broken = make_broken(make_spec()) | {"key": "b" * 16}
-    [line] = one_block(broken, finished(make_spec())).lines
+    [line] = one_block(broken, finished(make_spec())).rows
     assert (len(line.done), line.broken, line.total) == (1, (), 1)
 
 
