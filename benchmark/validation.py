@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Annotated, Any, get_type_hints
 
@@ -13,6 +13,8 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     TypeAdapter,
     ValidationError,
     WrapValidator,
@@ -20,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import CoreSchema, no_info_before_validator_function
 from typing_extensions import TypedDict
 
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -74,6 +77,37 @@ def _naming_keys(value: Any, check: Callable[[Any], Any], names: Iterable[str]) 
 
 def _is_key(details: ErrorDetails) -> bool:
     return details["type"] == "extra_forbidden" and len(details["loc"]) == 1
+
+
+@dataclass(frozen=True)
+class OneOrMore:
+    """Annotates a tuple in whose place a file may have a single value.
+
+    Attributes:
+        least: How many items there must be.
+    """
+
+    least: int = 0
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Validates the tuple that a single value makes."""
+
+        def listed(value: Any) -> tuple[Any, ...]:
+            items = value if isinstance(value, tuple) else (value,)
+            if len(items) < self.least:
+                raise ValueError("must not be empty")
+            return items
+
+        return no_info_before_validator_function(listed, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """One item, or a list of them."""
+        items = handler(schema)
+        return {"anyOf": [items["items"], items | {"minItems": self.least}]}
 
 
 class StrictModel(BaseModel):
@@ -197,8 +231,6 @@ def _describe(details: ErrorDetails) -> str:
         return str(context["error"])
     if kind == "missing":
         return "is missing"
-    if kind == "too_short":
-        return "must not be empty" if not value else f"{details['msg']}, not {shown}"
     if kind == "literal_error":
         return f"must be one of {context['expected']}, not {shown}"
     if kind in _LIMITS:

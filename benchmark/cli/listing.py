@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.cli.console import say_table
-from benchmark.cli.options import argument, command, load_plugins, plugin_option
+from benchmark.cli.console import say, say_table
+from benchmark.cli.options import argument, command, flag, load_plugins, plugin_option
 
 
 def _methods() -> dict[str, str]:
@@ -60,12 +60,21 @@ class ListOptions:
     """Options of `clbench list`."""
 
     kind: str = argument(choices=list(_KINDS))
+    schema: bool = flag("with suites: the JSON schema by which an editor completes a suite file")
     plugin: list[Path] = plugin_option()
 
 
 @command("list", ListOptions, "list the names that can be used", "clbench list methods")
 def list_names(options: ListOptions) -> int:
-    """Print name and description of every entry of one kind."""
+    """Print name and description of every entry of one kind, or the schema of a suite file."""
+    if options.schema:
+        from benchmark.config.reading import SuiteError
+        from benchmark.config.suite import suite_schema
+
+        if options.kind != "suites":
+            raise SuiteError([f"--schema: only suites have one, not {options.kind}"])
+        say(suite_schema())
+        return 0
     load_plugins(options.plugin)
     say_table(_KINDS[options.kind]().items())
     return 0

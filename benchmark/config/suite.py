@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
+    ConfigDict,
     Field,
     PlainValidator,
     PrivateAttr,
@@ -26,7 +27,7 @@ from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import HeldOut, InputRange, Precision, Recipe, Scenario
-from benchmark.validation import Faults, StrictModel, check_fields, some_fields
+from benchmark.validation import Faults, OneOrMore, StrictModel, check_fields, some_fields
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
 DEFAULT_SUITE = "icons"
@@ -45,27 +46,17 @@ def _backbone(name: str) -> str:
     return name
 
 
-def _listed(value: Any) -> Any:
-    """A single value makes a list."""
-    return value if isinstance(value, tuple) else (value,)
-
-
 def _task_entry(value: Any) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"must be a number of tasks, or sizes such as 50+10+10, not {value!r}")
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Datasets = Annotated[tuple[Annotated[str, AfterValidator(_dataset)], ...], BeforeValidator(_listed)]
-Backbones = Annotated[
-    tuple[Annotated[str, AfterValidator(_backbone)], ...], BeforeValidator(_listed)
-]
-Tasks = Annotated[
-    tuple[Annotated[int | str, PlainValidator(_task_entry, json_schema_input_type=int | str)], ...],
-    BeforeValidator(_listed),
-]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)]
+Dataset = Annotated[str, AfterValidator(_dataset)]
+Backbone = Annotated[str, AfterValidator(_backbone)]
+TaskEntry = Annotated[int | str, PlainValidator(_task_entry, int | str)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
 Training = Annotated[
     Mapping[str, Any],
     PlainValidator(lambda given: check_fields(Recipe, given), some_fields(Recipe)),
@@ -100,9 +91,9 @@ class Situation:
 class Case(StrictModel):
     """What a method does otherwise where every condition holds; an empty one always does."""
 
-    dataset: Datasets = ()
-    backbone: Backbones = ()
-    tasks: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_listed)] = ()
+    dataset: Annotated[tuple[Dataset, ...], OneOrMore()] = ()
+    backbone: Annotated[tuple[Backbone, ...], OneOrMore()] = ()
+    tasks: Annotated[tuple[PositiveInt, ...], OneOrMore()] = ()
     training: Training = Field(default_factory=dict)
     settings: Settings = Field(default_factory=dict)
 
@@ -126,17 +117,11 @@ class Case(StrictModel):
 
 
 class MethodPlan(StrictModel):
-    """A method of a suite: what it changes of the suite's training, and its own settings.
-
-    Validated with the method's Config as context.
-    """
+    """A method of a suite: what it changes of the suite's training, and its own settings."""
 
     training: Training = Field(default_factory=dict)
     settings: Settings = Field(default_factory=dict)
-    when: Annotated[
-        tuple[Case, ...],
-        BeforeValidator(_listed, json_schema_input_type=Case | tuple[Case, ...]),
-    ] = ()
+    when: Annotated[tuple[Case, ...], OneOrMore()] = ()
     search: Annotated[
         Search, Field(description="for `clbench tune`: a setting or training.KEY, with its values")
     ] = Search()
@@ -175,10 +160,12 @@ class MethodPlan(StrictModel):
 class Grid(StrictModel):
     """A product of lists; one that is empty stands for the suite's own."""
 
-    dataset: Datasets = ()
-    backbone: Backbones = ()
+    dataset: Annotated[tuple[Dataset, ...], OneOrMore()] = ()
+    backbone: Annotated[tuple[Backbone, ...], OneOrMore()] = ()
     tasks: Annotated[
-        Tasks, Field(description="counts, or sizes such as 50+10+10; none: the data set's own")
+        tuple[TaskEntry, ...],
+        OneOrMore(),
+        Field(description="numbers of tasks, or sizes such as 50+10+10; none: the data set's own"),
     ] = ()
 
     @model_validator(mode="after")
@@ -192,6 +179,8 @@ def _methods(given: Any) -> dict[str, MethodPlan]:
     """The plan of every method; the blocks of one may be left empty."""
     if not isinstance(given, Mapping):
         raise PydanticKnownError("dict_type")
+    if not given:
+        raise ValueError("must not be empty")
     faults = Faults()
     plans = {}
     for name, entry in given.items():
@@ -205,16 +194,25 @@ def _methods(given: Any) -> dict[str, MethodPlan]:
     return plans
 
 
+def _may_extend(schema: dict[str, Any]) -> None:
+    """A suite that extends another needs nothing of its own."""
+    schema["anyOf"] = [{"required": schema.pop("required")}, {"required": ["extends"]}]
+
+
 class Suite(Grid):
     """A checked suite file; the product of its lists is what it asks for, and each of `also`."""
+
+    model_config = ConfigDict(json_schema_extra=_may_extend)
 
     name: str = ""
     description: str = ""
     extends: Annotated[str, Field(description="suite whose values hold where this has none")] = ""
-    only: Annotated[Names, Field(description="methods of the extended suite to keep")] = ()
-    dataset: Annotated[Datasets, Field(min_length=1)]
-    backbone: Annotated[Backbones, Field(min_length=1)]
-    seeds: Seeds = (0,)
+    only: Annotated[
+        tuple[str, ...], OneOrMore(), Field(description="methods of the extended suite to keep")
+    ] = ()
+    dataset: Annotated[tuple[Dataset, ...], OneOrMore(least=1)]
+    backbone: Annotated[tuple[Backbone, ...], OneOrMore(least=1)]
+    seeds: Annotated[tuple[Seed, ...], OneOrMore()] = (0,)
     order: Annotated[
         str, Field(description="natural, shuffled (each seed its own), shuffled:SEED, or a file")
     ] = "natural"
@@ -231,7 +229,6 @@ class Suite(Grid):
     methods: Annotated[
         Mapping[str, MethodPlan],
         PlainValidator(_methods, dict[str, MethodPlan | None]),
-        Field(min_length=1),
     ]
     _path: Path = PrivateAttr(default=Path())
 
@@ -239,6 +236,11 @@ class Suite(Grid):
     def path(self) -> Path:
         """The file."""
         return self._path
+
+
+def suite_schema() -> str:
+    """The JSON schema of a suite file, by which an editor completes and checks it."""
+    return json.dumps(Suite.model_json_schema(), indent=1)
 
 
 # -- files --------------------------------------------------------------------------------------

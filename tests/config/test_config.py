@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 import yaml
 
 from benchmark import registry
+from benchmark.cli import main
 from benchmark.config import Overrides, SuiteError, expand, find_suite, load_suite, suite_files
 from benchmark.config.command import run_arguments
-from benchmark.config.expand import parse_tasks
+from benchmark.config.expand import STREAM_KEYS, parse_tasks
+from benchmark.config.suite import SUITES_FOLDER
 from benchmark.registry import UnknownNameError
 from benchmark.spec import Recipe, RunSpec, values_of
 
@@ -329,3 +332,22 @@ def test_a_suite_shows_every_setting_of_every_method(name: str) -> None:
         assert {*suite.training, *plan.training} == recipe, method
         config = registry.METHODS.get(method).Config
         assert set(plan.settings) == {field.name for field in fields(config)}, method
+
+
+def test_the_shipped_schema_is_current_and_named_by_every_suite(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["list", "suites", "--schema"]) == 0
+    file = SUITES_FOLDER / "suite.schema.json"
+    assert file.read_text() == capsys.readouterr().out, (
+        f"clbench list suites --schema > {file} makes it current"
+    )
+    for path in suite_files().values():
+        assert path.read_text().startswith(f"# yaml-language-server: $schema={file.name}\n"), path
+    properties = json.loads(file.read_text())["properties"]
+    assert {"extends", "only", "tuning", "also", *STREAM_KEYS} <= set(properties)
+
+
+def test_only_suites_have_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "methods", "--schema"]) == 2
+    assert "--schema" in capsys.readouterr().err

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     PlainValidator,
     ValidationInfo,
@@ -21,7 +20,7 @@ from pydantic_core import PydanticKnownError
 from benchmark.config.reading import faults_of, read_mapping
 from benchmark.registry import UnknownNameError
 from benchmark.report.paper.published import METRICS, Confidence, Entry, Setting, Spread
-from benchmark.validation import Faults, StrictModel, check_fields
+from benchmark.validation import Faults, OneOrMore, StrictModel, check_fields
 
 
 def read_file(path: Path) -> list[Entry]:
@@ -81,11 +80,7 @@ class _Row(StrictModel):
     method: str | None
     label: str
     tasks: Count | None
-    source: Annotated[
-        tuple[Annotated[str, _known("sources")], ...],
-        BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
-        Field(min_length=1),
-    ]
+    source: Annotated[tuple[Annotated[str, _known("sources")], ...], OneOrMore(least=1)]
     confidence: Confidence
     verified: bool
     recalled: bool
