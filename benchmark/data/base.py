@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -237,7 +237,7 @@ class DatasetInfo:
 
 
 class MissingDataError(DataError):
-    """Files of a data set that are not there; one line each says what, whence and whereto."""
+    """Files of a data set that are not there; one line each names file, address and target."""
 
     def __init__(self, name: str, folder: Path, files: tuple[Remote, ...]) -> None:
         self.name, self.folder, self.files = name, folder, files
@@ -250,3 +250,6 @@ class MissingDataError(DataError):
             "there yourself; --data-root or CLBENCH_DATA names another folder of data sets"
         )
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.folder, self.files)

@@ -24,7 +24,7 @@ Split = Literal["train", "test"]
 
 
 def load_split(split: Split, folder: Path = ASSETS) -> tuple[np.ndarray, np.ndarray]:
-    """Give images uint8 [N, 32, 32, 3] and labels int64 [N], classes in alphabetical order.
+    """Images uint8 [N, 32, 32, 3] and labels int64 [N], classes in alphabetical order.
 
     The arrays are cached and read-only: copy before writing.
     """
@@ -32,24 +32,24 @@ def load_split(split: Split, folder: Path = ASSETS) -> tuple[np.ndarray, np.ndar
 
 
 def class_names(folder: Path = ASSETS) -> list[str]:
-    """Give the class names; the position is the label."""
+    """The class names; the position is the label."""
     return _verified(folder, "classes.txt").decode().splitlines()
 
 
 def domains(split: Split, folder: Path = ASSETS) -> list[str]:
-    """Give the drawing style of each image of a split."""
+    """The drawing style of each image of a split."""
     return [row["domain"] for row in _rows(split, folder)]
 
 
 def manifest_hash(folder: Path = ASSETS) -> str:
-    """Give the SHA-256 that stands for the data set: it changes if any image or list does."""
+    """The SHA-256 that stands for the data set: it changes if any image or list does."""
     files = _manifest(folder)["files"]
     content = [f"{name}:{files[name]['sha256']}" for name in DATA_FILES]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
 def to_planes(images: np.ndarray) -> np.ndarray:
-    """Give uint8 [N, H, W, 3] as it is stored, [3, N, H, W]: green, red - green, blue - green.
+    """Images uint8 [N, H, W, 3] as they are stored, [3, N, H, W]: green, red - green, blue - green.
 
     Most icons are grey, so the last two planes are nearly all zero and compress to almost nothing.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmark.data.base import DataError, DataSource, MissingDataError, Remote
 from benchmark.registry import UnknownNameError
@@ -37,9 +36,6 @@ class NotUnpackedError(MissingDataError):
             f"data set {name}: there, but not unpacked: {packed}; "
             f"`clbench data prepare {name} --root {folder.parent}` checks and unpacks",
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return NotUnpackedError, (self.name, self.folder, self.files)
 
 
 def is_there(folder: Path, file: Remote) -> bool:

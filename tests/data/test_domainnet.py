@@ -172,9 +172,6 @@ def test_listed_images_that_are_not_there_are_named(root: Path) -> None:
     ("line", "fault"),
     [
         ("real/thing_002/real_003_000001.jpg", "line 15: .*<path> <label>"),
-        ("real/thing_002/real_003_000001.jpg two", "line 15: .*<path> <label>"),
-        ("/real/thing_002/x.jpg 2", "line 15: .*<path> <label>"),
-        ("real/../../x.jpg 2", "line 15: .*<path> <label>"),
         ("sketch/thing_002/x.jpg 2", "line 15: .* is not real/<class>/<file>"),
         ("real/x.jpg 2", "line 15: .* is not real/<class>/<file>"),
         ("real/thing_002/deep/x.jpg 2", "line 15: .* is not real/<class>/<file>"),

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from trees import picture
 
 from benchmark.data.base import DataError, Entry
-from benchmark.data.listing import ClassNames, Line, Listing, read_list
+from benchmark.data.listing import ClassNames, Line, Listing, is_safe, read_list
 
 TRAIN = [Entry("a/1.jpg", 0, "x"), Entry("a/2.jpg", 0, "y"), Entry("b/1.jpg", 1, "x")]
 TEST = [Entry("a/3.jpg", 0, "x"), Entry("b/2.jpg", 1, "x")]
@@ -89,13 +91,7 @@ def test_lists_of_other_systems_are_read(tmp_path: Path) -> None:
         "a/1.jpg 99999999999999",
         "/etc/passwd 0",
         "../a/1.jpg 0",
-        "a/../../1.jpg 0",
-        "./a/1.jpg 0",
         "a//1.jpg 0",
-        "a/ 0/",
-        "a\\1.jpg 0",
-        "a\0/1.jpg 0",
-        "a/.. 0",
     ],
 )
 def test_a_malformed_line_is_named(line: str, tmp_path: Path) -> None:
@@ -103,6 +99,13 @@ def test_a_malformed_line_is_named(line: str, tmp_path: Path) -> None:
     file.write_text(f"a/1.jpg 0\n{line}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"list\.txt, line 2: .*<path> <label>"):
         read_list(file)
+
+
+@given(st.text(alphabet="a./\\ \0é", max_size=12))
+def test_no_path_of_a_list_leads_out_of_its_folder(path: str) -> None:
+    parts = path.split("/")
+    leads_out = bool({"", ".", ".."} & set(parts)) or "\\" in path or "\0" in path
+    assert is_safe(path) == (not leads_out)
 
 
 def test_names_that_only_begin_with_dots_are_good(tmp_path: Path) -> None:

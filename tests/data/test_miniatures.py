@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-import tarfile
-import zipfile
 from pathlib import Path
 
 import miniatures
@@ -42,38 +40,6 @@ def test_domainnet_has_345_classes_six_domains_and_official_lists(tmp_path: Path
         assert [int(line.split(" ")[1]) for line in lines] == list(range(345))
         assert all((folder / line.split(" ")[0]).is_file() for line in lines)
     assert (folder / "txt" / "real_test.txt").read_text() == ""
-
-
-def test_archives_unpack_to_the_trees(tmp_path: Path) -> None:
-    options = {"classes": 3}
-    tree = miniatures.domainnet(tmp_path / "tree", **options)
-    packed = miniatures.domainnet_archives(tmp_path / "packed", **options)
-    assert sorted(p.name for p in packed.iterdir()) == sorted(
-        [*(f"{domain}.zip" for domain in miniatures.DOMAINS), "txt"]
-    )
-    for domain in miniatures.DOMAINS:
-        with zipfile.ZipFile(packed / f"{domain}.zip") as zipped:
-            names = {name for name in zipped.namelist() if not name.endswith("/")}
-            assert names == {
-                p.relative_to(tree).as_posix() for p in (tree / domain).glob("*/*") if p.is_file()
-            }
-            assert all(zipped.read(name) == (tree / name).read_bytes() for name in names)
-    for name, archive in (
-        ("imagenet_r", "imagenet-r.tar"),
-        ("cub200", "CUB_200_2011.tgz"),
-        ("cifar100", "cifar-100-python.tar.gz"),
-    ):
-        tree = miniatures.TREES[name](tmp_path / "tree", **SMALL[name])
-        packed = miniatures.ARCHIVES[name](tmp_path / "packed", **SMALL[name])
-        assert [p.name for p in packed.iterdir()] == [archive]
-        with tarfile.open(packed / archive) as tar:
-            found = {m.name: m for m in tar.getmembers() if m.isfile()}
-            assert set(found) == {
-                p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file()
-            }
-            for path, member in found.items():
-                content = tar.extractfile(member)
-                assert content is not None and content.read() == (tree / path).read_bytes()
 
 
 def test_cifar100_is_pickled_as_by_python_2(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def open_url(url: str, headers: Mapping[str, str] = MappingProxyType({})) -> req
         reason = getattr(cause, "reason", None)  # of urllib3's MaxRetryError: no connection at all
         if reason is None:
             raise BrokenError(f"connection broken: {cause}") from error
-        said = str(reason).rpartition("] ")[2]  # after the number of a system's error
+        said = str(reason).rpartition("] ")[2].rstrip(")")  # after the number of an error
         raise UnreachableError(
             f"{url}: no connection to {urlsplit(url).hostname}: {said}"
         ) from error
