@@ -51,17 +51,6 @@ def test_given_heads_win(weight_file: Path) -> None:
         load_backbone(f"file:{weight_file}:heads=3")
 
 
-def test_torch_checkpoint_with_wrappers_and_heads(
-    weight_file: Path, vit_tensors: dict[str, Tensor], tmp_path: Path
-) -> None:
-    path = tmp_path / "teacher.pth"
-    wrapped = {f"module.backbone.{name}": value for name, value in vit_tensors.items()}
-    wrapped["module.head.mlp.0.weight"] = torch.zeros(3)
-    wrapped["module.backbone.masked_embed"] = torch.zeros(1, 128)
-    torch.save({"teacher": wrapped, "epoch": 3}, path)
-    assert load_backbone(f"file:{path}").weight_hash == weight_hash_of(f"file:{weight_file}")
-
-
 def test_hash_is_stable_and_the_same_without_the_model(
     weight_file: Path, vit_tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
@@ -77,28 +66,15 @@ def test_hash_is_stable_and_the_same_without_the_model(
     assert weight_hash_of(f"file:{again}") != weight_hash_of(name)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_loaded_and_hashed_as_float32(
-    vit_tensors: dict[str, Tensor], tmp_path: Path
+    dtype: torch.dtype, vit_tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / "half.safetensors"
-    safetensors.torch.save_file({k: v.half() for k, v in vit_tensors.items()}, path)
+    safetensors.torch.save_file({k: v.to(dtype) for k, v in vit_tensors.items()}, path)
     backbone = load_backbone(f"file:{path}")
     assert next(backbone.model.parameters()).dtype == torch.float32
     assert backbone.weight_hash == weight_hash_of(f"file:{path}")
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_truncated_file_is_named(
-    suffix: str, vit_tensors: dict[str, Tensor], tmp_path: Path
-) -> None:
-    path = tmp_path / f"cut{suffix}"
-    if suffix == ".pth":
-        torch.save(vit_tensors, path)
-    else:
-        safetensors.torch.save_file(vit_tensors, path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(BackboneError, match=f"cut{suffix} cannot be read"):
-        load_backbone(f"file:{path}")
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:
@@ -107,30 +83,6 @@ def test_absent_file_is_named(tmp_path: Path) -> None:
             load_backbone(f"file:{tmp_path / name}")
     with pytest.raises(BackboneError, match="does not exist"):
         weight_hash_of("tiny_sup", file=tmp_path / "absent.safetensors")
-
-
-def test_missing_unexpected_and_misfit_tensors_are_named(
-    vit_tensors: dict[str, Tensor], tmp_path: Path
-) -> None:
-    del vit_tensors["blocks.1.norm2.bias"]
-    vit_tensors["extra.weight"] = torch.zeros(2)
-    vit_tensors["norm.weight"] = torch.zeros(7)
-    path = tmp_path / "faulty.safetensors"
-    safetensors.torch.save_file(vit_tensors, path)
-    with pytest.raises(BackboneError) as caught:
-        load_backbone(f"file:{path}")
-    message = str(caught.value)
-    assert "faulty.safetensors" in message
-    assert "missing: blocks.1.norm2.bias" in message
-    assert "unexpected: extra.weight" in message
-    assert "norm.weight (expected [128], found [7])" in message
-
-
-def test_file_that_is_no_vit_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.safetensors"
-    safetensors.torch.save_file({"weight": torch.zeros(2)}, path)
-    with pytest.raises(BackboneError, match=r"no timm ViT, lacks patch_embed\.proj\.weight"):
-        load_backbone(f"file:{path}")
 
 
 def test_pinned_hash_is_checked(weight_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

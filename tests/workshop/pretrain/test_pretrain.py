@@ -7,20 +7,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_recipes import SUPERVISED, ignore
+from small_recipes import DINO, IBOT, SUPERVISED, ignore
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from benchmark.backbones.load import load_backbone, weight_hash_of
 from benchmark.workshop.pretrain.augment import AugmentSettings, augment
 from benchmark.workshop.pretrain.images import Standardise, UpstreamError, load_upstream, to_float
-from benchmark.workshop.pretrain.loop import CheckpointError, identity_of, load_checkpoint
+from benchmark.workshop.pretrain.loop import (
+    CheckpointError,
+    OnEpoch,
+    identity_of,
+    load_checkpoint,
+)
 from benchmark.workshop.pretrain.optimise import (
     OptimiserSettings,
     build_optimiser,
     learning_rate,
 )
-from benchmark.workshop.pretrain.record import EpochReport
+from benchmark.workshop.pretrain.recipes import Settings, SupervisedSettings
+from benchmark.workshop.pretrain.record import EpochReport, PretrainRecord
+from benchmark.workshop.pretrain.selfsupervised import pretrain_selfsupervised
 from benchmark.workshop.pretrain.supervised import pretrain_supervised
 from benchmark.workshop.pretrain.vit import class_token_features
 
@@ -113,28 +120,36 @@ def test_schedule_warms_up_and_ends_at_zero() -> None:
     assert rates[100] == pytest.approx(0.0)
 
 
+@pytest.mark.parametrize("settings", [SUPERVISED, DINO, IBOT], ids=["sup", "dino", "ibot"])
 def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
-    upstream_dir: Path, tmp_path: Path
+    settings: Settings, upstream_dir: Path, tmp_path: Path
 ) -> None:
-    whole = pretrain_supervised(SUPERVISED, upstream_dir, tmp_path / "whole", ignore, threads=3)
+    def run(folder: str, on_epoch: OnEpoch, threads: int | None = None) -> PretrainRecord:
+        if isinstance(settings, SupervisedSettings):
+            return pretrain_supervised(settings, upstream_dir, tmp_path / folder, on_epoch, threads)
+        return pretrain_selfsupervised(settings, upstream_dir, tmp_path / folder, on_epoch, threads)
 
     def cut(report: EpochReport) -> None:
-        if report.epoch == 2:
+        if report.epoch == 1:
             raise KilledError
 
+    whole = run("whole", ignore, threads=3)
+    torch.manual_seed(5)
     with pytest.raises(KilledError):
-        pretrain_supervised(SUPERVISED, upstream_dir, tmp_path / "cut", cut)
+        run("cut", cut, threads=1)
     epochs: list[int] = []
-    resumed = pretrain_supervised(
-        SUPERVISED,
-        upstream_dir,
-        tmp_path / "cut",
-        lambda report: epochs.append(report.epoch),
-        threads=1,
-    )
-    assert epochs == [3, 4]
+    resumed = run("cut", lambda report: epochs.append(report.epoch))
+    assert epochs == list(range(2, settings.epochs + 1))
     assert resumed.weight_hash == whole.weight_hash
-    assert resumed.validation_accuracy == whole.validation_accuracy
+    assert [p.figures for p in resumed.curve] == [p.figures for p in whole.curve]
+    backbone = load_backbone(f"file:{tmp_path / 'cut' / 'small.safetensors'}")
+    assert backbone.spec.shape == settings.shape
+    card = (tmp_path / "cut" / "small.md").read_text(encoding="utf-8")
+    again = f"clbench pretrain {settings.objective} --epochs {settings.epochs} --decay-epochs "
+    assert again in card
+    supervised = settings is SUPERVISED
+    assert ("Upstream validation accuracy" if supervised else "upstream linear probe") in card
+    assert ("masked" in card) == (settings is IBOT)
 
 
 def test_longer_training_repeats_a_shorter_one_until_its_decay(

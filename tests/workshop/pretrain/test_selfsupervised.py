@@ -15,7 +15,6 @@ from small_recipes import DINO, IBOT, ignore
 from torch import Tensor
 
 from benchmark.backbones.catalogue import VitShape
-from benchmark.backbones.load import load_backbone
 from benchmark.cli import main
 from benchmark.cli import pretrain as cli_pretrain
 from benchmark.data import icons
@@ -285,34 +284,6 @@ def test_no_label_reaches_training(upstream_dir: Path, tmp_path: Path) -> None:
         labels = np.load(upstream_dir / "train_labels.npy")
         np.save(upstream_dir / "train_labels.npy", labels[::-1].copy())
     assert hashes[0] == hashes[1]
-
-
-@pytest.mark.parametrize("settings", [DINO, IBOT], ids=["dino", "ibot"])
-def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
-    settings: SelfSupervisedSettings, upstream_dir: Path, tmp_path: Path
-) -> None:
-    whole = pretrain_selfsupervised(settings, upstream_dir, tmp_path / "whole", ignore, threads=3)
-
-    def cut(report: EpochReport) -> None:
-        if report.epoch == 1:
-            raise KilledError
-
-    torch.manual_seed(5)
-    with pytest.raises(KilledError):
-        pretrain_selfsupervised(settings, upstream_dir, tmp_path / "cut", cut, threads=1)
-    epochs: list[int] = []
-    resumed = pretrain_selfsupervised(
-        settings, upstream_dir, tmp_path / "cut", lambda report: epochs.append(report.epoch)
-    )
-    assert epochs == [2, 3]
-    assert resumed.weight_hash == whole.weight_hash
-    assert [p.figures for p in resumed.curve] == [p.figures for p in whole.curve]
-    backbone = load_backbone(f"file:{tmp_path / 'cut' / 'small.safetensors'}")
-    assert backbone.spec.shape == settings.shape
-    card = (tmp_path / "cut" / "small.md").read_text(encoding="utf-8")
-    assert f"clbench pretrain {settings.objective} --epochs 3 --decay-epochs 1" in card
-    assert "upstream linear probe" in card
-    assert ("masked" in card) == (settings.masks is not None)
 
 
 def test_run_may_be_ended_early_before_its_decay_only(upstream_dir: Path, tmp_path: Path) -> None:

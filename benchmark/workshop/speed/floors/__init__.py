@@ -10,44 +10,41 @@ pass of its own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from benchmark.method import Method, Task
-from benchmark.workshop.speed.floors.families import (
-    adapter_floor,
-    c_lora_floor,
-    coda_floor,
-    dual_floor,
-    head_floor,
-    lora_floor,
-    plain_floor,
-    prefix_pool_floor,
-    scaled_prefix_floor,
-    token_pool_floor,
-)
+from benchmark.workshop.speed.floors import families
 from benchmark.workshop.speed.floors.step import Floor, Start, not_plain
 
 __all__ = ["Floor", "floor_of", "why_none"]
 
-_BY_NAME = {
-    "sequential": plain_floor,
-    "joint": plain_floor,
-    "slca": plain_floor,
-    "linear_probe": head_floor,
-    "c_lora": c_lora_floor,
-    "l2p": token_pool_floor,
-    "l2p_pp": prefix_pool_floor,
-    "dualprompt": dual_floor,
-    "coda_p": coda_floor,
+_FLOORS: dict[str, Callable[[Start], Floor]] = {
+    "sequential": families.plain_floor,
+    "joint": families.plain_floor,
+    "slca": families.plain_floor,
+    "linear_probe": families.head_floor,
+    "seq_lora": families.lora_floor,
+    "inflora": families.lora_floor,
+    "inflora_b5": families.lora_floor,
+    "inflora_ca": families.lora_floor,
+    "inflora_random": families.lora_floor,
+    "inflora_nt": families.lora_floor,
+    "inflora_mperp": families.lora_floor,
+    "c_lora": families.c_lora_floor,
+    "lae": families.lae_floor,
+    "lae_ties": families.lae_floor,
+    "lae_conv": families.lae_floor,
+    "lae_conv_ties": families.lae_floor,
+    "l2p": families.token_pool_floor,
+    "l2p_pp": families.prefix_pool_floor,
+    "dualprompt": families.dual_floor,
+    "coda_p": families.coda_floor,
 }
-_LORA = (
-    "seq_lora", "inflora", "inflora_b5", "inflora_ca", "inflora_random", "inflora_nt",
-    "inflora_mperp",
-)  # fmt: skip
-_LAE = ("lae", "lae_ties", "lae_conv", "lae_conv_ties")
 
 
 def why_none(method: Method) -> str:
     """Why there is no floor for a method that is trained; empty if there is one."""
-    if method.name not in (*_BY_NAME, *_LORA, *_LAE):
+    if method.name not in _FLOORS:
         return f"no floor has been written for {method.name}"
     if odd := not_plain(method.backbone):
         return f"floors are written for a plain ViT, this one has {odd}"
@@ -57,21 +54,9 @@ def why_none(method: Method) -> str:
 def floor_of(method: Method, task: Task) -> Floor:
     """The floor of a method that is ready to train `task`, from its tensors as they are now.
 
-    Raises ValueError where `why_none` gives a reason.
+    Raises:
+        ValueError: `why_none` gives a reason.
     """
     if reason := why_none(method):
         raise ValueError(reason)
-    start = Start(method, task)
-    if method.name in _BY_NAME:
-        return _BY_NAME[method.name](start)
-    if method.name in _LORA:
-        return lora_floor(start, "lora")
-    config = method.config
-    average = getattr(config, "ema", None)  # TIES merges once a task
-    if method.name.startswith("lae_conv"):
-        return adapter_floor(start, config.msa, config.mlp, average)
-    if config.pet == "adapter":
-        return adapter_floor(start, "linear", "none", average)
-    if config.pet == "prefix":
-        return scaled_prefix_floor(start, average)
-    return lora_floor(start, "online", average)
+    return _FLOORS[method.name](Start(method, task))

@@ -27,46 +27,61 @@ def head_floor(start: Start) -> Floor:
 # -- low rank -------------------------------------------------------------------------------------
 
 
-def lora_floor(start: Start, branches: str, average: float | None = None) -> Floor:
-    """Branches on keys and values of the first blocks; average: decay of a moving average."""
-    projections = _projections(start, branches, "kv")
-    return Floor(start, lambda x: (start.net.tokens(x, projections)[:, 0], None), average)
+def lora_floor(
+    start: Start,
+    branches: str = "lora",
+    targets: str = "kv",
+    average: float | None = None,
+    penalty: float = 0.0,
+) -> Floor:
+    """Branches beside the targets of the first blocks.
+
+    The penalty of C-LoRA is penalty * ||past o (U D)||^2 over all blocks. As U D is dense in any
+    case, nothing is gained by taking the past sum apart into its factors: the entrywise product of
+    two matrices of rank r has rank r^2, more than the width.
+
+    Args:
+        start: The method's tensors.
+        branches: Name of the method's list of branches.
+        targets: Which of "q", "k", "v".
+        average: Decay of a moving average of the branches.
+        penalty: Weight of the penalty.
+    """
+    places = ["qkv".index(target) for target in targets]
+    pairs = [
+        (start[f"{branches}.{b}.down"], start[f"{branches}.{b}.up"])
+        for b in range(start.count(branches))
+    ]
+    projections = {
+        b: _projection(start, b, down, up, start.get(f"{branches}.{b}.scale"), places)
+        for b, (down, up) in enumerate(pairs)
+    }
+    penalised = penalty > 0 and start.task.index > 0
+    squares = penalty * start["past"].square() if penalised else ()  # constant during a task
+
+    def features(images: Tensor) -> tuple[Tensor, Tensor | None]:
+        extra = None
+        if penalised:
+            parts = [
+                _Overlap.apply(s, up, down) for s, (down, up) in zip(squares, pairs, strict=True)
+            ]
+            extra = torch.stack(parts).sum()
+        return start.net.tokens(images, projections)[:, 0], extra
+
+    return Floor(start, features, average)
 
 
 def c_lora_floor(start: Start) -> Floor:
-    """Branches on the targets of all blocks, and penalty * ||past o (U D)||^2 over all of them.
-
-    As U D is dense in any case, nothing is gained by taking the past sum apart into its factors:
-    the entrywise product of two matrices of rank r has rank r^2, more than the width.
-    """
-    config = start.config
-    projections = _projections(start, "lora", config.targets)
-    pairs = [(start[f"lora.{b}.up"], start[f"lora.{b}.down"]) for b in range(start.net.depth)]
-    squares = config.penalty * start["past"].square()  # constant while a task is trained
-    if start.task.index == 0 or config.penalty == 0:
-        return Floor(start, lambda x: (start.net.tokens(x, projections)[:, 0], None))
-
-    def features(images: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [_Overlap.apply(s, up, down) for s, (up, down) in zip(squares, pairs, strict=True)]
-        return start.net.tokens(images, projections)[:, 0], torch.stack(parts).sum()
-
-    return Floor(start, features)
-
-
-def _projections(start: Start, branches: str, targets: str) -> dict[int, Projection]:
-    """Every adapted block's projection with its branch."""
-    places = ["qkv".index(target) for target in targets]
-    found: dict[int, Projection] = {}
-    for b in range(start.count(branches)):
-        merged = start.net.of[f"blocks.{b}.attn.qkv.weight"].clone()
-        down, up = start[f"{branches}.{b}.down"], start[f"{branches}.{b}.up"]
-        found[b] = _projection(down, up, start.get(f"{branches}.{b}.scale"), merged, places)
-    return found
+    """C-LoRA, with its penalty."""
+    return lora_floor(start, targets=start.config.targets, penalty=start.config.penalty)
 
 
 def _projection(
-    down: Tensor, up: Tensor, scale: Tensor | None, merged: Tensor, places: Sequence[int]
+    start: Start, block: int, down: Tensor, up: Tensor, scale: Tensor | None, places: Sequence[int]
 ) -> Projection:
+    """The qkv projection of a block with its branch."""
+    merged = start.net.of[f"blocks.{block}.attn.qkv.weight"].clone()
+
     def project(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         scaled = up if scale is None else up * scale[:, None, None]
         out: Tensor = _Merged.apply(h, weight, bias, down, scaled, merged, places)
@@ -143,7 +158,7 @@ class _Overlap(torch.autograd.Function):
         return None, 2 * grad * grad_up, 2 * grad * grad_down
 
 
-# -- adapters ------------------------------------------------------------------------------------
+# -- adapters -------------------------------------------------------------------------------------
 
 
 def adapter_floor(start: Start, msa: str, mlp: str, average: float | None = None) -> Floor:
@@ -151,51 +166,57 @@ def adapter_floor(start: Start, msa: str, mlp: str, average: float | None = None
 
     average: decay of a moving average of them.
     """
-    kinds = [(sub, kind) for sub, kind in (("msa", msa), ("mlp", mlp)) if kind != "none"]
+    subs = [sub for sub, kind in (("msa", msa), ("mlp", mlp)) if kind != "none"]
     beside: dict[tuple[int, str], Beside] = {}
     for i in range(start.count("online")):
-        sub, kind = kinds[i % len(kinds)]
-        new = _conv if kind == "conv" else _linear
-        beside[i // len(kinds), sub] = new(start, f"online.{i}")
+        beside[i // len(subs), subs[i % len(subs)]] = _adapter(start, f"online.{i}")
     return Floor(start, lambda x: (start.net.tokens(x, beside=beside)[:, 0], None), average)
 
 
-def _linear(start: Start, name: str) -> Beside:
-    """S (W2 gelu(W1 h + b1) + b2)."""
-    w1, b1, w2, b2, scale = _tensors(start, name)
+def _adapter(start: Start, name: str) -> Beside:
+    """S (W2 g(W1 h + b1) + b2), where g is gelu or dropout(phi(conv(phi))).
+
+    For the convolution the class token is an image of one pixel.
+    """
+    w1, b1, w2, b2, scale = (
+        start[f"{name}.{part}"]
+        for part in ("down.weight", "down.bias", "up.weight", "up.bias", "scale")
+    )
+    kernel, bias = start.get(f"{name}.conv.weight"), start.get(f"{name}.conv.bias")
 
     def beside(h: Tensor) -> Extra:
-        z = F.gelu(F.linear(h, w1, b1))
+        z = F.linear(h, w1, b1)
+        if kernel is None:
+            z = F.gelu(z)
+        else:
+            z = F.dropout(_phi(_convolved(_phi(z), kernel, bias)), start.config.dropout)
         return Extra(z.flatten(0, 1), scale * w2, scale * b2)
 
     return beside
 
 
-def _conv(start: Start, name: str) -> Beside:
-    """S (W2 phi(conv(phi(W1 h + b1))) + b2), the class token an image of one pixel."""
-    w1, b1, w2, b2, scale = _tensors(start, name)
-    kernel, bias = start[f"{name}.conv.weight"], start[f"{name}.conv.bias"]
-    middle, share = kernel.shape[-1] // 2, start.config.dropout
-
-    def beside(h: Tensor) -> Extra:
-        z = _phi(F.linear(h, w1, b1))
-        side = math.isqrt(z.shape[1] - 1)
-        grid = z[:, 1:].transpose(1, 2).unflatten(2, (side, side))
-        patches = F.conv2d(grid, kernel, bias, padding=middle).flatten(2).transpose(1, 2)
-        token = F.linear(z[:, :1], kernel[:, :, middle, middle], bias)
-        z = F.dropout(_phi(torch.cat([token, patches], dim=1)), share)
-        return Extra(z.flatten(0, 1), scale * w2, scale * b2)
-
-    return beside
-
-
-def _tensors(start: Start, name: str) -> list[Any]:
-    parts = ("down.weight", "down.bias", "up.weight", "up.bias", "scale")
-    return [start[f"{name}.{part}"] for part in parts]
+def _convolved(z: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    middle, side = kernel.shape[-1] // 2, math.isqrt(z.shape[1] - 1)
+    grid = z[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+    patches = F.conv2d(grid, kernel, bias, padding=middle).flatten(2).transpose(1, 2)
+    token = F.linear(z[:, :1], kernel[:, :, middle, middle], bias)
+    return torch.cat([token, patches], dim=1)
 
 
 def _phi(z: Tensor) -> Tensor:
     return z * torch.sigmoid(1.702 * z)
+
+
+def lae_floor(start: Start) -> Floor:
+    """Every kind of module of LAE; TIES merges once a task and has no moving average."""
+    config, average = start.config, getattr(start.config, "ema", None)
+    if start.method.startswith("lae_conv"):
+        return adapter_floor(start, config.msa, config.mlp, average)
+    if config.pet == "adapter":
+        return adapter_floor(start, "linear", "none", average)
+    if config.pet == "prefix":
+        return scaled_prefix_floor(start, average)
+    return lora_floor(start, "online", average=average)
 
 
 # -- prompts -------------------------------------------------------------------------------------

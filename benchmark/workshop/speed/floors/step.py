@@ -167,6 +167,7 @@ class Start:
     """
 
     def __init__(self, method: Method, task: Task) -> None:
+        self.method = method.name
         self.config: Any = method.config
         self.task = task
         self.trained: dict[str, Tensor] = {}
