@@ -75,7 +75,7 @@ class BuildOptions:
     kept="What was fetched is kept: give the same command again to resume.",
 )
 def prepare(options: PrepareOptions) -> int:
-    """Complete every data set that can be; one error tells what is missing of the others."""
+    """Complete every data set that can be; one error names all that the others lack."""
     load_plugins(options.plugin)
     source = data_source(options, options.split)
     complete(

@@ -108,7 +108,7 @@ def assumptions(forecaster: Forecaster) -> str:
 
 
 def to_fetch(runs: Iterable[PlannedRun], data_root: Path | None) -> list[str]:
-    """What open runs lack on this machine and how much there is to fetch, a line each."""
+    """What open runs missing on this machine and how much there is to fetch, a line each."""
     from benchmark.data.base import DataSource, default_root
     from benchmark.engine.forecast import parameter_count, shape_of
 
@@ -127,14 +127,14 @@ def _missing_data(dataset: str, source: DataSource) -> str:
     from benchmark.data import dataset_info
     from benchmark.data.base import DataError
     from benchmark.data.fetch.download import free_space
-    from benchmark.data.fetch.prepare import lacks
+    from benchmark.data.fetch.prepare import find_missing
 
     info = dataset_info(dataset)
     try:
-        lack = lacks(info, source)
+        missing = find_missing(info, source)
     except DataError as error:
         return f"{dataset}: {error}"
-    absent = lack.absent if lack else ()
+    absent = missing.absent if missing else ()
     parts = []
     if absent:
         total = sum(file.bytes for file in absent)
@@ -145,8 +145,8 @@ def _missing_data(dataset: str, source: DataSource) -> str:
         if total:
             twice = 2 * total if any(file.unpacked for file in absent) else total
             parts.append(f"{size(twice)} of disk with what is unpacked")
-    if lack and lack.packed:
-        parts.append(f"{plural(len(lack.packed), 'archive')} to unpack")
+    if missing and missing.packed:
+        parts.append(f"{plural(len(missing.packed), 'archive')} to unpack")
     parts.append(f"{size(free_space(source.root))} free")
     words = ["clbench", "data", "prepare", dataset, "--root", str(source.root)]
     if source.split != "default":

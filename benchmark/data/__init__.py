@@ -14,7 +14,7 @@ DATASETS: Registry[DatasetInfo] = Registry(
 
 
 def dataset_names() -> list[str]:
-    """Names of all data sets; a folder of one's own is named `folder:PATH`."""
+    """Names of all data sets; any folder of images can be named as `folder:PATH`."""
     return DATASETS.names()
 
 

@@ -219,7 +219,7 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()  # faults of the published data that a reader should know
     total: int = 0  # images in all, where the split is our own; 0: not known
     download_bytes: int = 0  # about, of all `files`, where their own sizes are not recorded
-    # For `clbench data verify`: as `load`, but faults are told and read past, and no file of a
+    # For `clbench data verify`: as `load`, but reports faults and reads on, and no file of a
     # listing is looked for. Gives the folder and its listing, or a data set held in memory, or
     # None where nothing can be read.
     survey: (

@@ -9,7 +9,7 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -46,15 +46,6 @@ _PICKLED = {
     ("numpy", "dtype"),
 }
 _FOLDERS = ("cifar100", "CIFAR100", "cifar-100", "CIFAR-100", "cifar-100-python")
-
-
-class _Content(NamedTuple):
-    """Everything the three files hold; the arrays are read-only."""
-
-    names: tuple[str, ...]
-    train: Split
-    test: Split
-    manifest_hash: str
 
 
 def find_files(source: DataSource) -> Path:
@@ -106,14 +97,15 @@ def _read_split(file: Path) -> Split:
     return Split(ArrayImages(images), labels, (DOMAIN,) * len(labels))
 
 
-def _content(source: DataSource) -> _Content:
+def _content(source: DataSource) -> tuple[Dataset, str]:
+    """The data set and its manifest hash."""
     folder = find_files(source)
     stats = [(folder / file).stat() for file in FILES]
     return _read(folder, tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
 
 
 @functools.lru_cache(maxsize=1)  # names, hash and images are asked for one after the other
-def _read(folder: Path, _stamps: tuple[tuple[int, int], ...]) -> _Content:
+def _read(folder: Path, _stamps: tuple[tuple[int, int], ...]) -> tuple[Dataset, str]:
     names = _read_names(folder / "meta")
     train, test = (_read_split(folder / split) for split in ("train", "test"))
     digest = hashlib.sha256(json.dumps(names).encode())
@@ -122,22 +114,17 @@ def _read(folder: Path, _stamps: tuple[tuple[int, int], ...]) -> _Content:
         digest.update(f"\n{len(split.labels)}\n".encode())
         digest.update(split.labels.astype("<i8").data)
         digest.update(split.images.array.data)
-    return _Content(names, train, test, digest.hexdigest())
+    return Dataset("cifar100", names, train, test, evaluation="resize"), digest.hexdigest()
 
 
 def _survey(source: DataSource, on_fault: Callable[[str], None]) -> tuple[Path, Dataset | None]:
     """The folder of the files, and the data set unless one of them is not the published one."""
     folder = find_files(source)
     try:
-        return folder, _load(source)
+        return folder, _content(source)[0]
     except DataError as error:
         on_fault(str(error))
         return folder, None
-
-
-def _load(source: DataSource) -> Dataset:
-    content = _content(source)
-    return Dataset("cifar100", content.names, content.train, content.test, evaluation="resize")
 
 
 INFO = DATASETS.add(
@@ -148,8 +135,8 @@ INFO = DATASETS.add(
         classes=100,
         default_tasks=10,
         class_names=lambda source: list(_read_names(find_files(source) / "meta")),
-        manifest_hash=lambda source: _content(source).manifest_hash,
-        load=_load,
+        manifest_hash=lambda source: _content(source)[1],
+        load=lambda source: _content(source)[0],
         survey=_survey,
         images=(50_000, 10_000),
         download_bytes=170_000_000,

@@ -1,4 +1,4 @@
-"""What image files hold: decoded by several threads, and recognised when they come twice."""
+"""Inspection of image files: damage, digests of their pixels, and files that no list names."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def unlisted_files(folder: Path, listed: Iterable[str]) -> tuple[list[str], list
             with os.scandir(folder / below) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
         except OSError:
-            continue  # its entries are missing, which is told already
+            continue  # its entries are reported as missing
         for entry in entries:
             path = f"{below}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):

@@ -285,7 +285,7 @@ def listed(
 ) -> DatasetInfo:
     """The entry of a data set of image files; all it says of a source is in what `listing` reads.
 
-    listing: gives the folder of the images and their lists, and tells faults as they come; it is
+    listing: gives the folder of the images and their lists, and reports faults as it reads; it is
     asked for one of `splits` only. known: the other fields of `DatasetInfo`.
     """
 

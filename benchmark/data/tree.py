@@ -184,4 +184,4 @@ def _wordnet_ids(folder: Path, on_fault: OnFault = fail) -> list[str]:
 
 
 def _pass_over(fault: str) -> None:
-    """Nothing: `scan_wordnet_tree` tells it once it is known which folder is the data set's."""
+    """Ignore a fault: `scan_wordnet_tree` reports it for the folder that is chosen."""

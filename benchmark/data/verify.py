@@ -103,7 +103,7 @@ def verify(
     format that loses nothing counts, a copy that was compressed anew does not.
     """
     findings = Findings(f"{info.name}, split {source.split}")
-    told = findings.faults[Fault.LISTS]
+    list_faults = findings.faults[Fault.LISTS]
     folder: Path | None = None
     content: Survey | Dataset | None
     if info.survey is None:
@@ -113,9 +113,9 @@ def verify(
             raise
         except DataError as error:
             content = None
-            told.append(str(error))
+            list_faults.append(str(error))
     else:
-        folder, content = info.survey(source, told.append)
+        folder, content = info.survey(source, list_faults.append)
         findings.title += f", in {folder}"
     if content is None:
         return findings
@@ -250,7 +250,7 @@ def _by_domain(entries: Iterable[Entry]) -> dict[str, Counter[int]]:
 def _look_inside(
     sides: list[_Side], findings: Findings, quick: bool, on_progress: Progress
 ) -> None:
-    """Decode every image, and find those that come twice."""
+    """Decode every image, and find duplicates."""
     total = sum(len(side.images) for side in sides)
     first: dict[bytes, tuple[_Side, Entry]] = {}
     repeated: list[str] = []
@@ -284,7 +284,7 @@ def _compare_counts(
 ) -> bool:
     """Whether there are as many (training, test) images as published, as far as that is known.
 
-    Fewer are noted but are no fault: they may be a miniature, or lists of one's own.
+    Fewer are noted but are no fault: they may be a miniature, or the user's own lists.
     """
     if source.split != "default":
         return False

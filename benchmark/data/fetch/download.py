@@ -52,7 +52,7 @@ class DiskFullError(DataError):
 
 
 class BrokenError(Exception):
-    """A transfer that broke and may be taken up again."""
+    """A transfer that failed and may be retried."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _ResumingDownloader:
         self._remote, self._target, self._on_progress = remote, target, on_progress
         self._part = target.with_name(f"{target.name}.part")
         self._total = remote.bytes  # of the server's file; 0 while it is not known
-        self._validator = ""  # ETag or date that tells this state of the server's file
+        self._validator = ""  # ETag or date of the server's file
         self.resumed = False
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
@@ -271,7 +271,7 @@ class _ResumingDownloader:
                     written = file.write(content)
                 have += written
                 content = content[written:]
-            if have != self._total:  # the last step is told once everything has come
+            if have != self._total:  # the last step is reported when the transfer is complete
                 known = self._total if self._total > have else 0
                 self._on_progress(Step("fetch", self._remote.name, have, known))
 
@@ -364,7 +364,7 @@ def _is_taken(target: Path) -> bool:
 
 
 def checksum_fault(path: Path, remote: Remote, on_progress: Watch) -> str:
-    """What tells `path` from the expected file, with expected and found; empty for nothing."""
+    """How `path` differs from the expected file, with expected and found; empty if it does not."""
     total = path.stat().st_size
     if remote.bytes and total != remote.bytes:
         return f"its size is {total} bytes, expected {remote.bytes}"

@@ -24,7 +24,7 @@ from benchmark.data.fetch.download import download as fetch
 from benchmark.data.fetch.unpack import ArchiveError, unpack
 from benchmark.data.location import check_split, is_there, report_missing
 from benchmark.storage import StorageError
-from benchmark.words import size
+from benchmark.words import plural, size
 
 _ROUNDS = 3  # after fetching archives, the lists in them may turn out to be incomplete
 
@@ -42,7 +42,7 @@ class NotFetchedError(MissingDataError):
 
 
 @dataclass(frozen=True)
-class Lack:
+class Missing:
     """What a data set's folder lacks: files to fetch, and archives that are there, but packed."""
 
     folder: Path
@@ -50,8 +50,8 @@ class Lack:
     packed: tuple[Remote, ...] = ()
 
 
-def lacks(info: DatasetInfo, source: DataSource) -> Lack | None:
-    """What is missing of `source`, found without hashing; None when the data set can be used.
+def find_missing(info: DatasetInfo, source: DataSource) -> Missing | None:
+    """What a data set lacks at `source`, found without hashing; None when the data set can be used.
 
     The data set itself is asked, since it knows every form in which it is accepted. Raises
     `DataError` for a split that it does not have, or where what is there is damaged.
@@ -68,14 +68,14 @@ def lacks(info: DatasetInfo, source: DataSource) -> Lack | None:
     for file in info.files:  # beside absent files, those that are there are not named
         if file.unpacked and (folder / file.name).is_file() and not is_there(folder, file):
             packed.setdefault(file.name, file)
-    return Lack(folder, absent, tuple(packed.values()))
+    return Missing(folder, absent, tuple(packed.values()))
 
 
 def check(info: DatasetInfo, source: DataSource) -> None:
     """Raise `MissingDataError`, with every file, when the data set cannot be used as it is."""
-    lack = lacks(info, source)
-    if lack is not None:
-        report_missing(info.name, lack.folder, (*lack.absent, *lack.packed))
+    missing = find_missing(info, source)
+    if missing is not None:
+        report_missing(info.name, missing.folder, (*missing.absent, *missing.packed))
 
 
 def prepare(
@@ -86,7 +86,7 @@ def prepare(
     download: bool = True,
     discard_archives: bool = False,
 ) -> None:
-    """Make a data set complete of `source`; nothing happens when it is.
+    """Complete a data set at `source`; nothing happens when it is complete.
 
     download: whether the network may be used. discard_archives: delete archives fetched here once
     they are unpacked; those that were there before are never touched. Raises `NotFetchedError`,
@@ -94,17 +94,16 @@ def prepare(
     `ChecksumError`, `DiskFullError` and `StorageError` name the file or folder at fault.
     """
     for _ in range(_ROUNDS):
-        lack = lacks(info, source)
-        if lack is None:
+        missing = find_missing(info, source)
+        if missing is None:
             return
-        _check_allowed(info, lack, download)
+        _check_allowed(info, missing, download)
         try:
-            if _complete(info, source, lack.folder, on_progress, discard_archives):
-                return
+            _complete(info, source, missing.folder, on_progress, discard_archives)
         except StorageError as error:  # a folder that cannot be written, for example
-            files = (*lack.absent, *lack.packed)
-            raise NotFetchedError(info.name, lack.folder, files, str(error)) from error
-    left = lacks(info, source)
+            files = (*missing.absent, *missing.packed)
+            raise NotFetchedError(info.name, missing.folder, files, str(error)) from error
+    left = find_missing(info, source)
     if left is not None:
         names = ", ".join(str(left.folder / file.name) for file in (*left.absent, *left.packed))
         raise DataError(f"data set {info.name}: still missing after all was fetched: {names}")
@@ -112,77 +111,77 @@ def prepare(
 
 def _complete(
     info: DatasetInfo, source: DataSource, folder: Path, on_progress: Watch, discard_archives: bool
-) -> bool:
-    """Do all that is to be done now; whether another process was found to have done it."""
+) -> None:
+    """Fetch and unpack what is missing now."""
     lock = folder / ".prepare.lock"
     with folder_for(folder), exclusive(lock, f"prepare {info.name}", on_progress):
-        lack = lacks(info, source)
-        if lack is None:
-            return True
-        _announce(info, lack, on_progress)
-        _fetch_all(info, lack, on_progress, discard_archives)
-        for file in lack.packed:
-            check_present(lack.folder / file.name, file, on_progress)
-            _unpack(file, lack.folder, on_progress)
-    return False
+        missing = find_missing(info, source)
+        if missing is None:  # another process has done it meanwhile
+            return
+        _announce(info, missing, on_progress)
+        _fetch_all(info, missing, on_progress, discard_archives)
+        for file in missing.packed:
+            check_present(missing.folder / file.name, file, on_progress)
+            _unpack(file, missing.folder, on_progress)
 
 
-def _check_allowed(info: DatasetInfo, lack: Lack, download: bool) -> None:
+def _check_allowed(info: DatasetInfo, missing: Missing, download: bool) -> None:
     """Say at once, before anything is made, that nothing can be fetched."""
-    if not lack.absent:
+    if not missing.absent:
         return
     if not download:
-        raise NotFetchedError(info.name, lack.folder, lack.absent, "no download is tried")
+        raise NotFetchedError(info.name, missing.folder, missing.absent, "no download is tried")
     try:
-        require_online(lack.absent[0].url)
+        require_online(missing.absent[0].url)
     except UnreachableError as error:
-        raise NotFetchedError(info.name, lack.folder, lack.absent, str(error)) from error
+        raise NotFetchedError(info.name, missing.folder, missing.absent, str(error)) from error
 
 
-def _announce(info: DatasetInfo, lack: Lack, on_progress: Watch) -> None:
+def _announce(info: DatasetInfo, missing: Missing, on_progress: Watch) -> None:
     """Tell what will be fetched and unpacked; `DiskFullError` when it is known not to fit."""
-    if lack.absent:
-        known = sum(file.bytes for file in lack.absent)
-        unknown = sum(not file.bytes for file in lack.absent)
+    if missing.absent:
+        known = sum(file.bytes for file in missing.absent)
+        unknown = sum(not file.bytes for file in missing.absent)
         sizes = [size(known)] if known else []
         if unknown:
             sizes.append(f"{unknown} of a size the server will tell")
+        free = size(free_space(missing.folder))
         on_progress(
             Note(
-                f"{info.name}: {len(lack.absent)} file{'s' * (len(lack.absent) > 1)} to fetch into "
-                f"{lack.folder} ({', and '.join(sizes)}); {size(free_space(lack.folder))} free"
+                f"{info.name}: {plural(len(missing.absent), 'file')} to fetch into "
+                f"{missing.folder} ({', and '.join(sizes)}); {free} free"
             )
         )
-        parts = [lack.folder / f"{file.name}.part" for file in lack.absent if file.bytes]
+        parts = [missing.folder / f"{file.name}.part" for file in missing.absent if file.bytes]
         kept = sum(part.stat().st_size for part in parts if part.exists())
-        require_room(lack.folder, known - kept, f"fetch {info.name}")
-    if lack.packed:
-        names = ", ".join(file.name for file in lack.packed)
-        on_progress(Note(f"{info.name}: to unpack in {lack.folder}: {names}"))
+        require_room(missing.folder, known - kept, f"fetch {info.name}")
+    if missing.packed:
+        names = ", ".join(file.name for file in missing.packed)
+        on_progress(Note(f"{info.name}: to unpack in {missing.folder}: {names}"))
 
 
-def _fetch_all(info: DatasetInfo, lack: Lack, on_progress: Watch, discard: bool) -> None:
+def _fetch_all(info: DatasetInfo, missing: Missing, on_progress: Watch, discard: bool) -> None:
     """Fetch and unpack file by file; continues after a failed file, unless no host is reached."""
     failed: list[Remote] = []
     errors: list[FetchError] = []
-    for position, file in enumerate(lack.absent):
+    for position, file in enumerate(missing.absent):
         try:
-            fetch(file, lack.folder, on_progress)
+            fetch(file, missing.folder, on_progress)
         except FetchError as error:
             errors.append(error)
             if isinstance(error, UnreachableError):
-                failed += lack.absent[position:]
+                failed += missing.absent[position:]
                 break
             failed.append(file)
             on_progress(Note(str(error)))
             continue
         if file.unpacked:
-            _unpack(file, lack.folder, on_progress)
+            _unpack(file, missing.folder, on_progress)
             if discard:
-                (lack.folder / file.name).unlink()
+                (missing.folder / file.name).unlink()
     if failed:
         reasons = "; ".join(map(str, errors))
-        raise NotFetchedError(info.name, lack.folder, tuple(failed), reasons) from errors[-1]
+        raise NotFetchedError(info.name, missing.folder, tuple(failed), reasons) from errors[-1]
 
 
 def _unpack(file: Remote, folder: Path, on_progress: Watch) -> None:

@@ -68,7 +68,7 @@ def _extract(archive: Path, staging: Path, on_progress: Watch) -> None:
             file.seek(0)
             for needed in extract(file, staging):
                 require_room(staging.parent, needed, purpose)
-                if file.tell() < total:  # the last step is told once everything is in place
+                if file.tell() < total:  # the last step is reported when all is in place
                     on_progress(Step("unpack", archive.name, file.tell(), total))
     except (OSError, *_DAMAGED) as error:
         if isinstance(error, OSError) and error.errno is not None:

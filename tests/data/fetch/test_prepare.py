@@ -31,7 +31,7 @@ from benchmark.data.base import (
     Remote,
 )
 from benchmark.data.fetch.download import ChecksumError, DiskFullError, Note, Step
-from benchmark.data.fetch.prepare import NotFetchedError, check, lacks, prepare
+from benchmark.data.fetch.prepare import NotFetchedError, check, find_missing, prepare
 from benchmark.data.fetch.unpack import ArchiveError
 from benchmark.data.location import find_folder, is_there, report_missing
 
@@ -89,8 +89,8 @@ def info(server: FileServer) -> DatasetInfo:
 
 
 def missing(info: DatasetInfo, source: DataSource) -> tuple[Remote, ...]:
-    lack = lacks(info, source)
-    return () if lack is None else (*lack.absent, *lack.packed)
+    found = find_missing(info, source)
+    return () if found is None else (*found.absent, *found.packed)
 
 
 def tree(folder: Path) -> list[str]:
