@@ -174,7 +174,7 @@ def plugin_option(group: str = "") -> Any:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a Python file with a method, data set or launcher of your own",
+        help="a Python file with a method, data set, launcher or figure of your own",
     )
 
 

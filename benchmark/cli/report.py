@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.cli.console import say, warn
-from benchmark.cli.options import command, flag, option, require_results, results_option
+from benchmark.cli.options import (
+    command,
+    flag,
+    load_plugins,
+    names,
+    option,
+    plugin_option,
+    require_results,
+    results_option,
+)
 
 if TYPE_CHECKING:
     from benchmark.report.paper.tables import Numbers
@@ -35,6 +44,14 @@ class ReportOptions:
         metavar="METHOD",
         help="the method that the figure of relative accuracy compares with; default: inflora",
     )
+    highlight: tuple[str, ...] = option(
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="methods that keep their colour in figures of more than eight rows, beside the best "
+        "and the bounds",
+    )
+    plugin: list[Path] = plugin_option()
     strict: bool = flag(
         "write nothing and exit with 1 where rows of a table differ in what must be equal"
     )
@@ -49,6 +66,7 @@ class ReportOptions:
 def report(options: ReportOptions) -> int:
     """Build everything, print the tables and name the files."""
     require_results(options.results)
+    load_plugins(options.plugin)
     from benchmark.report.fairness.check import UnfairError
 
     try:
@@ -58,6 +76,7 @@ def report(options: ReportOptions) -> int:
             paper=options.paper,
             strict=options.strict,
             relative_to=options.relative_to,
+            highlight=options.highlight,
         )
     except UnfairError as error:
         warn(f"clbench: no report: {len(error.faults)} unequal conditions among rows of a table:")
@@ -75,6 +94,7 @@ def show_report(
     paper: Numbers | None = None,
     strict: bool = False,
     relative_to: str = "",
+    highlight: Sequence[str] = (),
 ) -> None:
     """Write everything and print the tables; with `expected` only those that these runs belong to.
 
@@ -84,7 +104,13 @@ def show_report(
     from benchmark.report.formats.terminal import for_stream
 
     made = build_report(
-        results, out, expected=expected, paper=paper, strict=strict, relative_to=relative_to
+        results,
+        out,
+        expected=expected,
+        paper=paper,
+        strict=strict,
+        relative_to=relative_to,
+        highlight=highlight,
     )
     for table in made.printed:
         say()

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.report.costs import cost_table
-from benchmark.report.drawing import RANKS, Drawn, draw_figures
+from benchmark.report.drawing import DIGESTS, draw_figures
 from benchmark.report.fairness.check import UnfairError, unfair
-from benchmark.report.figures.numbers import check_relative_to
+from benchmark.report.figures import Options, check_names
 from benchmark.report.formats import csv_table, latex, markdown
 from benchmark.report.model import Report
 from benchmark.report.notes import annotated
+from benchmark.report.page import PageFigure, render_page
 from benchmark.report.paper.reported import Reported, load_reported, published_ranking
 from benchmark.report.paper.tables import Numbers, has_runs, paper_tables
 from benchmark.report.rows import make_blocks
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 WRITERS = {"md": markdown.render, "csv": csv_table.render, "tex": latex.render}
 PAGE = "report.html"
-# Figures that the page shows as pictures; the others it draws itself.
-_PICTURES = {"confusion": "Tasks confused after the last one", RANKS: "Average ranks"}
 
 
 def collect_report(
@@ -94,41 +93,43 @@ def build_report(
     paper: Numbers | None = None,
     strict: bool = False,
     relative_to: str = "",
+    highlight: Sequence[str] = (),
 ) -> Report:
     """Write tables, figures and the page below `out` from whatever is finished.
 
-    `tables/*.md|csv|tex`, `figures/*.png|pdf`, `report.html`. Raises StorageError when `out` cannot
+    `tables/*.md|csv|tex`, `figures/*.svg|pdf|png`, `report.html`; figures that did not change are
+    not drawn again. Raises StorageError when `out` cannot
     be written and, when `strict`, `UnfairError` where rows that stand together are not comparable:
-    nothing is written then. relative_to: method or row that relative accuracies compare with (see
-    `figures.Options`); UnknownNameError, before anything is written, when no block has it.
+    nothing is written then. relative_to: method or row that relative accuracies compare with;
+    highlight: methods or rows that keep their colour where there are many (see `figures.Options`);
+    UnknownNameError, before anything is written, when no block has one of them.
     `expected` and `paper` as for `collect_report`.
     """
     report = collect_report(results_root, expected=expected, paper=paper)
-    check_relative_to(relative_to, report.blocks)
+    options = Options(relative_to, tuple(highlight))
+    check_names(options, report.blocks)
     if strict and (faults := unfair(report.blocks)):
         raise UnfairError(faults)
     files: dict[Path, bytes] = {}
     for table in report.tables:
         for ending, render in WRITERS.items():
             files[Path("tables") / f"{table.name}.{ending}"] = render(table).encode()
-    drawn = draw_figures(report.blocks, relative_to, ResultStore(results_root).predictions)
-    for (block, kind), forms in drawn.items():
-        for form, content in forms.items():
-            files[Path("figures") / f"{'-'.join(filter(None, (block, kind)))}.{form}"] = content
+    folder = Path(out) / "figures"
+    drawn, digests = draw_figures(report.blocks, options, ResultStore(results_root), folder)
+    made = [one for one in drawn if one.files]
+    for one in made:
+        for form, content in one.files.items():
+            files[Path("figures") / f"{one.job.stem}.{form}"] = content
     if report.tables:
-        files[Path(PAGE)] = _page(report, drawn, relative_to).encode()
+        shown = [
+            PageFigure(one.job.figure.title, one.files["svg"], one.job.block)
+            for one in made
+            if one.job.figure.on_page
+        ]
+        files[Path(PAGE)] = render_page(report, report.results, shown).encode()
     paths = {Path(out) / name: content for name, content in files.items()}
     for path, content in paths.items():
         write_atomically(path, content, durable=False)
+    if made:
+        write_atomically(folder / DIGESTS, digests, durable=False)
     return replace(report, files=tuple(paths))
-
-
-def _page(report: Report, drawn: Drawn, relative_to: str) -> str:
-    from benchmark.report.page import Picture, render_page
-
-    pictures = [
-        Picture(_PICTURES[kind], forms["png"], block)
-        for (block, kind), forms in drawn.items()
-        if kind in _PICTURES
-    ]
-    return render_page(report, report.results, pictures, relative_to=relative_to)

@@ -1,67 +1,231 @@
-"""Draws the figures of a report, on all cores where processes may be forked."""
+"""Draws the figures of a report: only what has changed, on all cores where processes may be forked.
+
+Beside the figures lies a list of digests, one per figure, over all that it shows and all that draws
+it. A figure whose digest has not changed is not drawn again.
+"""
 
 from __future__ import annotations
 
 import gc
+import hashlib
+import importlib
+import inspect
+import json
 import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
-from benchmark.report.rows import Block
+import benchmark
+from benchmark.report.figures import (
+    FIGURES,
+    FORMATS,
+    BlockFigure,
+    NothingToDrawError,
+    Options,
+    ReportFigure,
+    render,
+)
+from benchmark.report.palette import coloured_rows, report_palette
+from benchmark.report.rows import Block, Row
+from benchmark.results.store import ResultStore
 
-if TYPE_CHECKING:
-    from benchmark.metrics import Predictions
-    from benchmark.report.figures import Options
+DIGESTS = ".digests.json"
+_BACKENDS = tuple(f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "svg"))
+_LIBRARIES = ("matplotlib", "numpy", "seaborn")
+# Whatever decides what a figure looks like beside its own module, below the package.
+_SOURCES = (
+    "metrics.py",
+    "report/formatting.py",
+    "report/palette.py",
+    "report/figures/base.py",
+    "report/figures/canvas.py",
+    "report/figures/clbench.mplstyle",
+    "report/figures/numbers.py",
+    "report/figures/options.py",
+    "report/figures/svg.py",
+)
 
-RANKS = "ranks"  # the figure over all blocks
-Drawn: TypeAlias = "dict[tuple[str, str], dict[str, bytes]]"
+
+@dataclass(frozen=True)
+class Job:
+    """One figure and what it is drawn from: one block, or all of them."""
+
+    kind: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def figure(self) -> type[BlockFigure] | type[ReportFigure]:
+        """What draws it."""
+        return FIGURES.get(self.kind)
+
+    @property
+    def block(self) -> str:
+        """Name of the block; empty for a figure over all blocks."""
+        return self.blocks[0].name if issubclass(self.figure, BlockFigure) else ""
+
+    @property
+    def stem(self) -> str:
+        """Name of its files."""
+        return "-".join(filter(None, (self.block, self.kind)))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure's files by form, none where it has nothing to show; new: drawn just now."""
+
+    job: Job
+    files: Mapping[str, bytes]
+    new: bool
 
 
 def draw_figures(
-    blocks: Sequence[Block], relative_to: str, predictions: Callable[[str], Predictions]
-) -> Drawn:
-    """Files by form of every figure, by block name (empty: over all blocks) and kind.
+    blocks: Sequence[Block], options: Options, store: ResultStore, folder: Path
+) -> tuple[list[Drawn], bytes]:
+    """Figures of all blocks with finished runs, and the list of digests to store with them.
 
-    Figures with nothing to show are left out.
+    Args:
+        blocks: Those of the report.
+        options: What the reader chose; palette and predictions are filled in.
+        store: Of the runs.
+        folder: Where the figures of the last report lie.
     """
     blocks = [block for block in blocks if block.finished]
     if not blocks:
-        return {}
-    from benchmark.report.figures import FIGURES, Options
-
-    jobs: list[tuple[Block | None, str]] = [(block, kind) for block in blocks for kind in FIGURES]
-    jobs.append((None, RANKS))
-    methods = tuple({line.method: None for block in blocks for line in block.rows})
-    drawing = _Drawing(blocks, jobs, Options(relative_to, predictions, methods))
-    made = _in_processes(drawing) if _may_fork() else map(drawing, range(len(jobs)))
-    return {
-        (block.name if block else "", kind): files
-        for (block, kind), files in zip(jobs, made, strict=True)
-        if files
+        return [], b""
+    wanted = (*options.highlight, options.relative_to)
+    palette = report_palette(blocks, wanted)
+    options = replace(options, palette=palette, predictions=store.predictions)
+    jobs = [Job(kind, (block,)) for block in blocks for kind in _kinds(BlockFigure)]
+    jobs += [Job(kind, tuple(blocks)) for kind in _kinds(ReportFigure)]
+    digests = _Digests(blocks, options, store)
+    now = {job.stem: digests.of(job) for job in jobs}
+    kept = _kept(folder, now)
+    new = _draw([job for job in jobs if job.stem not in kept], options)
+    drawn = [Drawn(job, (kept | new)[job.stem], job.stem in new) for job in jobs]
+    content = {
+        one.job.stem: {"digest": now[one.job.stem], "forms": sorted(one.files)} for one in drawn
     }
+    return drawn, json.dumps(content, indent=1).encode()
+
+
+def _kinds(base: type[BlockFigure] | type[ReportFigure]) -> list[str]:
+    return [kind for kind in FIGURES.names() if issubclass(FIGURES.get(kind), base)]
+
+
+# -- what has changed ---------------------------------------------------------------------------
+
+
+class _Digests:
+    """Digests of jobs; every run is read once."""
+
+    def __init__(self, blocks: Sequence[Block], options: Options, store: ResultStore) -> None:
+        self._options, self._store = options, store
+        self._blocks = {block.name: self._block(block) for block in blocks}
+
+    def of(self, job: Job) -> str:
+        """Digest over everything that decides what the figure looks like."""
+        return _digest(
+            job.kind,
+            _sources(job.figure),
+            self._options.relative_to,
+            *self._options.highlight,
+            *(self._blocks[block.name] for block in job.blocks),
+        )
+
+    def _block(self, block: Block) -> str:
+        palette = self._options.palette
+        assert palette is not None
+        shown = [line for line in block.rows if line.done]
+        coloured = coloured_rows(
+            replace(block, rows=tuple(shown)),
+            (*self._options.highlight, self._options.relative_to),
+        )
+        rows = [
+            (line.label, line.section, line.unfair, str(palette.style(line)), i in coloured)
+            for i, line in enumerate(shown)
+        ]
+        runs = [self._run(run_key) for line in shown for run_key in _keys(line)]
+        return _digest(block.name, block.title, json.dumps(rows), *runs)
+
+    def _run(self, key: str) -> str:
+        folder = self._store.folder(key)
+        files = (folder / name for name in ("result.json", "predictions.npz"))
+        return _digest(key, *(file.read_bytes() if file.is_file() else b"" for file in files))
+
+
+def _keys(line: Row) -> Iterable[str]:
+    return (run.result["key"] for run in line.done)
+
+
+@cache
+def _sources(figure: type) -> str:
+    root = Path(benchmark.__file__).parent
+    files = [root / name for name in _SOURCES]
+    own = inspect.getsourcefile(figure)
+    if own is not None:
+        files.append(Path(own))
+    if issubclass(figure, ReportFigure):
+        files += sorted((root / "report" / "statistics").glob("*.py"))
+    versions = (version(library) for library in _LIBRARIES)
+    return _digest(*(file.read_bytes() for file in files), *versions)
+
+
+def _digest(*parts: str | bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        found.update(len(content).to_bytes(8, "big") + content)
+    return found.hexdigest()[:32]
+
+
+def _kept(folder: Path, now: dict[str, str]) -> dict[str, dict[str, bytes]]:
+    """Files of the figures that have not changed; those with nothing to show have none."""
+    try:
+        last = json.loads((folder / DIGESTS).read_bytes())
+        same = {
+            stem: last[stem]["forms"]
+            for stem in now
+            if stem in last and last[stem]["digest"] == now[stem]
+        }
+    except (OSError, ValueError, TypeError, KeyError):  # none yet, or damaged
+        return {}
+    kept = {}
+    for stem, forms in same.items():
+        paths = {form: folder / f"{stem}.{form}" for form in forms if form in FORMATS}
+        if all(path.is_file() for path in paths.values()):
+            kept[stem] = {form: path.read_bytes() for form, path in paths.items()}
+    return kept
+
+
+# -- drawing ------------------------------------------------------------------------------------
+
+
+def _draw(jobs: Sequence[Job], options: Options) -> dict[str, dict[str, bytes]]:
+    """Files by form of every job, by its stem."""
+    if not jobs:
+        return {}
+    drawing = _Drawing(jobs, options)
+    made = _in_processes(drawing) if _may_fork() else map(drawing, range(len(jobs)))
+    return {job.stem: files for job, files in zip(jobs, made, strict=True)}
 
 
 @dataclass(frozen=True)
 class _Drawing:
     """Draws one of the jobs, a figure in all its forms."""
 
-    blocks: Sequence[Block]
-    jobs: Sequence[tuple[Block | None, str]]
+    jobs: Sequence[Job]
     options: Options
 
     def __call__(self, number: int) -> dict[str, bytes]:
-        from benchmark.report.figures import NothingToDrawError, render
-        from benchmark.report.figures.ranks import render_ranks
-
-        block, kind = self.jobs[number]
+        job = self.jobs[number]
         try:
-            if block is None:
-                return render_ranks(self.blocks)
-            return render(kind, block, self.options)
+            return render(job.kind, job.blocks[0] if job.block else job.blocks, self.options)
         except NothingToDrawError:
             return {}
 
@@ -75,23 +239,20 @@ def _take(drawing: _Drawing) -> None:
     _drawing = drawing
 
 
-def _draw(number: int) -> dict[str, bytes]:
+def _draw_one(number: int) -> dict[str, bytes]:
     assert _drawing is not None
     return _drawing(number)
 
 
 def _in_processes(drawing: _Drawing) -> list[dict[str, bytes]]:
-    """Draw on all cores: forks of this process, so that matplotlib is imported once."""
+    """Draw on all cores: forks of this process, so that libraries are imported once."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    import matplotlib.backends.backend_agg
-    import matplotlib.backends.backend_pdf  # noqa: F401 - what the forks need
+    # What the forks need: imported once, here.
+    for module in (*_BACKENDS, "seaborn", "benchmark.report.figures.canvas"):
+        importlib.import_module(module)
 
-    import benchmark.report.figures.maps  # noqa: F401 - likewise
-    from benchmark.report.figures.font import lean_family
-
-    lean_family()  # one file for all forks, removed when this process ends
     workers = min(os.cpu_count() or 1, len(drawing.jobs))
     fork = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
@@ -99,7 +260,7 @@ def _in_processes(drawing: _Drawing) -> list[dict[str, bytes]]:
         warnings.simplefilter("ignore", DeprecationWarning)
         # Forks inherit what they draw; only numbers go to them and files come back.
         with ProcessPoolExecutor(workers, fork, initializer=_take, initargs=(drawing,)) as pool:
-            return list(pool.map(_draw, range(len(drawing.jobs))))
+            return list(pool.map(_draw_one, range(len(drawing.jobs))))
 
 
 def _may_fork() -> bool:

@@ -1,139 +1,143 @@
-"""Colour, marker and line of a method: the same in every figure of a report.
+"""Colour, marker and line of every row: the same in all figures of a report.
 
-Four signs tell methods apart, so that prints in black and white and colour-blind readers lose
-nothing: 24 slots differ in the pair (marker, line), which tells curves apart, in the pair (marker,
-face), which tells points apart, and in the pair (colour, marker). Names without a slot of their own
-get one from a hash of the name; where two of a report meet, one moves on.
+Methods that some figure shows in colour get the first places, so that few rows of one figure share
+a colour; markers and lines tell rows apart where colour does not, as in black and white prints.
+Bounds are dark grey and dotted, so that colour belongs to the methods compared.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
 from typing import Literal
 
-# Okabe and Ito's set without yellow and black, and two dark tones of Tol's: apart for every
-# common kind of colour blindness, and dark enough for thin lines on white.
-_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
+from benchmark.report.rows import Block, Row
+from benchmark.report.statistics.best import best_rows
+
+MOST_COLOURED = 8  # rows of one figure
+
+INK, SOFT, PALE = "#262626", "#666666", "#a6a6a6"
+MAP = "#084594"  # of the cells of maps, by opacity
+# Okabe and Ito's set without yellow and black, and two dark tones of Tol's: apart for every common
+# kind of colour blindness, and dark enough for thin lines on white.
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
     "#332288",
-    "#56B4E9",
+    "#56b4e9",
     "#882255",
 )
+# The same hues for a dark page.
+_COLOURS_ON_DARK = (
+    "#4fa8e0",
+    "#ff8a4c",
+    "#3ccfa4",
+    "#e3a1c6",
+    "#f0b840",
+    "#9a8cf0",
+    "#8fd0f5",
+    "#d2709c",
+)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h", "d")
-_LINES = ("-", "--", "-.")
-_VARIANT_LINES = ((0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 2)))
-_VARIANT_FILLS: tuple[Literal["left", "bottom", "right", "top"], ...] = (
-    "left",
-    "bottom",
-    "right",
-    "top",
-)
-_SLOTS = 24
-# Methods often shown together have different colours; variants of one never share its colour.
-_KNOWN = (
-    "inflora",
-    "slca",
-    "coda_p",
-    "l2p",
-    "dualprompt",
-    "c_lora",
-    "lae",
-    "l2p_pp",
-    "lae_conv",
-    "lae_conv_ties",
-    "inflora_b5",
-    "inflora_random",
-    "inflora_nt",
-    "lae_ties",
-    "inflora_mperp",
-    "inflora_ca",
-)
+_LINES: tuple[str, ...] = ("-", "--", "-.")
+_FILLS: tuple[Fill, ...] = ("full", "left", "bottom", "right", "top", "none")
+_BOUND_MARKERS = ("x", "+", "1", "2", "3", "4")
+
+Fill = Literal["full", "left", "bottom", "right", "top", "none"]
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn, in matplotlib's words.
-
-    face fills the marker: the colour, or white for a hollow one; fill: which half of it is filled,
-    the other half is white.
-    """
+    """How a row is drawn, in matplotlib's words; fill: which part of the marker is filled."""
 
     colour: str
     marker: str
-    line: str | tuple[int, tuple[int, ...]]
-    face: str
-    fill: Literal["full", "left", "bottom", "right", "top"] = "full"
+    line: str
+    fill: Fill = "full"
 
 
-# Rows of reference are grey and have markers of their own, so that colour belongs to the methods
-# compared.
-_REFERENCES = {
-    "sequential": Style("#777777", "x", ":", "none"),
-    "seq_lora": Style("#777777", "+", ":", "none"),
-    "linear_probe": Style("#555555", "1", ":", "none"),
-    "ncm": Style("#555555", "2", ":", "none"),
-    "joint": Style("#000000", "*", ":", "#000000"),
-}
-_STROKES = "x+12"  # markers without a face: variants of these methods take one that has
+def coloured_rows(block: Block, wanted: Iterable[str]) -> frozenset[int]:
+    """Positions of the rows that keep their colour, at most `MOST_COLOURED`.
 
-
-def styles(
-    lines: Iterable[tuple[str, int]], among: Iterable[str] = ()
-) -> dict[tuple[str, int], Style]:
-    """A style for every (method, variant); variants of one method differ in the marker.
-
-    among: all methods of the report, so that each looks the same wherever it is shown.
+    Args:
+        block: All rows, if they are few enough; else, until the places are taken, the rows
+            wanted, the bounds and the rows that no other is significantly better than.
+        wanted: Methods, or labels of rows.
     """
-    wanted = list(lines)
-    slots = _slots(sorted({*among, *(method for method, _ in wanted)}))
-    return {(method, variant): _style(method, variant, slots) for method, variant in wanted}
+    rows = block.rows
+    if len(rows) <= MOST_COLOURED:
+        return frozenset(range(len(rows)))
+    names = set(wanted)
+    first = [i for i, row in enumerate(rows) if names & {row.method, row.label}]
+    first += [i for i, row in enumerate(rows) if row.section != 1]
+    first += sorted(best_rows(rows, "final").best)
+    return frozenset(list(dict.fromkeys(first))[:MOST_COLOURED])
 
 
-def _style(method: str, variant: int, slots: dict[str, int]) -> Style:
-    base = _REFERENCES.get(method)
-    if base is None:
-        slot = slots[method]
-        colour = _COLOURS[slot % len(_COLOURS)]
-        line = _LINES[slot // len(_COLOURS) % len(_LINES)]
-        hollow = slot // len(_MARKERS) % 2
-        base = Style(colour, _MARKERS[slot % len(_MARKERS)], line, "white" if hollow else colour)
-    return _variant(base, variant) if variant else base
+class Palette:
+    """Styles of all rows of a report.
 
+    Args:
+        rows: Every row that is drawn anywhere.
+        coloured: Methods that some figure shows in colour.
+    """
 
-def _variant(base: Style, variant: int) -> Style:
-    """Another half of the marker filled; when all four are used up, the same with other markers."""
-    turn, half = divmod(variant - 1, len(_VARIANT_FILLS))
-    marker = base.marker
-    if marker in _STROKES:
-        marker = _MARKERS[_STROKES.index(marker)]
-    if turn:
-        # "*" is no marker of a slot: variants of its method start with the first one.
-        at = _MARKERS.index(marker) if marker in _MARKERS else -1
-        marker = _MARKERS[(at + turn) % len(_MARKERS)]
-    line = _VARIANT_LINES[(variant - 1) % len(_VARIANT_LINES)]
-    return replace(base, marker=marker, line=line, face=base.colour, fill=_VARIANT_FILLS[half])
+    def __init__(self, rows: Iterable[Row], coloured: Set[str] = frozenset()) -> None:
+        methods = sorted({(row.section, row.method) for row in rows})
+        ordered = sorted(methods, key=lambda pair: (pair[1] not in coloured, pair[1]))
+        compared = [name for section, name in ordered if section == 1]
+        lower = [name for section, name in methods if section == 0]
+        self._places = {name: i for i, name in enumerate(compared)}
+        self._lower = {name: i for i, name in enumerate(lower)}
 
-
-def _slots(methods: list[str]) -> dict[str, int]:
-    """Slots of the methods; an unknown one moves on from its hashed slot while that is taken."""
-    slots = {name: i for i, name in enumerate(_KNOWN)}
-    taken = {slots[name] for name in methods if name in slots}
-    for name in methods:
-        if name in slots or name in _REFERENCES:
-            continue
-        free = _SLOTS - len(_KNOWN)
-        slot = (
-            len(_KNOWN) + int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % free
+    def style(self, row: Row) -> Style:
+        """The row's style; variants of a method share its colour."""
+        if row.section == 2:
+            marker = ("*", *_MARKERS)[row.variant % (len(_MARKERS) + 1)]
+            return Style(INK, marker, ":", _FILLS[row.variant // (len(_MARKERS) + 1) % len(_FILLS)])
+        if row.section == 0:
+            place = self._lower[row.method] + row.variant
+            markers = _BOUND_MARKERS + _MARKERS
+            fill = _FILLS[place // len(markers) % len(_FILLS)]
+            return Style(SOFT, markers[place % len(markers)], ":", fill)
+        place = self._places[row.method]
+        turn = place + row.variant
+        return Style(
+            COLOURS[place % len(COLOURS)],
+            _MARKERS[turn % len(_MARKERS)],
+            _LINES[(place // len(COLOURS) + row.variant) % len(_LINES)],
+            _FILLS[turn // len(_MARKERS) % len(_FILLS)],
         )
-        if len(taken) < _SLOTS:
-            while slot in taken:
-                slot = (slot + 1) % _SLOTS
-        taken.add(slot)
-        slots[name] = slot
-    return slots
+
+
+def report_palette(blocks: Sequence[Block], wanted: Iterable[str]) -> Palette:
+    """The palette of all blocks; `wanted` as for `coloured_rows`."""
+    names = tuple(wanted)
+    coloured = {block.rows[i].method for block in blocks for i in coloured_rows(block, names)}
+    return Palette([row for block in blocks for row in block.rows], coloured)
+
+
+# -- the page ------------------------------------------------------------------------------------
+
+
+def page_colours() -> dict[str, str]:
+    """The page's variable for every colour that figures are drawn in."""
+    names = {colour: f"var(--colour-{i})" for i, colour in enumerate(COLOURS)}
+    shades = {
+        INK: "--text",
+        SOFT: "--soft",
+        PALE: "--half",
+        MAP: "--map",
+        "#dddddd": "--rule",
+        "#ffffff": "--paper",
+    }
+    return names | {colour: f"var({name})" for colour, name in shades.items()}
+
+
+def page_variables(dark: bool) -> str:
+    """Declarations of the colours' variables for a light or a dark page, as CSS."""
+    found = _COLOURS_ON_DARK if dark else COLOURS
+    return " ".join(f"--colour-{i}: {colour};" for i, colour in enumerate(found))

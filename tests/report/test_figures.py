@@ -1,37 +1,41 @@
-"""The figures: what they show, partial data, sizes, fonts, the same bytes every time."""
+"""The figures: what they show, partial data, one column of a paper, the same bytes every time."""
 
 from __future__ import annotations
 
 import io
+import itertools
+import json
 import math
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from matplotlib.font_manager import findfont
-from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 from PIL import Image
 from synthetic_results import IMAGES, make_broken, make_result, make_spec
 
 from benchmark import metrics
-from benchmark.registry import UnknownNameError
+from benchmark.registry import UnknownNameError, add_plugin
 from benchmark.report import drawing
 from benchmark.report.build import build_report, collect_report
 from benchmark.report.figures import (
     FIGURES,
-    FORMATS,
+    BlockFigure,
     NothingToDrawError,
     Options,
     canvas,
-    labels,
+    check_names,
     render,
+    usable,
 )
-from benchmark.report.figures.font import FAMILY, lean_family
+from benchmark.report.figures.canvas import Canvas, accuracy_scale, spread
 from benchmark.report.figures.numbers import (
-    check_relative_to,
     confusion,
     forgetting_by_task,
     pareto_front,
@@ -41,18 +45,13 @@ from benchmark.report.figures.numbers import (
     size_text,
     stage_summaries,
 )
+from benchmark.report.palette import MOST_COLOURED, PALE, coloured_rows
 from benchmark.report.rows import Block, make_blocks
 from benchmark.results.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
-DPI = canvas._DPI
 METHODS = ("sequential", "inflora", "l2p", "joint")
-
-
-@pytest.fixture(autouse=True)
-def _coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of few pixels: faster."""
-    monkeypatch.setattr(canvas, "_DPI", 40)
+KINDS = [kind for kind in FIGURES.names() if issubclass(FIGURES.get(kind), BlockFigure)]
 
 
 def campaign_of(
@@ -74,20 +73,20 @@ def line_of(block: Block, label: str) -> Any:
 def drawn(block: Block, options: Options) -> dict[str, str]:
     """Kinds of figures: "drawn", or why not."""
     outcome = {}
-    for kind in FIGURES:
+    for kind in KINDS:
         try:
-            files = render(kind, block, options, forms=["png"])
+            files = render(kind, block, options, forms=["svg"])
         except NothingToDrawError as reason:
             outcome[kind] = str(reason)
         else:
-            assert set(files) == {"png"}
+            assert set(files) == {"svg"}
             outcome[kind] = "drawn"
     return outcome
 
 
 # -- partial and unusual data -------------------------------------------------------------------
 
-ALL = dict.fromkeys(FIGURES, "drawn")
+ALL = dict.fromkeys(KINDS, "drawn")
 
 
 @pytest.mark.parametrize("tasks", [(5, 5), (2,) * 20, (10, 2, 2), (1,) * 60], ids=str)
@@ -124,8 +123,6 @@ def test_forty_variants_and_names_that_look_like_formulas(tmp_path: Path) -> Non
 def test_letters_that_the_font_lacks_lose_no_figure(tmp_path: Path) -> None:
     block, options = campaign_of(tmp_path, backbone="file:/home/日本/한국.npz")
     assert drawn(block, options) == ALL
-    with canvas.style():
-        assert canvas.text_width("日本") > 0
 
 
 def test_sizes_of_any_range_have_few_ticks() -> None:
@@ -163,7 +160,7 @@ def test_without_predictions_there_is_no_confusion_map(tmp_path: Path) -> None:
         (folder / "predictions.npz").unlink()
     report = build_report(tmp_path, tmp_path / "out")
     kinds = {path.stem.rpartition("-")[2] for path in report.files if path.suffix == ".pdf"}
-    assert kinds == set(FIGURES) - {"confusion"}
+    assert kinds == set(KINDS) - {"confusion"}
 
 
 def test_failed_runs_are_left_out(tmp_path: Path) -> None:
@@ -201,9 +198,21 @@ def test_domains_have_no_wrong_task(tmp_path: Path) -> None:
     assert "there is no wrong task" in " ".join(texts("confusion", block, options))
 
 
-def texts(kind: str, block: Block, options: Options) -> list[str]:
+def on_canvas(kind: str, block: Block, options: Options) -> Canvas:
     with canvas.style():
-        return [text.get_text() for text in FIGURES[kind](block, options).texts]
+        made = Canvas(options)
+        FIGURES.get(kind)().draw(usable(block), made)
+        made.arrange()
+    return made
+
+
+def texts(kind: str, block: Block, options: Options) -> list[str]:
+    return [text.get_text() for text in visible(on_canvas(kind, block, options))]
+
+
+def visible(made: Canvas) -> list[Text]:
+    found = {id(text): text for text in made.figure.findobj(Text)}
+    return [text for text in found.values() if text.get_text() and text.get_visible()]
 
 
 # -- the numbers --------------------------------------------------------------------------------
@@ -259,9 +268,10 @@ def test_the_compared_row_is_chosen_by_method_or_label(campaign: ResultStore) ->
 def test_an_unknown_row_to_compare_with_is_refused(campaign: ResultStore, tmp_path: Path) -> None:
     blocks = collect_report(campaign.root).blocks
     for name in ("", "coda_p", "inflora (rank=5)"):
-        check_relative_to(name, blocks)
-    with pytest.raises(UnknownNameError, match="did you mean 'coda_p'"):
-        check_relative_to("coda-p", blocks)
+        check_names(Options(name, (name,) if name else ()), blocks)
+    for options in (Options("coda-p"), Options(highlight=("l2p", "coda-p"))):
+        with pytest.raises(UnknownNameError, match="did you mean 'coda_p'"):
+            check_names(options, blocks)
     with pytest.raises(UnknownNameError, match="method to compare with 'codap'"):
         build_report(campaign.root, tmp_path / "out", relative_to="codap")
     assert not (tmp_path / "out").exists()
@@ -328,63 +338,128 @@ def test_task_confusion_by_hand() -> None:
 def test_many_rows_get_six_maps_with_bounds_and_the_compared_row(tmp_path: Path) -> None:
     methods = ("sequential", "ncm", *(f"m{i}" for i in range(8)), "l2p", "joint")
     block, options = campaign_of(tmp_path, methods, seeds=1)
-    chosen = Options("l2p", options.predictions)
-    with canvas.style():
-        figure = FIGURES["confusion"](block, chosen)
-    shown = [text.get_text() for text in figure.texts]
+    shown = texts("confusion", block, Options("l2p", (), options.predictions))
     twice = {name for name in methods if shown.count(name) == 2}  # beside a bar, above a map
     assert len(twice) == 6
     assert {"sequential", "l2p", "joint"} <= twice
     assert all(name in shown for name in methods)
 
 
+# -- colour -------------------------------------------------------------------------------------
+
+
+def many_rows(folder: Path) -> tuple[Block, Options]:
+    methods = ("sequential", "ncm", *(f"m{i}" for i in range(12)), "joint")
+    return campaign_of(folder, methods, seeds=3)
+
+
+def test_few_rows_are_all_in_colour(tmp_path: Path) -> None:
+    block, _ = campaign_of(tmp_path)
+    assert coloured_rows(block, ()) == frozenset(range(len(METHODS)))
+
+
+def test_many_rows_leave_colour_to_the_best_the_bounds_and_the_highlighted(tmp_path: Path) -> None:
+    block, _ = many_rows(tmp_path)
+    worst = [line.label for line in block.rows if line.section == 1][-1]
+    names = [block.rows[i].label for i in coloured_rows(block, [worst])]
+    best = next(line.label for line in block.rows if line.section == 1)
+    assert {"sequential", "ncm", "joint", worst, best} <= set(names)
+    assert len(names) <= MOST_COLOURED
+    assert worst not in [block.rows[i].label for i in coloured_rows(block, [])]
+    assert len(coloured_rows(block, [f"m{i}" for i in range(12)])) == MOST_COLOURED
+
+
+def test_rows_without_colour_are_grey_and_named(tmp_path: Path) -> None:
+    block, options = many_rows(tmp_path)
+    made = on_canvas("accuracy", block, options)
+    curves = [line for line in made.figure.axes[0].lines if line.get_gid()]
+    assert len(curves) == len(block.rows)
+    grey = {i for i, curve in enumerate(curves) if curve.get_color() == PALE}
+    assert grey == set(range(len(block.rows))) - coloured_rows(block, ())
+    shown = [text.get_text() for text in visible(made)]
+    assert all(line.label in shown for line in block.rows)
+
+
+# -- values -------------------------------------------------------------------------------------
+
+
+def test_points_and_cells_say_their_values(tmp_path: Path) -> None:
+    block, options = campaign_of(tmp_path)
+    line = line_of(block, "l2p")
+    for kind, count in (("accuracy", 5), ("forgetting", 4), ("parameters", 1), ("time", 1)):
+        svg = ET.fromstring(render(kind, block, options, ["svg"])["svg"])
+        [group] = [g for g in svg.iter() if g.get("data-name") == "l2p"]
+        said = [title.text or "" for title in group.iter() if title.tag.endswith("title")]
+        assert len(said) == count
+        assert group.get("data-series") == str(block.rows.index(line))
+        if kind == "accuracy":
+            summary = stage_summaries(line)[-1]
+            assert said[-1] == f"task 5: {summary.mean:.2f} ± {summary.std:.2f}, n = 2"
+        if kind == "forgetting":
+            values = forgetting_by_task(line)
+            assert said == [f"task {i}: {value:.2f}" for i, value in enumerate(values, 1)]
+
+
+def test_svg_fits_a_page(tmp_path: Path) -> None:
+    block, options = campaign_of(tmp_path)
+    names: list[str] = []
+    for kind in KINDS:
+        content = render(kind, block, options, ["svg"])["svg"].decode()
+        svg = ET.fromstring(content)
+        assert svg.get("aria-label", "").startswith(block.title)
+        assert not [e for e in svg.iter() if "style" in e.attrib or e.tag.endswith("style")]
+        own = [e.attrib["id"] for e in svg.iter() if "id" in e.attrib]
+        assert {name for name in re.findall(r"#([\w-]+)[\")]", content)} - set(own) == set(
+            re.findall(r'"#([0-9a-f]{6})"', content)
+        )
+        names += own
+        assert any(e.tag.endswith("text") for e in svg.iter()), "text stays text"
+    assert len(names) == len(set(names))
+
+
 # -- form ---------------------------------------------------------------------------------------
 
 
-def test_sizes_are_those_of_a_two_column_paper(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(canvas, "_DPI", DPI)
-    for count, width in ((4, 3.3), (12, 6.9)):
-        methods = tuple(f"m{i}" for i in range(count))
-        block, options = campaign_of(tmp_path / str(count), methods, seeds=1)
-        for kind in FIGURES:
-            with Image.open(io.BytesIO(render(kind, block, options, ["png"])["png"])) as image:
-                assert image.width in (660, 1380)
-                if kind in ("accuracy", "relative"):
-                    assert image.width == round(200 * width)
-                if kind in ("parameters", "time"):
-                    assert image.width == 660
+def test_figures_fit_one_column_and_no_text_is_too_small(tmp_path: Path) -> None:
+    long = tuple(f"a_method_with_quite_a_long_name_{i}" for i in range(12))
+    for methods in (METHODS, long):
+        block, options = campaign_of(tmp_path / str(len(methods)), methods, seeds=1)
+        for kind in KINDS:
+            made = on_canvas(kind, block, options)
+            figure = made.figure
+            width, height = figure.bbox.size
+            assert width / figure.dpi == pytest.approx(3.3)
+            for text in visible(made):
+                assert text.get_fontsize() >= 7
+                box = text.get_window_extent()
+                inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1
+                assert inside and box.y1 < height + 1, (kind, text.get_text(), box)
 
 
-def test_pdfs_embed_truetype_and_no_text_is_too_small(tmp_path: Path) -> None:
+def test_end_labels_do_not_overlap(tmp_path: Path) -> None:
+    block, options = many_rows(tmp_path)
+    made = on_canvas("accuracy", block, options)
+    labels = {line.label for line in block.rows}
+    boxes = [text.get_window_extent() for text in visible(made) if text.get_text() in labels]
+    boxes.sort(key=lambda box: box.y0)
+    assert len(boxes) == len(labels)
+    for lower, upper in itertools.pairwise(boxes):
+        assert upper.y0 > lower.y0 + 5  # points
+
+
+def test_pdfs_embed_truetype(tmp_path: Path) -> None:
     block, options = campaign_of(tmp_path)
-    for kind in FIGURES:
+    for kind in KINDS:
         content = render(kind, block, options, ["pdf"])["pdf"]
         assert content.startswith(b"%PDF")
         assert b"/FontFile2" in content
         assert b"/Type3" not in content
-        with canvas.style():
-            figure = FIGURES[kind](block, options)
-            found = figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))
-            assert min(text.get_fontsize() for text in found if text.get_text()) >= 6.5
 
 
-def test_no_text_leaves_the_page(tmp_path: Path) -> None:
-    long = tuple(f"a_method_with_quite_a_long_name_{i}" for i in range(12))
-    for methods in (METHODS, long):
-        block, options = campaign_of(tmp_path / str(len(methods)), methods, seeds=1)
-        for kind in FIGURES:
-            with canvas.style():
-                figure = FIGURES[kind](block, options)
-                figure.set_dpi(DPI)
-                figure.canvas.draw()
-            width, height = figure.bbox.size
-            for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize")):
-                if text.get_text() and text.get_visible():
-                    box = text.get_window_extent()
-                    inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1
-                    assert inside and box.y1 < height + 1, (kind, text.get_text(), box)
+def test_pngs_are_of_one_column_too(tmp_path: Path) -> None:
+    block, options = campaign_of(tmp_path)
+    with Image.open(io.BytesIO(render("accuracy", block, options, ["png"])["png"])) as image:
+        assert image.width == 660
 
 
 def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
@@ -397,7 +472,8 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
         f"store = ResultStore({str(tmp_path)!r})\n"
         "[block] = make_blocks(store.results())\n"
         "for kind in ('relative', 'confusion'):\n"
-        "    for content in render(kind, block, Options('', store.predictions)).values():\n"
+        "    options = Options(predictions=store.predictions)\n"
+        "    for content in render(kind, block, options).values():\n"
         "        print(hashlib.sha256(content).hexdigest())\n"
     )
     outputs = set()
@@ -411,28 +487,12 @@ def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
     assert len(outputs) == 1
 
 
-def test_a_figure_is_drawn_once_for_all_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    campaign_of(tmp_path)
-    calls: list[str] = []
-    counted = {
-        kind: lambda b, o, kind=kind, draw=draw: calls.append(kind) or draw(b, o)
-        for kind, draw in FIGURES.items()
-    }
-    monkeypatch.setattr("benchmark.report.figures.FIGURES", counted)
-    monkeypatch.setattr(drawing, "_may_fork", lambda: False)
-    files = build_report(tmp_path, tmp_path / "out").files
-    assert {path.suffix.removeprefix(".") for path in files} >= set(FORMATS)
-    assert sorted(calls) == sorted(FIGURES)
-
-
 def test_accuracy_axis_does_not_blow_up_noise_nor_pass_100() -> None:
     from matplotlib.figure import Figure
 
     for values in ([50.0, 50.1], [99.9, 100.0], [0.0, 0.0], [20.0, 90.0]):
         axes = Figure().add_axes((0, 0, 1, 1))
-        canvas.accuracy_scale(axes, values)
+        accuracy_scale(axes, values)
         low, high = axes.get_ylim()
         assert low <= min(values) and max(values) <= high
         assert high - low >= 2.5
@@ -442,45 +502,89 @@ def test_accuracy_axis_does_not_blow_up_noise_nor_pass_100() -> None:
         assert len(axes.get_yticks()) >= 2
 
 
-def test_names_beside_curves_do_not_overlap_and_stay_near() -> None:
+def test_labels_are_spread_without_overlap_and_stay_near() -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
         count = int(rng.integers(1, 12))
         wanted = sorted(map(float, rng.uniform(0, 5, count)))
         heights = [float(h) for h in rng.choice([0.125, 0.25], count)]
-        places = labels.spread(wanted, heights, (0.0, 5.0))
+        places = spread(wanted, heights, (0.0, 5.0))
         for i in range(1, count):
             assert places[i] - places[i - 1] >= (heights[i] + heights[i - 1]) / 2 - 1e-9
         assert places[0] >= heights[0] / 2 - 1e-9
         assert places[-1] <= 5.0 - heights[-1] / 2 + 1e-9
-    assert labels.spread([1.0, 2.0], [0.1, 0.1], (0.0, 5.0)) == pytest.approx([1.0, 2.0])
+    assert spread([1.0, 2.0], [0.1, 0.1], (0.0, 5.0)) == pytest.approx([1.0, 2.0])
 
 
-def test_figures_have_the_letters_of_dejavu_sans() -> None:
-    names = lean_family(), FAMILY
-    lean, whole = (FT2Font(findfont(name, fallback_to_default=False)) for name in names)
-    for character in map(chr, [*range(32, 127), 0xB1, 0x2212, 0x3B1, 0x44F]):
-        glyphs = [font.load_char(ord(character)) for font in (lean, whole)]
-        boxes = [(glyph.linearHoriAdvance, glyph.bbox) for glyph in glyphs]
-        assert boxes[0] == boxes[1], character
-    assert lean.family_name != whole.family_name
-    assert lean.postscript_name == whole.postscript_name
+# -- drawn when something changed, and not before ------------------------------------------------
 
 
-@pytest.mark.filterwarnings("error")
-def test_other_letters_come_from_the_whole_font(tmp_path: Path) -> None:
-    block, options = campaign_of(tmp_path, backbone="file:/home/Հայ/a.npz")
-    lean = FT2Font(findfont(lean_family(), fallback_to_default=False))
-    assert not lean.get_char_index(ord("Հ"))
-    files = render("accuracy", block, options)
-    assert files["pdf"].count(b"/FontFile2") == 2  # the small font and the whole one
+def drawn_now(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> set[str]:
+    """Stems of the figures that one report draws."""
+    stems: set[str] = set()
+    original = drawing._draw
+
+    def noted(jobs: Any, given: Any) -> Any:
+        stems.update(job.stem for job in jobs)
+        return original(jobs, given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "_draw", noted)
+        build_report(root, out, **options)
+    return stems
 
 
-def test_without_a_temporary_file_the_font_itself_is_embedded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def full(**_: object) -> None:
-        raise OSError(28, "No space left on device")
+def test_only_what_changed_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = tmp_path / "results", tmp_path / "out"
+    campaign_of(root)
+    store = ResultStore(root)
+    for method in METHODS:
+        store.write(*make_result(make_spec(method, tasks=(5, 5))))
+    first, second = "icons-2tasks-tiny_sup-natural", "icons-5tasks-tiny_sup-natural"
+    everything = {f"{block}-{kind}" for block in (first, second) for kind in KINDS} | {"ranks"}
+    assert drawn_now(root, out, monkeypatch) == everything
+    before = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
+    page = (out / "report.html").read_text()
 
-    monkeypatch.setattr("benchmark.report.figures.font.tempfile.mkstemp", full)
-    assert lean_family.__wrapped__() == FAMILY
+    assert drawn_now(root, out, monkeypatch) == set()
+    assert {path.name: path.read_bytes() for path in (out / "figures").iterdir()} == before
+    assert (out / "report.html").read_text() == page
+
+    store.write(*make_result(make_spec("l2p", tasks=(5, 5)), started="2031-01-01T00:00:00Z"))
+    assert drawn_now(root, out, monkeypatch) == {f"{first}-{k}" for k in KINDS} | {"ranks"}
+
+    (out / "figures" / f"{second}-time.svg").unlink()
+    assert drawn_now(root, out, monkeypatch) == {f"{second}-time"}
+
+    (out / "figures" / drawing.DIGESTS).write_text("[1, 2")
+    assert drawn_now(root, out, monkeypatch) == everything
+
+    assert drawn_now(root, out, monkeypatch, highlight=["l2p"]) == everything
+
+
+def test_a_plug_in_adds_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.registry._plugins", [])
+    plugin = tmp_path / "my_figure.py"
+    plugin.write_text(
+        textwrap.dedent(
+            """
+            from benchmark.report.figures import FIGURES, BlockFigure
+
+            @FIGURES.register("dots")
+            class Dots(BlockFigure):
+                title = "Dots of my own"
+
+                def draw(self, block, canvas):
+                    canvas.caption("dots", 1.0)
+                    canvas.figure.add_subplot().plot([1, 2], [3, 4], "o")
+            """
+        )
+    )
+    add_plugin(plugin)
+    campaign_of(tmp_path / "results", seeds=1)
+    report = build_report(tmp_path / "results", tmp_path / "out")
+    assert {path.suffix for path in report.files if path.stem.endswith("-dots")} == {
+        ".svg", ".pdf", ".png",
+    }  # fmt: skip
+    assert "Dots of my own" in (tmp_path / "out" / "report.html").read_text()
+    assert json.loads((tmp_path / "out" / "figures" / drawing.DIGESTS).read_bytes())

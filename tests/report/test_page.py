@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
-import re
 import statistics
 import time
 from dataclasses import replace
 
 import pytest
 from html_page import Page
-from PIL import Image
 from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark.report.build import Report
-from benchmark.report.model import Cell, Column, Published, Table, TableRow, cell_text
-from benchmark.report.page import Picture, render_page
-from benchmark.report.page.axis import cost_axis, percent_axis, task_axis
+from benchmark.report.model import Cell, Column, Published, Report, Table, TableRow, cell_text
+from benchmark.report.page import PageFigure, render_page
 from benchmark.report.page.data import in_script, sort_value
-from benchmark.report.page.svg import _OUTLINES, on_dark
-from benchmark.report.palette import styles
+from benchmark.report.palette import COLOURS, INK
 from benchmark.report.rows import make_blocks
 from benchmark.report.tables import block_table, overviews
 from benchmark.results.store import Result, ResultStore
@@ -113,13 +107,13 @@ def test_texts_of_results_can_do_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     column = Column(evil, evil, evil, group=evil)
     other = Table(evil, evil, evil, (column,), (TableRow(evil, evil, 0, (Cell(),), (1,)),), (evil,))
     report = replace(report, tables=(*report.tables, other))
-    page = Page(render_page(report, by_key(results), [Picture(evil, b"x", evil)]))
+    page = Page(
+        render_page(report, by_key(results), [PageFigure(evil, b"<svg class='chart'></svg>")])
+    )
     page_of_good = Page(render_page(reported([make_result(make_spec())[0]]), {}))
     assert len(page.raw["script"]) == 2
     assert page.raw["script"][1] == page_of_good.raw["script"][1]
     assert all("onerror" not in attributes for _, attributes in page.elements)
-    images = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
-    assert [source[:22] for source in images] == ["data:image/png;base64,"]
     text = render_page(report, by_key(results))
     text.encode()
     assert text.count("<script") == text.count("</script") == 2
@@ -163,51 +157,6 @@ def test_the_best_are_bold() -> None:
     assert "<strong>2.00" not in text
 
 
-def test_curves_say_the_means_of_the_matrices(campaign: ResultStore, page: Page) -> None:
-    titles = page.raw["title"]
-    for method in ("inflora", "l2p"):
-        rows = [
-            result["outcome"]["accuracy"]
-            for result in campaign.results()
-            if result["spec"]["method"] == method
-            and result["outcome"]["status"] == "done"
-            and result["spec"]["settings"].get("rank", 5) == 5
-        ]
-        for stage in range(5):
-            values = [sum(matrix[stage]) / (stage + 1) for matrix in rows]
-            mean, std = statistics.mean(values), statistics.stdev(values)
-            words = f"after task {stage + 1}: {mean:.2f} ± {std:.2f}, n = {len(rows)}"
-            assert words in titles
-
-
-def test_points_stand_where_their_values_are() -> None:
-    axis = percent_axis("y", [50.0, 90.0])
-    assert (axis.low, axis.high) == (50.0, 90.0)
-    assert [axis.share(value) for value in (50.0, 70.0, 90.0)] == [0.0, 0.5, 1.0]
-    costs = cost_axis("x", [0.0, 10.0, 1000.0])
-    places = [costs.share(value) for value in (0.0, 10.0, 100.0, 1000.0)]
-    assert places == sorted(places)
-    assert places[3] - places[2] == pytest.approx(places[2] - places[1])
-    assert [text for _, text in costs.ticks] == ["0", "10", "100", "1,000"]
-    assert [text for _, text in cost_axis("x", [0.0, 0.0]).ticks] == ["0"]
-    assert [text for _, text in task_axis("t", 20).ticks] == [
-        "1", "2", "4", "6", "8", "10", "12", "14", "16", "18", "20",
-    ]  # fmt: skip
-    flat = percent_axis("y", [80.0, 80.0])
-    assert flat.low < 80 < flat.high
-    full = percent_axis("y", [-3.0, 104.0])
-    assert (full.low, full.high) == (0.0, 100.0)
-    assert percent_axis("y", [-95.0, 20.0], -100.0).low == -100.0
-
-
-@pytest.mark.parametrize("method", ["inflora", "ncm", "joint", "a plugin"])
-@pytest.mark.parametrize("tasks", [(10,), (2,) * 5])
-def test_a_single_run_makes_a_page(method: str, tasks: tuple[int, ...]) -> None:
-    result = make_result(make_spec(method, tasks=tasks))[0]
-    page = Page(render_page(reported([result]), by_key([result])))
-    assert any(attributes.get("class") == "chart" for _, attributes in page.elements)
-
-
 def test_no_results_make_a_page_that_says_so() -> None:
     assert "no finished runs" in render_page(Report((), (), (), "no finished runs in x"), {})
 
@@ -216,28 +165,22 @@ def test_only_failures_make_a_table_without_figures() -> None:
     result: Result = make_broken(make_spec())  # type: ignore[assignment]
     page = Page(render_page(reported([result]), by_key([result])))
     assert any("failed" in row for row in page.rows)
-    assert not any(attributes.get("class") == "chart" for _, attributes in page.elements)
+    assert not any(tag == "figure" for tag, _ in page.elements)
 
 
-def test_pictures_stand_with_their_block(campaign: ResultStore, report: Report) -> None:
-    png = io.BytesIO()
-    Image.new("RGB", (2, 2)).save(png, "png")
-    pictures = [
-        Picture("Ranks", png.getvalue()),
-        Picture("C", png.getvalue(), report.blocks[0].name),
-    ]
-    text = render_page(report, by_key(campaign.results()), pictures)
-    first, second = (text.index(f'alt="{title}"') for title in ("Ranks", "C"))
+def test_figures_stand_with_their_block_in_colours_that_follow_the_page(
+    campaign: ResultStore, report: Report
+) -> None:
+    drawing = f'<svg class="chart"><path fill="{COLOURS[0]}" stroke="{INK}"/></svg>'.encode()
+    figures = [PageFigure("Ranks", drawing), PageFigure("C", drawing, report.blocks[0].name)]
+    text = render_page(report, by_key(campaign.results()), figures)
+    first, second = (text.index(f"<figcaption>{title}</figcaption>") for title in ("Ranks", "C"))
     assert first < text.index('<section id="b0">') < second
-
-
-def test_every_marker_has_an_outline_and_every_colour_a_tone_for_the_dark() -> None:
-    names = [*"abcdefghijkl", "sequential", "ncm", "joint", "inflora", "slca", "l2p"]
-    found = styles((name, variant) for name in names for variant in range(12))
-    assert {style.marker for style in found.values()} <= set(_OUTLINES)
-    for style in found.values():
-        assert re.fullmatch("#[0-9a-f]{6}", on_dark(style.colour))
-    assert on_dark("#000000") == "#ffffff"
+    assert f'"{COLOURS[0]}"' not in text and f'"{INK}"' not in text
+    [style] = Page(text).raw["style"]
+    dark = style.rsplit("prefers-color-scheme: dark", 1)
+    assert text.count('fill="var(--colour-0)" stroke="var(--text)"') == 2
+    assert "--colour-0:" in dark[0] and "--colour-0:" in dark[-1]
 
 
 def test_it_is_small_and_soon_made() -> None:

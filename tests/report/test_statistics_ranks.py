@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 from test_statistics_tables import campaign, run
 
-from benchmark.report.figures import NothingToDrawError
-from benchmark.report.figures.ranks import _lanes, render_ranks
+from benchmark.report.figures import NothingToDrawError, render
 from benchmark.report.formats.terminal import plain
 from benchmark.report.notes import annotated
 from benchmark.report.rows import Block, make_blocks
@@ -120,7 +119,7 @@ def test_too_little_to_rank(results: list[tuple[str, int]]) -> None:
     blocks = make_blocks([run(method, seed, 50.0) for method, seed in results])
     assert ranking(blocks) is None
     with pytest.raises(NothingToDrawError):
-        render_ranks(blocks)
+        render("ranks", blocks)
 
 
 def test_lower_is_better_where_it_is() -> None:
@@ -204,7 +203,6 @@ def test_a_row_with_one_run_has_no_interval_and_no_chance_to_be_first() -> None:
     assert "Rows with one run in a block where others have more" in table.caption
     row = [line for line in plain(table).splitlines() if line.startswith("coda_p")]
     assert row[0].split()[-4:] == ["1.00", "-", "-", "-"]
-    assert set(render_ranks(make_blocks(results))) == {"png", "pdf"}
 
 
 def test_what_keeps_a_row_from_being_compared_stands_with_its_rank() -> None:
@@ -232,21 +230,18 @@ def test_table_says_what_it_is() -> None:
 
 def test_figure_has_one_column_width_and_is_the_same_every_time() -> None:
     blocks = blocks_of(made_up())
-    first, second = render_ranks(blocks), render_ranks(blocks)
+    first, second = render("ranks", blocks), render("ranks", blocks)
     assert first == second
     assert first["pdf"].startswith(b"%PDF")
     with Image.open(io.BytesIO(first["png"])) as image:
         assert image.width == 660
 
 
-def test_figure_of_single_runs_and_of_one_block() -> None:
-    assert render_ranks(blocks_of(made_up(2, 1)), forms=("png",)).keys() == {"png"}
+def test_figure_is_made_only_where_it_separates_methods() -> None:
     with pytest.raises(NothingToDrawError, match="two blocks"):
-        render_ranks(blocks_of(made_up(1)))
-
-
-def test_bars_share_lanes_where_they_do_not_touch() -> None:
-    assert _lanes([(0, 2), (1, 3), (3, 5), (4, 6)]) == [0, 1, 0, 1]
+        render("ranks", blocks_of(made_up(1)))
+    with pytest.raises(NothingToDrawError, match="no two methods differ"):
+        render("ranks", blocks_of(made_up(2, 1)))
 
 
 # -- agreement ----------------------------------------------------------------------------------

@@ -1,71 +1,77 @@
-"""Figures of a block of results, as PDF and PNG for a two-column paper.
+"""Figures of a report, one column of a two-column paper wide, as SVG, PDF and PNG.
 
+    base         what a figure is; FIGURES, the registry
+    options      what a reader may choose
     numbers      what the figures show, without matplotlib
-    canvas       sizes, fonts, title, files: the same for all figures
-    labels       names of the lines and points: below, or beside the curves' ends
+    canvas       one drawing: caption, labels at the ends of curves, files
+    clbench.mplstyle  the look
+    svg          matplotlib's SVG made fit for a page
     curves       accuracy after each task; accuracy on each task relative to a chosen row
-    tradeoff     accuracy over expanded parameters and over training time, with the Pareto front
+    tradeoff     accuracy over added parameters and over training time, with the Pareto front
     heat         forgetting of every task
     confusion    tasks confused with each other, wrong task against wrong class
-    ranks        average ranks over blocks, and which are not told apart
+    ranks        average ranks over blocks, where they separate something
 
-Drawn with matplotlib's object interface: no window, no lasting state, the same bytes every time.
+A figure is a class in one file of this folder, or of a plug-in:
+
+    @FIGURES.register("accuracy")
+    class AccuracyCurves(BlockFigure): ...
+
+Drawn with seaborn and matplotlib's object interface: no window, no lasting state, the same bytes
+every time. Both are imported when something is drawn, not before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
 
-from benchmark.report.figures.confusion import confusion_map
-from benchmark.report.figures.curves import accuracy_curves, relative_accuracy
-from benchmark.report.figures.heat import forgetting_map
-from benchmark.report.figures.numbers import (
-    NothingToDrawError,
-    Options,
-    check_relative_to,
-    usable,
-)
-from benchmark.report.figures.tradeoff import accuracy_over_parameters, accuracy_over_time
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from benchmark.report.rows import Block
+from benchmark.report.figures.base import FIGURES, BlockFigure, ReportFigure
+from benchmark.report.figures.numbers import check_names, usable
+from benchmark.report.figures.options import FORMATS, NothingToDrawError, Options
+from benchmark.report.rows import Block
 
 __all__ = [
     "FIGURES",
     "FORMATS",
+    "BlockFigure",
     "NothingToDrawError",
     "Options",
-    "check_relative_to",
+    "ReportFigure",
+    "check_names",
     "render",
 ]
 
-FORMATS = ("png", "pdf")
-
-Draw: TypeAlias = Callable[["Block", Options], "Figure"]
-
-# Draws one kind of figure; raises NothingToDrawError with the reason when there is nothing to show.
-# Outside `render`, with matplotlib's own style and not with this report's.
-FIGURES: Mapping[str, Draw] = {
-    "accuracy": accuracy_curves,
-    "parameters": accuracy_over_parameters,
-    "time": accuracy_over_time,
-    "relative": relative_accuracy,
-    "forgetting": forgetting_map,
-    "confusion": confusion_map,
-}
-
 
 def render(
-    kind: str, block: Block, options: Options | None = None, forms: Sequence[str] = FORMATS
+    kind: str,
+    data: Block | Sequence[Block],
+    options: Options | None = None,
+    forms: Sequence[str] = FORMATS,
 ) -> dict[str, bytes]:
-    """Files of one figure by form, drawn once; raises NothingToDrawError with the reason."""
+    """Files of one figure by form.
+
+    Args:
+        kind: Name of the figure.
+        data: A block, or for figures of a whole report all of them.
+        options: What the reader chose.
+        forms: Of `FORMATS`.
+
+    Raises:
+        NothingToDrawError: There is nothing to show.
+        UnknownNameError: No figure has this name.
+    """
+    figure = FIGURES.get(kind)()
     # Importing matplotlib takes most of the time of a small report: only when a figure is wanted.
     from benchmark.report.figures import canvas
 
-    block = usable(block)
     with canvas.style():
-        figure = FIGURES[kind](block, options or Options())
-        return {form: canvas.saved(figure, form) for form in forms}
+        drawn = canvas.Canvas(options)
+        name = kind
+        if isinstance(figure, BlockFigure):
+            assert isinstance(data, Block)
+            figure.draw(usable(data), drawn)
+            name = f"{data.name}-{kind}"
+        else:
+            assert not isinstance(data, Block)
+            figure.draw(data, drawn)
+        return drawn.saved(name, forms)

@@ -1,124 +1,224 @@
-"""What all figures share: sizes of a two-column paper, fonts, title, colours of maps, files."""
+"""One drawing: a figure of one column's width, its caption, labels, values to point at, files."""
 
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
+import numpy as np
+from matplotlib import rc_context, rc_params_from_file
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import ListedColormap, PowerNorm, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont
-from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
-from matplotlib.transforms import Affine2D
+from matplotlib.text import Annotation, Text
+from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.figures.font import FAMILY, lean_family
+from benchmark.report.figures.numbers import Array
+from benchmark.report.figures.options import FORMATS, Options
+from benchmark.report.figures.svg import Values, finished_svg
+from benchmark.report.formatting import number
+from benchmark.report.palette import INK, MAP, PALE, SOFT, Palette, Style, coloured_rows
+from benchmark.report.rows import Block, Row
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-# Inches: one column and both columns of a two-column paper.
-SINGLE, DOUBLE = 3.3, 6.9
-FONT, SMALL = 7.0, 6.5  # points
-LINE = 0.125  # inches from one line of text to the next
-MARGIN = 0.06  # inches
-AXIS_LEFT, AXIS_BELOW = 0.42, 0.38  # inches for tick labels and the axis' name
-_DPI = 200
-_STYLE: dict[Any, Any] = {
-    "font.size": FONT,
-    "text.parse_math": False,  # a name with dollar signs is a name
-    "pdf.fonttype": 42,  # TrueType
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.labelsize": FONT,
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.5,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.0,
-    "errorbar.capsize": 1.5,
-}
-# A ligature such as that of "fl" would be a font of its own in a PDF, and is no letter in searches.
-_PLAIN: dict[str, Any] = {"fontfeatures": ("-liga",)} if hasattr(Text, "set_fontfeatures") else {}
+WIDTH = 3.3  # inches: one column of a two-column paper
+LINE = 0.115  # inches from one line of text to the next
+_CAPTION, _LABEL = 64, 24  # characters of a line
+_LEADER = 0.2  # inches from the end of a curve to the marker before its label
+_LABEL_SPACE = 21.0  # points from the end of a curve to its label
+_WHITE = "#f8f8f8"  # on dark cells, whatever the page's colour
+_MOST_CELLS = 150  # of vector graphics; more are an image
+_LEAST_SPAN = 5.0  # percentage points: noise of less never fills a figure
 
 
 def style() -> AbstractContextManager[None]:
-    """The report's style while a figure is drawn and saved."""
-    return rc_context({**_STYLE, "font.family": [lean_family(), FAMILY]})
+    """The report's style, while a figure is drawn and saved."""
+    source = files(__package__).joinpath("clbench.mplstyle")
+    return rc_context(rc_params_from_file(str(source), use_default_template=True))
 
 
-def saved(figure: Figure, form: str) -> bytes:
-    """The figure's file; nothing in it tells when or by which version it was drawn."""
-    options: dict[str, dict[str, Any]] = {
-        "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}},
-        "pdf": {"metadata": dict.fromkeys(("Creator", "Producer", "CreationDate"))},
+class Canvas:
+    """A figure that is being drawn.
+
+    Attributes:
+        options: What the reader chose.
+        figure: Matplotlib's figure with constrained layout.
+    """
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.figure = Figure()
+        self._caption = ""
+        self._values: dict[str, list[Values]] = {}
+        self._ends: list[tuple[Annotation, Style | None]] = []
+
+    # -- rows ----------------------------------------------------------------------------------
+
+    def looks(self, block: Block) -> list[tuple[Style, bool]]:
+        """Style of every row of the block, and whether the row keeps its colour."""
+        palette = self.options.palette or Palette(block.rows)
+        wanted = (*self.options.highlight, self.options.relative_to)
+        coloured = coloured_rows(block, wanted)
+        return [(palette.style(row), i in coloured) for i, row in enumerate(block.rows)]
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def caption(self, text: str, height: float) -> None:
+        """Write the caption above everything; height: of all below it, in inches."""
+        self._caption = text
+        lines = textwrap.wrap(text, _CAPTION)
+        whole = height + (len(lines) + 0.5) * LINE
+        self.figure.set_size_inches(WIDTH, whole)
+        self.figure.set_layout_engine("constrained", rect=(0, 0, 0.99, height / whole))
+        for i, line in enumerate(lines):  # of several lines at once, ligatures could not be off
+            self.figure.text(0.01, 1 - (i + 0.7) * LINE / whole, line, va="center")
+
+    def values(self, artist: Artist, *rows: Values) -> None:
+        """Say what stands behind the points or cells of an artist, row by row."""
+        name = f"values-{len(self._values)}"
+        artist.set_gid(name)
+        self._values[name] = list(rows)
+
+    def end_label(
+        self, axes: Axes, end: tuple[float, float], text: str, style: Style | None
+    ) -> None:
+        """Write a label right of a curve's end, moved up or down where others need the room.
+
+        Args:
+            axes: Of the curve.
+            end: Where the curve ends.
+            text: The label.
+            style: Of the curve; None for a row without colour.
+        """
+        label = axes.annotate(
+            wrapped(text),
+            end,
+            (_LABEL_SPACE, 0),
+            textcoords="offset points",
+            color=SOFT if style is None else INK,
+            va="center",
+            annotation_clip=False,
+        )
+        self._ends.append((label, style))
+
+    def legend(self, artists: Sequence[Line2D], labels: Sequence[str]) -> float:
+        """Name artists below everything; returns the height in inches."""
+        texts = [wrapped(label, _CAPTION - 6) for label in labels]
+        longest = max(len(line) for text in texts for line in text.split("\n"))
+        columns = min(len(texts), max(1, _CAPTION // (longest + 5)))
+        self.figure.legend(artists, texts, loc="outside lower center", ncols=columns)
+        return lines_high(labels, _CAPTION - 6) / columns + LINE
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def arrange(self) -> None:
+        """Lay out everything once, before the first file is written."""
+        engine = self.figure.get_layout_engine()
+        if engine is None:
+            return
+        for text in self.figure.findobj(Text):
+            if hasattr(text, "set_fontfeatures"):  # a ligature is no letter in a search
+                text.set_fontfeatures(("-liga",))
+        engine.execute(self.figure)
+        self.figure.set_layout_engine(None)
+        for axes in self.figure.axes:  # the solver's last bits depend on where objects lie
+            axes.set_position(np.round(axes.get_position(original=True).bounds, 5).tolist())
+        if self._ends:
+            self._spread_labels()
+
+    def _spread_labels(self) -> None:
+        axes = self._ends[0][0].axes
+        assert axes is not None
+        inches = self.figure.dpi_scale_trans
+        to_inches = axes.transData - inches
+        ends = [to_inches.transform(label.xy) for label, _ in self._ends]
+        order = sorted(range(len(ends)), key=lambda i: float(ends[i][1]))
+        heights = [LINE * (self._ends[i][0].get_text().count("\n") + 1) for i in order]
+        top = axes.get_window_extent().y1 / self.figure.dpi + LINE / 2
+        places = spread([float(ends[i][1]) for i in order], heights, (0.0, top))
+        for i, place in zip(order, places, strict=True):
+            label, style = self._ends[i]
+            x, y = ends[i]
+            label.set_position((_LABEL_SPACE, (place - y) * 72))
+            line = [x + 0.03, x + _LEADER]
+            look: dict[str, Any] = {
+                "color": PALE if style is None else style.colour,
+                "linewidth": 0.4,
+            }
+            self.figure.add_artist(Line2D(line, [y, place], transform=inches, **look))
+            if style is not None:
+                sample = line_look(style) | {"linestyle": "none"}
+                x_sample = [x + _LEADER + 0.03]
+                self.figure.add_artist(Line2D(x_sample, [place], transform=inches, **sample))
+
+    def saved(self, name: str, forms: Sequence[str] = FORMATS) -> dict[str, bytes]:
+        """The files by form; nothing in them tells when or by which version they were made.
+
+        Args:
+            name: The figure's own, for the names inside the SVG.
+            forms: Of `FORMATS`.
+        """
+        self.arrange()
+        return {form: self._saved(name, form) for form in forms}
+
+    def _saved(self, name: str, form: str) -> bytes:
+        options: dict[str, dict[str, Any]] = {
+            "svg": {"metadata": dict.fromkeys(("Creator", "Date", "Format", "Type"))},
+            "pdf": {"metadata": dict.fromkeys(("Creator", "Producer", "CreationDate"))},
+            "png": {
+                "metadata": {"Software": None},
+                "pil_kwargs": {"compress_level": 3},
+                "facecolor": "white",
+            },
+        }
+        out = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box stands
+            self.figure.savefig(out, format=form, **options[form])
+        if form != "svg":
+            return out.getvalue()
+        return finished_svg(out.getvalue(), name, self._caption, self._values)
+
+
+def line_look(style: Style) -> dict[str, Any]:
+    """A row's line and markers as properties of matplotlib's lines."""
+    sizes = {"*": 5.6, "1": 5.0, "2": 5.0, "+": 4.6, "x": 3.8}
+    return {
+        "color": style.colour,
+        "linestyle": style.line,
+        "linewidth": 1.1,
+        "marker": style.marker,
+        "markersize": sizes.get(style.marker, 3.4),
+        "markerfacecolor": style.colour,
+        "markeredgecolor": style.colour,
+        "markerfacecoloralt": "white",
+        "fillstyle": style.fill,
     }
-    out = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # a box stands for it
-        figure.savefig(out, format=form, dpi=_DPI, **options[form])
-    return out.getvalue()
 
 
 # -- text ---------------------------------------------------------------------------------------
 
 
-_HINTING = 1.03  # letters on whole pixels are a little wider than designed
+def wrapped(text: str, width: int = _LABEL) -> str:
+    """A label in lines of at most `width` characters."""
+    return "\n".join(textwrap.wrap(text, width))
 
 
-@lru_cache(maxsize=1)
-def _font() -> FT2Font:
-    font = FT2Font(findfont(FAMILY))
-    font.set_size(SMALL, 72)
-    return font
-
-
-@lru_cache(maxsize=1000)
-def _advance(character: str) -> float:
-    if not _font().get_char_index(ord(character)):
-        return SMALL  # of a script that the font lacks: a box
-    return _font().load_char(ord(character)).linearHoriAdvance / 65536
-
-
-def text_width(text: str, size: float = SMALL) -> float:
-    """Inches of the widest line of `text`."""
-    widths = [sum(map(_advance, line)) for line in text.split("\n")]
-    return _HINTING * max(widths) / 72 * size / SMALL
-
-
-def wrapped(text: str, width: float) -> str:
-    """`text` in lines of at most `width` inches; words too long for a line are broken."""
-    text = " ".join(text.split())
-    whole = text_width(text)
-    if whole <= width:
-        return text
-    characters = max(4, int(len(text) * width / whole))
-    lines = textwrap.wrap(text, characters)
-    while max(map(text_width, lines)) > width and characters > 4:
-        characters -= 1
-        lines = textwrap.wrap(text, characters)
-    return "\n".join(lines)
-
-
-def with_n(labels: Sequence[str], counts: Sequence[int]) -> list[str]:
-    """The labels, with how many runs are behind each where that differs."""
+def labels_with_n(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:
+    """The rows' labels, with how many runs are behind each where that differs."""
     if len(set(counts)) <= 1:
-        return list(labels)
-    return [f"{label} [n={n}]" for label, n in zip(labels, counts, strict=True)]
+        return [row.label for row in rows]
+    return [f"{row.label} [n={n}]" for row, n in zip(rows, counts, strict=True)]
 
 
 def runs_text(counts: Sequence[int]) -> str:
@@ -127,93 +227,103 @@ def runs_text(counts: Sequence[int]) -> str:
     return f"n = {low if low == high else f'{low} to {high}'} run{'s' * (high > 1)}"
 
 
-# -- places in inches ---------------------------------------------------------------------------
-
-
-class Page:
-    """A figure measured in inches from its top left corner; a title stands at the top.
-
-    top: where the title ends.
-    """
-
-    def __init__(self, width: float, height: float, title: str) -> None:
-        """height: without the title."""
-        text = wrapped(title, width - 2 * MARGIN)
-        self.top = (text.count("\n") + 1) * LINE + MARGIN
-        self.width, self.height = width, height + self.top
-        self.figure = Figure(figsize=(self.width, self.height))
-        upright = Affine2D().scale(1, -1).translate(0, self.height)
-        self.inches = upright + self.figure.dpi_scale_trans
-        self.block(MARGIN, 0.02, text)
-
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes with their left edge at `left`, their upper edge at `top`."""
-        bottom = self.height - top - height
-        return self.figure.add_axes(
-            (left / self.width, bottom / self.height, width / self.width, height / self.height)
-        )
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """Inches from the top left corner as matplotlib's shares of the figure."""
-        return x / self.width, 1 - y / self.height
-
-    def text(self, x: float, y: float, text: str, **look: Any) -> None:
-        """One line of small text with its baseline at `y`."""
-        self.figure.text(*self.at(x, y), text, **{"fontsize": SMALL, **_PLAIN, **look})
-
-    def block(self, x: float, top: float, text: str, **look: Any) -> None:
-        """Lines of small text, each in the middle of its own `LINE`."""
-        for i, line in enumerate(text.split("\n")):
-            self.text(x, top + (i + 0.5) * LINE, line, va="center_baseline", **look)
-
-    def line(self, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-        """A thin line through points."""
-        shown = {"color": "black", "linewidth": 0.6, **look}
-        self.figure.add_artist(Line2D(x, y, transform=self.inches, **shown))
-
-    def box(self, left: float, top: float, width: float, height: float, **look: Any) -> None:
-        """A rectangle, by default a thin frame."""
-        shown = {"facecolor": "none", "edgecolor": "black", "linewidth": 0.4, **look}
-        self.figure.add_artist(
-            Rectangle((left, top), width, height, transform=self.inches, **shown)
-        )
-
-
-def name_axes(axes: Axes, x: str, y: str) -> None:
-    """Axis names at fixed places, which saves measuring all the texts around them."""
-    box = axes.get_position()
-    figure_width, figure_height = axes.figure.get_size_inches()  # type: ignore[union-attr]
-    axes.set_xlabel(x, **_PLAIN)
-    axes.set_ylabel(y, **_PLAIN)
-    axes.xaxis.set_label_coords(0.5, -0.2 / (box.height * figure_height))
-    axes.yaxis.set_label_coords(-0.3 / (box.width * figure_width), 0.5)
+def lines_high(labels: Sequence[str], width: int = _LABEL) -> float:
+    """Inches that labels take below each other."""
+    return LINE * sum(wrapped(label, width).count("\n") + 1 for label in labels)
 
 
 # -- scales -------------------------------------------------------------------------------------
-
-_LEAST_SPAN = 5.0  # percentage points: noise of less never fills a figure
 
 
 def accuracy_scale(
     axes: Axes, values: Sequence[float], *, bounds: tuple[float, float] = (0.0, 100.0)
 ) -> None:
     """The y axis for `values` in percent: spans 5 points or more, without ticks beyond `bounds`."""
-    from matplotlib.ticker import MaxNLocator
-
     low, high = min(values), max(values)
     lack = max(0.0, _LEAST_SPAN - (high - low)) / 2
-    low, high = low - lack, high + lack
+    low, high = max(low - lack, bounds[0]), min(high + lack, bounds[1])
     room = 0.04 * (high - low)
-    low, high = max(low, bounds[0]) - room, min(high, bounds[1]) + room
-    ticks = MaxNLocator(6, steps=[1, 2, 5, 10], integer=True).tick_values(low, high)
-    axes.set_ylim(low, high)
-    axes.set_yticks(
-        [t for t in ticks if max(low, bounds[0]) <= t + 1e-9 and t - 1e-9 <= min(high, bounds[1])]
-    )
+    ticks = MaxNLocator(6, steps=[1, 2, 5, 10], integer=True).tick_values(low - room, high + room)
+    axes.set_ylim(low - room, high + room)
+    axes.set_yticks([tick for tick in ticks if low - room <= tick <= high + room])
+    axes.set_ylim(low - room, high + room)
 
 
 def task_ticks(count: int, most: int = 10) -> list[int]:
     """1 and round numbers, `most` of them or fewer."""
-    steps = (s for s in (1, 5, 10, 20, 50, 100, 200, 500) if count <= most * s)
+    steps = (step for step in (1, 5, 10, 20, 50, 100) if count <= most * step)
     step = next(steps, count)
     return sorted({1, *range(step, count + 1, step)})
+
+
+def spread(
+    wanted: Sequence[float], heights: Sequence[float], span: tuple[float, float]
+) -> list[float]:
+    """Centres as near to `wanted` (rising) as they can be without overlap, within `span`.
+
+    Least squares: neighbours that would overlap stand together around their mean.
+    """
+    before = [sum(heights[:i]) + heights[i] / 2 for i in range(len(heights))]
+    groups: list[tuple[float, int]] = []  # mean of the free part of the place, and how many
+    for place, taken in zip(wanted, before, strict=True):
+        mean, count = place - taken, 1
+        while groups and groups[-1][0] > mean:
+            other, many = groups.pop()
+            mean = (mean * count + other * many) / (count + many)
+            count += many
+        groups.append((mean, count))
+    highest = max(span[0], span[1] - sum(heights))
+    free = [min(max(mean, span[0]), highest) for mean, count in groups for _ in range(count)]
+    return [place + taken for place, taken in zip(free, before, strict=True)]
+
+
+# -- maps ---------------------------------------------------------------------------------------
+
+_DARK = 0.5  # share of the scale from which on numbers are white
+# From nothing to dark blue, by opacity: on a dark page small values are as dark as the page.
+_MAP_COLOURS = ListedColormap([(*to_rgb(MAP), share) for share in np.linspace(0, 1, 256)])
+
+
+def draw_map(axes: Axes, values: Array, high: float, *, power: float = 1.0) -> QuadMesh:
+    """Draw cells from 0 (nothing) to `high` (dark); unknown values stay blank.
+
+    Args:
+        axes: Where.
+        values: Numbers, float64 [rows, columns].
+        high: The dark end.
+        power: Less than 1 spreads small values.
+    """
+    import seaborn as sns
+
+    sns.heatmap(
+        np.clip(values, 0, high),
+        norm=PowerNorm(power, 0, high),
+        cmap=_MAP_COLOURS,
+        cbar=False,
+        xticklabels=False,
+        yticklabels=False,
+        ax=axes,
+    )
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    [mesh] = axes.collections
+    assert isinstance(mesh, QuadMesh)
+    mesh.set_rasterized(values.size > _MOST_CELLS)
+    axes.tick_params(length=0, rotation=0)
+    return mesh
+
+
+def write_cells(axes: Axes, values: Array, high: float) -> None:
+    """Write the numbers of a map into its cells."""
+    decimals = 1 if values.shape[1] <= 8 else 0
+    for (i, j), value in np.ndenumerate(values):
+        if not math.isnan(value):
+            axes.text(
+                j + 0.5,
+                i + 0.5,
+                number(round(float(value), decimals), decimals),
+                color=_WHITE if value > _DARK * high else INK,
+                ha="center",
+                va="center",
+                in_layout=False,
+            )

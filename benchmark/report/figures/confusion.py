@@ -7,98 +7,99 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.report.figures.numbers import (
-    Confusion,
-    NothingToDrawError,
-    Options,
-    confusion,
-    reference_line,
-)
+import numpy as np
+
+from benchmark.report.figures.base import FIGURES, BlockFigure
+from benchmark.report.figures.numbers import Confusion, confusion, reference_line
+from benchmark.report.figures.options import NothingToDrawError, Options
+from benchmark.report.figures.svg import Values
 from benchmark.report.formatting import number
+from benchmark.report.palette import COLOURS
 from benchmark.report.rows import Block, Row
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
-    from benchmark.report.figures.canvas import Page
+    from benchmark.report.figures.canvas import Canvas
 
 _MAPS = 6  # methods whose confusion is drawn in full; the bars show all
 _BEST = 4  # of them the best methods that are no bounds
-_WIDEST_MAP = 1.5  # inches
-_BAR_AREA, _BAR, _BARS_TOP = 1.25, 0.14, 0.18  # inches: all bars' width, one's height, the key
-_WIDEST = 1.5  # inches: longer names are wrapped
-_WRONG_TASK, _WRONG_CLASS = "#08306B", "#FDBE85"  # dark and light
-# Inches around the maps.
-_MAP_LEFT, _MAP_TITLE, _MAP_BETWEEN, _MAP_UNDER, _MAP_BELOW = 0.34, 0.18, 0.12, 0.08, 0.3
-_SCALE_WIDTH = 0.55
-_TICKS = (0, 1, 5, 10, 25, 50, 100)
+_ACROSS = 3  # maps side by side
+_MAP, _AXIS = 0.9, 0.4  # inches: height of a map with its title, of an axis and its name
+_PARTS = (("wrong task", COLOURS[0]), ("wrong class", COLOURS[4]))
 
 
 @dataclass(frozen=True)
 class _Row:
+    """A row of the block, its position there, its label with n, and its errors."""
+
     line: Row
+    place: int
     label: str
     found: Confusion
 
 
-def confusion_map(block: Block, options: Options) -> Figure:
+@FIGURES.register("confusion")
+class ConfusionMap(BlockFigure):
     """For a few methods the images' tasks against those predicted, for all the error's two parts.
 
     The few: the best methods, the one others are compared with, a lower bound and the upper one.
     """
-    from benchmark.report.figures import canvas
 
-    rows, missing = _rows(block, options)
-    runs = canvas.runs_text([row.found.runs for row in rows])
-    single = len(block.key.tasks) == 1 or block.key.scenario == "domain"
-    shown = [] if single else _chosen(block, rows, options)
-    title = f"{block.title}; errors after the last task, mean of {runs}"
-    if block.key.scenario == "domain":
-        title += "; all domains have the same classes, so there is no wrong task"
-    elif single:
-        title += "; with a single task there is no wrong task"
-    elif len(shown) < len(rows):
-        title += f"; maps of {len(shown)} of {len(rows)} methods"
-    if missing:
-        title += f"; without stored predictions: {', '.join(missing)}"
-    labels = [canvas.wrapped(row.label, _WIDEST) for row in rows]
-    names = max(map(canvas.text_width, labels)) + 0.1
-    bars = names + _BAR_AREA + 0.35
-    bars_height = sum(map(_height, labels))
-    if not shown:
-        page = canvas.Page(canvas.SINGLE, bars_height + _BARS_TOP + _MAP_BELOW, title)
-        _draw_bars(page, rows, labels, names + canvas.MARGIN, page.top + _BARS_TOP)
-        return page.figure
-    columns = {1: 1, 2: 2, 4: 2}.get(len(shown), 3)
-    deep = math.ceil(len(shown) / columns)
-    room = canvas.DOUBLE - _MAP_LEFT - _SCALE_WIDTH - bars - (columns - 1) * _MAP_BETWEEN
-    side = min(_WIDEST_MAP, room / columns)
-    titles = [canvas.wrapped(row.label, side) for row in shown]
-    above = _MAP_TITLE + canvas.LINE * max(text.count("\n") for text in titles)
-    maps_height = deep * (side + above) + (deep - 1) * _MAP_UNDER + _MAP_BELOW
-    height = max(maps_height, bars_height + _BARS_TOP + _MAP_BELOW)
-    page = canvas.Page(canvas.DOUBLE, height, title)
-    _draw_maps(page, shown, titles, columns, side, above)
-    left = _MAP_LEFT + columns * (side + _MAP_BETWEEN) - _MAP_BETWEEN + _SCALE_WIDTH + names
-    _draw_bars(page, rows, labels, left, page.top + _BARS_TOP)
-    return page.figure
+    title = "Tasks confused after the last one, and the two parts of the error"
+
+    def draw(self, block: Block, canvas: Canvas) -> None:
+        """Draw maps above bars; bars alone where there is no wrong task."""
+        from benchmark.report.figures.canvas import lines_high, runs_text
+
+        rows, missing = _rows(block, canvas.options)
+        runs = runs_text([row.found.runs for row in rows])
+        caption = f"{block.title}; errors after the last task, mean of {runs}"
+        shown: list[_Row] = []
+        if block.key.scenario == "domain":
+            caption += "; all domains have the same classes, so there is no wrong task"
+        elif len(block.key.tasks) == 1:
+            caption += "; with a single task there is no wrong task"
+        else:
+            shown = _chosen(block, rows, canvas.options)
+        if 0 < len(shown) < len(rows):
+            caption += f"; maps of {len(shown)} of {len(rows)} methods"
+        if missing:
+            caption += f"; without stored predictions: {', '.join(missing)}"
+        bars = 1.1 * lines_high([row.label for row in rows]) + _AXIS + 0.15
+        if not shown:
+            canvas.caption(caption, bars)
+            _draw_bars(canvas.figure.add_subplot(), canvas, rows)
+            return
+        deep = math.ceil(len(shown) / _ACROSS)
+        maps = deep * _MAP + _AXIS
+        canvas.caption(caption, maps + bars)
+        parts = canvas.figure.add_gridspec(2, 1, height_ratios=(maps, bars))
+        grid = parts[0].subgridspec(deep, min(len(shown), _ACROSS)).subplots(squeeze=False)
+        _draw_maps(grid.ravel().tolist(), grid.shape[1], canvas, shown)
+        _draw_bars(canvas.figure.add_subplot(parts[1]), canvas, rows)
 
 
 def _rows(block: Block, options: Options) -> tuple[list[_Row], list[str]]:
-    """Lines with predictions, and the labels of those without."""
+    """Rows with predictions, and the labels of those without."""
+    from benchmark.report.figures.canvas import labels_with_n
+
     if options.predictions is None:
         raise NothingToDrawError("no predictions are stored")
-    from benchmark.report.figures import canvas
-
-    found = [(line, confusion(line, options.predictions)) for line in block.rows]
-    usable = [(line, known) for line, known in found if known]
-    names = canvas.with_n([line.label for line, _ in usable], [known.runs for _, known in usable])
-    rows = [_Row(line, name, known) for (line, known), name in zip(usable, names, strict=True)]
-    if not rows:
+    found = [confusion(line, options.predictions) for line in block.rows]
+    usable = [(i, known) for i, known in enumerate(found) if known]
+    if not usable:
         raise NothingToDrawError(
             "no finished run has predictions of the last stage that are usable"
         )
-    return rows, [line.label for line, known in found if not known]
+    lines = [block.rows[i] for i, _ in usable]
+    labels = labels_with_n(lines, [known.runs for _, known in usable])
+    rows = [
+        _Row(line, i, label, known)
+        for line, (i, known), label in zip(lines, usable, labels, strict=True)
+    ]
+    missing = [line.label for line, known in zip(block.rows, found, strict=True) if known is None]
+    return rows, missing
 
 
 def _chosen(block: Block, rows: Sequence[_Row], options: Options) -> list[_Row]:
@@ -119,78 +120,56 @@ def _chosen(block: Block, rows: Sequence[_Row], options: Options) -> list[_Row]:
     return [row for row in rows if row in kept]
 
 
-def _draw_maps(
-    page: Page, rows: Sequence[_Row], titles: Sequence[str], columns: int, side: float, above: float
-) -> None:
-    from benchmark.report.figures import canvas
-    from benchmark.report.figures.maps import Map
+def _draw_maps(grid: Sequence[Axes], across: int, canvas: Canvas, rows: Sequence[_Row]) -> None:
+    """Draw maps; across: how many stand side by side."""
+    from benchmark.report.figures.canvas import draw_map, task_ticks, wrapped
 
-    colours = Map(page, 100, root=True)
-    count = len(rows[0].found.shares)
-    cell = side / count
-    ticks = canvas.task_ticks(count, most=5)
-    last = len(rows) - columns  # from here on nothing stands below
-    for i, (row, title) in enumerate(zip(rows, titles, strict=True)):
-        across, down = i % columns, i // columns
-        left = _MAP_LEFT + across * (side + _MAP_BETWEEN)
-        top = page.top + above + down * (side + above + _MAP_UNDER)
-        colours.draw(left, top, cell, cell, row.found.shares)
-        for tick in ticks:
-            place = (tick - 0.5) * cell
-            if i >= last:
-                page.text(left + place, top + side + 0.11, str(tick), ha="center")
-            if across == 0:
-                page.text(left - 0.04, top + place, str(tick), ha="right", va="center_baseline")
-        page.block(left, top - 0.03 - canvas.LINE * (title.count("\n") + 1), title)
-        if across == 0:
-            page.text(
-                0.12, top + side / 2, "Task of the image", rotation=90, va="center", ha="center"
-            )
-        if i >= last:
-            page.text(left + side / 2, top + side + 0.24, "Task predicted", ha="center")
-    left = _MAP_LEFT + columns * (side + _MAP_BETWEEN) - _MAP_BETWEEN + 0.12
-    colours.scale(left, page.top + above, side, _TICKS, "%")
+    numbers = task_ticks(len(rows[0].found.shares), most=5)
+    places, ticks = [number - 0.5 for number in numbers], list(map(str, numbers))
+    for axes in grid[len(rows) :]:
+        axes.set_visible(False)
+    for i, (axes, row) in enumerate(zip(grid, rows, strict=False)):
+        mesh = draw_map(axes, row.found.shares, 100, power=0.5)
+        axes.set_aspect("equal")
+        axes.set_title(wrapped(row.label, 18))
+        lowest, first = i + across >= len(rows), i % across == 0
+        axes.set_xticks(places, ticks if lowest else [])
+        axes.set_yticks(places, ticks if first else [])
+        if first:
+            axes.set_ylabel("Task of image")
+        if lowest:
+            axes.set_xlabel("Task predicted")
+    scale = canvas.figure.colorbar(
+        mesh, ax=list(grid), aspect=25, pad=0.02, ticks=(0, 1, 5, 10, 25, 50, 100)
+    )
+    scale.set_label("% of the task's images")
+    assert scale.solids is not None
+    scale.solids.set_rasterized(True)
 
 
-def _draw_bars(
-    page: Page, rows: Sequence[_Row], labels: Sequence[str], left: float, top: float
-) -> None:
-    from benchmark.report.figures import canvas
+def _draw_bars(axes: Axes, canvas: Canvas, rows: Sequence[_Row]) -> None:
+    from benchmark.report.figures.canvas import wrapped
 
-    base = top
-    ticks, scale = _error_scale(max(row.found.wrong_task + row.found.wrong_class for row in rows))
-    for row, label in zip(rows, labels, strict=True):
-        middle = base + _height(label) / 2
-        first = row.found.wrong_task / scale * _BAR_AREA
-        second = row.found.wrong_class / scale * _BAR_AREA
-        y = middle - 0.36 * _BAR
-        page.box(left, y, first, 0.72 * _BAR, facecolor=_WRONG_TASK)
-        page.box(left + first, y, second, 0.72 * _BAR, facecolor=_WRONG_CLASS)
-        total = number(row.found.wrong_task + row.found.wrong_class, 1)
-        page.text(left + first + second + 0.03, middle, total, va="center_baseline")
-        lines = label.count("\n") + 1
-        page.block(left - 0.05, middle - lines * canvas.LINE / 2, label, ha="right")
-        base += _height(label)
-    page.line([left, left], [top, base])
-    page.line([left, left + _BAR_AREA], [base, base])
-    for tick in ticks:
-        x = left + tick / scale * _BAR_AREA
-        page.line([x, x], [base, base + 0.03])
-        page.text(x, base + 0.13, f"{tick:g}", ha="center")
-    page.text(left + _BAR_AREA / 2, base + 0.26, "Error (%)", ha="center")
-    x = left
-    for colour, name in ((_WRONG_TASK, "wrong task"), (_WRONG_CLASS, "wrong class")):
-        page.box(x, top - 0.14, 0.09, 0.09, facecolor=colour)
-        page.text(x + 0.13, top - 0.095, name, va="center_baseline")
-        x += 0.13 + canvas.text_width(name) + 0.12
-
-
-def _height(label: str) -> float:
-    return _BAR * (label.count("\n") + 1)
-
-
-def _error_scale(largest: float) -> tuple[list[float], float]:
-    """Ticks from 0 and the end of an axis that holds `largest` percent."""
-    step = next(step for step in (1, 2, 5, 10, 20, 25) if largest <= 4 * step)
-    count = max(1, math.ceil(largest / step - 1e-9))
-    return [float(step * i) for i in range(count + 1)], float(step * count)
+    heights = np.arange(len(rows))
+    left = np.zeros(len(rows))
+    errors = [(row.found.wrong_task, row.found.wrong_class) for row in rows]
+    for (name, colour), values in zip(_PARTS, zip(*errors, strict=True), strict=True):
+        bars = axes.barh(heights, values, 0.75, left=left, color=colour, label=name)
+        left += np.array(values)
+        for bar, row, value in zip(bars, rows, values, strict=True):
+            text = f"{name}: {number(value, 2)} %"
+            canvas.values(bar, Values(row.line.label, row.place, [text]))
+    for y, total in zip(heights, left, strict=True):
+        axes.annotate(
+            number(float(total), 1),
+            (total, y),
+            (2, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_yticks(heights, [wrapped(row.label) for row in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, max(1.0, 1.15 * float(left.max())))
+    axes.set_xlabel("Error (%)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)

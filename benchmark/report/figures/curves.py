@@ -8,32 +8,86 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmark.metrics import Summary
+from benchmark.report.figures.base import FIGURES, BlockFigure
 from benchmark.report.figures.numbers import (
-    NothingToDrawError,
-    Options,
     reference_line,
     relative_summaries,
     stage_summaries,
+    summary_text,
+    task_word,
 )
-from benchmark.report.palette import Style, styles
+from benchmark.report.figures.options import NothingToDrawError
+from benchmark.report.figures.svg import Values
+from benchmark.report.palette import INK, MOST_COLOURED, PALE, Style
 from benchmark.report.rows import Block, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_FEW = 8  # curves that a plot of one column can hold
-_SMALL_PLOT, _LARGE_PLOT = 2.0, 2.9  # inches: least heights of the plot
+    from benchmark.report.figures.canvas import Canvas
+
+_PLOT = 2.0  # inches: least height
 _BAND = 0.14  # opacity of the band of one standard deviation
-_BAND_NOTE = ", bands: ± one standard deviation"
+_MOST_MARKERS = 20  # on one curve
+
+
+@FIGURES.register("accuracy")
+class AccuracyCurves(BlockFigure):
+    """Accuracy after each task with a band of one standard deviation over the runs."""
+
+    title = "Accuracy after each task"
+
+    def draw(self, block: Block, canvas: Canvas) -> None:
+        """Draw one curve per row."""
+        word = task_word(block)
+        curves = _curves(block, canvas, [stage_summaries(line) for line in block.rows])
+        if not curves:
+            raise NothingToDrawError("no stage was evaluated")
+        axes = _draw_curves(canvas, curves, f"{block.title}; accuracy after each {word}", word)
+        axes.set(xlabel=f"{word.capitalize()}s learned", ylabel="Accuracy on classes seen (%)")
+
+
+@FIGURES.register("relative")
+class RelativeAccuracy(BlockFigure):
+    """Accuracy on each task after the last one, less that of a chosen row."""
+
+    title = "Accuracy on each task after the last, less that of a chosen row"
+
+    def draw(self, block: Block, canvas: Canvas) -> None:
+        """Draw one curve per row but the chosen."""
+        chosen = reference_line(block, canvas.options.relative_to)
+        if len(block.rows) == 1:
+            raise NothingToDrawError(f"no other row to compare with {chosen.label}")
+        found = [[] if line is chosen else relative_summaries(line, chosen) for line in block.rows]
+        curves = _curves(block, canvas, found)
+        if not curves:
+            raise NothingToDrawError(
+                f"no run shares seed and class order with one of {chosen.label}"
+            )
+        word = task_word(block)
+        caption = (
+            f"{block.title}; accuracy on each {word} after the last, less {chosen.label}'s in the "
+            "same seed and class order"
+        )
+        missing = [
+            line.label
+            for line, summaries in zip(block.rows, found, strict=True)
+            if line is not chosen and not summaries
+        ]
+        if missing:
+            caption += f"; not shown, no common seed and class order: {', '.join(missing)}"
+        axes = _draw_curves(canvas, curves, caption, word, relative=True)
+        axes.set(xlabel=word.capitalize(), ylabel=f"Difference to {chosen.label} (points)")
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """One line: a summary per task, nan where there is none."""
+    """A row's summary per task, nan where there is none; row: position in the block."""
 
     line: Row
+    row: int
     style: Style
+    coloured: bool
     summaries: Sequence[Summary]
 
     @property
@@ -43,131 +97,88 @@ class _Curve:
 
     @property
     def known(self) -> list[int]:
+        """Positions of the tasks with a number."""
         return [i for i, summary in enumerate(self.summaries) if not math.isnan(summary.mean)]
 
-    def spread(self, i: int) -> float:
-        std = self.summaries[i].std
-        return 0.0 if math.isnan(std) else std
+    @property
+    def band(self) -> tuple[list[float], list[float]]:
+        """Ends of one standard deviation around the known means."""
+        known = [self.summaries[i] for i in self.known]
+        spread = [0.0 if math.isnan(summary.std) else summary.std for summary in known]
+        low = [summary.mean - std for summary, std in zip(known, spread, strict=True)]
+        return low, [summary.mean + std for summary, std in zip(known, spread, strict=True)]
 
 
-def accuracy_curves(block: Block, options: Options) -> Figure:
-    """Accuracy after each task with a band of one standard deviation over the runs."""
-    found = [(line, stage_summaries(line)) for line in block.rows]
-    curves = _curves(found, options)
-    if not curves:
-        raise NothingToDrawError("no stage was evaluated")
-    title = f"{block.title}; accuracy after each {_word(block)}"
-    return _drawn(
-        curves,
-        title,
-        f"{_word(block).capitalize()}s learned",
-        "Accuracy over all classes seen (%)",
-        None,
-    )
-
-
-def relative_accuracy(block: Block, options: Options) -> Figure:
-    """Accuracy on each task after the last one, less that of a chosen row."""
-    chosen = reference_line(block, options.relative_to)
-    others = [line for line in block.rows if line is not chosen]
-    if not others:
-        raise NothingToDrawError(f"no other row to compare with {chosen.label}")
-    found = [(line, relative_summaries(line, chosen)) for line in others]
-    curves = _curves([(line, summaries) for line, summaries in found if summaries], options)
-    if not curves:
-        raise NothingToDrawError(f"no run shares seed and class order with one of {chosen.label}")
-    word = _word(block)
-    title = (
-        f"{block.title}; accuracy on each {word} after the last, less {chosen.label}'s in the same "
-        "seed and class order"
-    )
-    missing = [line.label for line, summaries in found if not summaries]
-    if missing:
-        title += f"; not shown, no common seed and class order: {', '.join(missing)}"
-    return _drawn(
-        curves, title, word.capitalize(), f"Difference to {chosen.label} (points)", chosen.label
-    )
-
-
-def _word(block: Block) -> str:
-    return "domain" if block.key.scenario == "domain" else "task"
-
-
-def _curves(found: Sequence[tuple[Row, Sequence[Summary]]], options: Options) -> list[_Curve]:
-    look = styles(((line.method, line.variant) for line, _ in found), options.methods)
-    curves = [_Curve(line, look[line.method, line.variant], s) for line, s in found]
+def _curves(block: Block, canvas: Canvas, found: Sequence[Sequence[Summary]]) -> list[_Curve]:
+    looks = canvas.looks(block)
+    curves = [
+        _Curve(line, i, *look, summaries)
+        for i, (line, look, summaries) in enumerate(zip(block.rows, looks, found, strict=True))
+        if summaries
+    ]
     return [curve for curve in curves if curve.known]
 
 
-def _drawn(
-    curves: Sequence[_Curve], title: str, x_name: str, y_name: str, reference: str | None
-) -> Figure:
-    """reference: the row at zero, for differences."""
-    from benchmark.report.figures import canvas, labels
+def _draw_curves(
+    canvas: Canvas, curves: Sequence[_Curve], caption: str, word: str, *, relative: bool = False
+) -> Axes:
+    """Draw the curves and their labels; relative: as differences to a row at zero."""
+    import seaborn as sns
+
+    from benchmark.report.figures.canvas import (
+        accuracy_scale,
+        labels_with_n,
+        line_look,
+        lines_high,
+        runs_text,
+        task_ticks,
+    )
 
     counts = [curve.runs for curve in curves]
-    title += f"; mean of {canvas.runs_text(counts)}"
-    if any(curve.spread(i) for curve in curves for i in curve.known):
-        title += _BAND_NOTE
-    names = canvas.with_n([curve.line.label for curve in curves], counts)
-    looks = [curve.style for curve in curves]
-    count = len(curves[0].summaries)
-    below = canvas.AXIS_BELOW
-    if len(curves) <= _FEW:
-        legend = labels.Legend(names, canvas.SINGLE)
-        page = canvas.Page(canvas.SINGLE, _SMALL_PLOT + below + legend.height, title)
-        width = page.width - canvas.AXIS_LEFT - 0.1
-        axes = page.axes(canvas.AXIS_LEFT, page.top, width, _SMALL_PLOT)
-        legend.draw(page, page.top + _SMALL_PLOT + below, looks)
-        _plot(axes, curves, count, reference)
-    else:
-        beside = labels.EndLabels(names)
-        height = max(_LARGE_PLOT, beside.height - below)
-        page = canvas.Page(canvas.DOUBLE, height + below, title)
-        width = page.width - canvas.AXIS_LEFT - beside.width
-        axes = page.axes(canvas.AXIS_LEFT, page.top, width, height)
-        _plot(axes, curves, count, reference)
-        low, high = axes.get_ylim()
-        values = [curve.summaries[curve.known[-1]].mean for curve in curves]
-        ends = [page.top + height * (high - value) / (high - low) for value in values]
-        span = (page.top, page.height - canvas.MARGIN / 2)
-        beside.draw(page, canvas.AXIS_LEFT + width, span, ends, looks)
-    canvas.name_axes(axes, x_name, y_name)
-    return page.figure
-
-
-def _plot(axes: Axes, curves: Sequence[_Curve], count: int, reference: str | None) -> None:
-    from benchmark.report.figures import canvas, labels
-
+    caption += f"; mean of {runs_text(counts)}"
+    if any(low != high for low, high in (curve.band for curve in curves)):
+        caption += ", bands: ± one standard deviation"
+    labels = labels_with_n([curve.line for curve in curves], counts)
+    canvas.caption(caption, max(_PLOT, lines_high(labels)) + 0.35)
+    axes = canvas.figure.add_subplot()
     axes.grid(axis="y")
-    opacity = _BAND * min(1.0, _FEW / len(curves))
-    ends = []
-    for curve in curves:
-        known = curve.known
-        x = [i + 1 for i in known]
-        mean = [curve.summaries[i].mean for i in known]
-        low = [m - curve.spread(i) for i, m in zip(known, mean, strict=True)]
-        high = [m + curve.spread(i) for i, m in zip(known, mean, strict=True)]
-        ends += [*low, *high]
-        if len(known) == 1 and count > 1:  # evaluated once, at the end: a level to compare with
-            axes.axhline(mean[0], color=curve.style.colour, linestyle=":", linewidth=0.8, zorder=2)
-        axes.plot(
-            x,
-            mean,
-            markevery=max(1, math.ceil(len(known) / 10)),
-            zorder=3 + curve.line.section / 10,
-            clip_on=False,
-            **labels.look(curve.style),
-        )
-        if len(known) == 1:
-            axes.vlines(x, low, high, color=curve.style.colour, linewidth=0.7, zorder=2)
-        elif low != high:
-            axes.fill_between(x, low, high, color=curve.style.colour, alpha=opacity, linewidth=0)
+    points = [(str(n), i) for n, curve in enumerate(curves) for i in curve.known]
+    sns.lineplot(
+        x=[i + 1 for _, i in points],
+        y=[curves[int(n)].summaries[i].mean for n, i in points],
+        hue=[n for n, _ in points],
+        palette=[curve.style.colour if curve.coloured else PALE for curve in curves],
+        estimator=None,
+        legend=False,
+        ax=axes,
+    )
+    count = len(curves[0].summaries)
+    for curve, label, artist in zip(curves, labels, list(axes.lines), strict=True):
+        x, y = [i + 1 for i in curve.known], [curve.summaries[i].mean for i in curve.known]
+        every = math.ceil(len(x) / _MOST_MARKERS)
+        artist.set(markevery=every, clip_on=False, zorder=2, linewidth=0.6)
+        artist.set(marker=".", markersize=1.5, markeredgecolor=PALE)
+        low, high = curve.band
+        if curve.coloured:
+            artist.set(zorder=3 + curve.line.section / 10, **line_look(curve.style))
+            if len(x) == 1:
+                axes.vlines(x, low, high, color=curve.style.colour, linewidth=0.7)
+            elif low != high and (curve.line.section == 1 or len(curves) <= MOST_COLOURED):
+                axes.fill_between(x, low, high, color=curve.style.colour, alpha=_BAND, linewidth=0)
+        if len(x) == 1 < count:  # evaluated once, at the end: a level to compare with
+            colour = curve.style.colour if curve.coloured else PALE
+            axes.axhline(y[0], color=colour, linestyle=":", linewidth=0.8, zorder=1.9)
+        texts = [
+            f"{word} {i + 1}: {summary_text(curve.summaries[i], sign=relative)}"
+            for i in curve.known[::every]
+        ]
+        canvas.values(artist, Values(curve.line.label, curve.row, texts))
+        canvas.end_label(axes, (x[-1], y[-1]), label, curve.style if curve.coloured else None)
     margin = max(0.03 * (count - 1), 0.02) if count > 1 else 0.5
-    axes.set_xlim(1 - margin, count + (0 if len(curves) > _FEW and count > 1 else margin))
-    axes.set_xticks(canvas.task_ticks(count))
-    if reference is None:
-        canvas.accuracy_scale(axes, ends)
-    else:
-        axes.axhline(0, color="black", linewidth=0.8, zorder=2.5)
-        canvas.accuracy_scale(axes, [0.0, *ends], bounds=(-100.0, 100.0))
+    axes.set_xlim(1 - margin, count + (0.01 * (count - 1) or margin))
+    axes.set_xticks(task_ticks(count))
+    ends = [end for curve in curves for side in curve.band for end in side]
+    if relative:
+        axes.axhline(0, color=INK, linewidth=0.8, zorder=2.5)
+    accuracy_scale(axes, [0.0, *ends] if relative else ends, bounds=(-100.0 * relative, 100.0))
+    return axes

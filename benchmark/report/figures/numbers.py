@@ -1,4 +1,4 @@
-"""The numbers behind the figures, without matplotlib: also for pages that draw by themselves."""
+"""The numbers behind the figures, without matplotlib."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from benchmark import metrics
 from benchmark.metrics import Predictions, Summary, summarize
 from benchmark.registry import UnknownNameError
+from benchmark.report.figures.options import NothingToDrawError, Options
 from benchmark.report.formatting import number
+from benchmark.report.model import PLUS_MINUS
 from benchmark.report.rows import Block, Row, replicate
 from benchmark.results.schema import Outcome
 
@@ -22,31 +24,25 @@ DEFAULT_REFERENCE = "inflora"
 Array: TypeAlias = NDArray[np.float64]
 
 
-class NothingToDrawError(ValueError):
-    """There is nothing for a figure to show; says why."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a reader may choose, and where predictions come from.
-
-    relative_to: method, or label of a row, that the relative accuracies compare with; empty:
-    inflora or, where that is missing, the best method. predictions: stored predictions by run key
-    (`ResultStore.predictions`); None: there are none. methods: all of the report, which share out
-    colours and markers.
-    """
-
-    relative_to: str = ""
-    predictions: Callable[[str], Predictions] | None = None
-    methods: tuple[str, ...] = ()
-
-
 def usable(block: Block) -> Block:
     """The block with finished lines alone; NothingToDrawError when there are none."""
     lines = tuple(line for line in block.rows if line.done)
     if not lines:
         raise NothingToDrawError("no run is finished")
     return replace(block, rows=lines)
+
+
+def task_word(block: Block) -> str:
+    """What the block calls a task."""
+    return "domain" if block.key.scenario == "domain" else "task"
+
+
+def summary_text(summary: Summary, *, sign: bool = False) -> str:
+    """`81.20 ± 0.52, n = 3`; sign: with a plus before differences above zero."""
+    text = ("+" if sign and summary.mean > 0 else "") + number(summary.mean, 2)
+    if not math.isnan(summary.std):
+        text += f" {PLUS_MINUS} {number(summary.std, 2)}"
+    return f"{text}, n = {summary.n}"
 
 
 # -- accuracy after each task -------------------------------------------------------------------
@@ -61,12 +57,15 @@ def stage_summaries(line: Row) -> list[Summary]:
 # -- accuracy on each task relative to a chosen row ---------------------------------------------
 
 
-def check_relative_to(name: str, blocks: Iterable[Block]) -> None:
-    """Raises UnknownNameError, with the nearest name, when no block has the method or row."""
+def check_names(options: Options, blocks: Iterable[Block]) -> None:
+    """Raises UnknownNameError, with the nearest name, for a method or row that no block has."""
     lines = [line for block in blocks for line in block.rows]
     known = {line.method for line in lines} | {line.label for line in lines}
-    if name and name not in known:
-        raise UnknownNameError("method to compare with", name, known)
+    if options.relative_to and options.relative_to not in known:
+        raise UnknownNameError("method to compare with", options.relative_to, known)
+    for name in options.highlight:
+        if name not in known:
+            raise UnknownNameError("method to highlight", name, known)
 
 
 def reference_line(block: Block, name: str) -> Row:

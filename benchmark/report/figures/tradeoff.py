@@ -1,170 +1,201 @@
-"""Final accuracy over a cost, with the Pareto front: expanded parameters, training time."""
+"""Final accuracy over a cost, with the Pareto front: added parameters, training time."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from benchmark.report.figures.numbers import (
-    NothingToDrawError,
-    Options,
-    pareto_front,
-    round_sizes,
-    size_text,
-)
-from benchmark.report.palette import styles
+from benchmark.metrics import Summary
+from benchmark.report.figures.base import FIGURES, BlockFigure
+from benchmark.report.figures.numbers import pareto_front, round_sizes, size_text, summary_text
+from benchmark.report.figures.options import NothingToDrawError
+from benchmark.report.figures.svg import Values
+from benchmark.report.formatting import number
+from benchmark.report.palette import PALE
 from benchmark.report.rows import Block, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_PLOT, _TALL_PLOT = 2.0, 2.7  # inches
-_MANY = 10  # points from which on the plot is taller
-_TALLEST_LEGEND = 1.6  # inches, in one column of the paper
+    from benchmark.report.figures.canvas import Canvas
+
+_PLOT = 2.0  # inches
 _FRONT = "#999999"
 _TIME_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
-_SLOT = "#BBBBBB"
 
 
 @dataclass(frozen=True)
-class _Cost:
-    """name: of the number; unit: what one tick of the axis is; of_bounds: upper bounds have it."""
+class _Point:
+    """A row of the block, its position there, and its cost in `unit`."""
 
-    name: str
-    axis: str
-    unit: float
-    words: str  # in a sentence
-    of_bounds: bool
+    line: Row
+    row: int
+    size: float
+    unit: str
+
+    @property
+    def final(self) -> Summary:
+        """Final accuracy."""
+        return self.line.summary("final")
+
+    @property
+    def low(self) -> float:
+        """Lower end of the bar."""
+        return self.final.mean - (0.0 if math.isnan(self.final.std) else self.final.std)
+
+    @property
+    def high(self) -> float:
+        """Upper end of the bar."""
+        return 2 * self.final.mean - self.low
+
+    @property
+    def text(self) -> str:
+        """What is said of the point."""
+        return f"{number(self.size, 1)} {self.unit}: {summary_text(self.final)}"
 
 
-def accuracy_over_parameters(block: Block, options: Options) -> Figure:
-    """Final accuracy over expanded parameters, bars of one standard deviation."""
-    axis = "Parameters added to the backbone (thousands)"
-    cost = _Cost("expanded_parameters", axis, 1e3, "parameters added", of_bounds=False)
-    return _drawn(block, cost, "", options.methods)
+class _Tradeoff(BlockFigure):
+    """Final accuracy over one cost, bars of one standard deviation.
+
+    Attributes:
+        cost: Name of the number.
+        words: The cost in a sentence.
+        of_bounds: Whether upper bounds have this cost; else they are a level to compare with.
+    """
+
+    cost: ClassVar[str]
+    words: ClassVar[str]
+    of_bounds: ClassVar[bool]
+
+    @abstractmethod
+    def unit(self, block: Block) -> tuple[str, float]:
+        """Name and size of what a tick of the axis counts."""
+
+    def note(self, block: Block) -> str:
+        """What the caption adds."""
+        return ""
+
+    def draw(self, block: Block, canvas: Canvas) -> None:
+        """Draw one point per row and the front."""
+        from benchmark.report.figures.canvas import accuracy_scale, labels_with_n, runs_text
+
+        unit, scale = self.unit(block)
+        points = [
+            _Point(line, i, line.summary(self.cost).mean / scale * self._counts(line), unit)
+            for i, line in enumerate(block.rows)
+            if not math.isnan(line.summary("final").mean)
+        ]
+        if not points:
+            raise NothingToDrawError("no final accuracy is known")
+        counts = [len(point.line.done) for point in points]
+        caption = f"{block.title}; {runs_text(counts)}"
+        if max(counts) > 1:
+            caption += ", bars: ± one standard deviation"
+        rivals = [point for point in points if point.line.section != 2]
+        if len(rivals) > 1:
+            caption += f"; grey steps: Pareto front of {self.words} and accuracy"
+            caption += " without upper bounds" * (len(rivals) < len(points))
+        axes = canvas.figure.add_subplot()
+        axes.grid(axis="y")
+        self._draw_points(axes, canvas, block, points)
+        accuracy_scale(axes, [end for point in points for end in (point.low, point.high)])
+        _cost_scale(axes, [point.size for point in points])
+        if len(rivals) > 1:
+            _draw_front(axes, [(point.size, point.final.mean) for point in rivals])
+        axes.set(xlabel=f"{self.words.capitalize()} ({unit})", ylabel="Final accuracy (%)")
+        labels = labels_with_n([point.line for point in points], counts)
+        high = canvas.legend([line for line in axes.lines if line.get_gid()], labels)
+        canvas.caption(caption + self.note(block), _PLOT + 0.35 + high)
+
+    def _counts(self, line: Row) -> bool:
+        return self.of_bounds or line.section != 2
+
+    def _draw_points(
+        self, axes: Axes, canvas: Canvas, block: Block, points: Sequence[_Point]
+    ) -> None:
+        from benchmark.report.figures.canvas import line_look
+
+        looks = canvas.looks(block)
+        for point in points:
+            style, coloured = looks[point.row]
+            colour = style.colour if coloured else PALE
+            order = 2 + coloured + point.line.section / 10
+            if not self._counts(point.line):
+                axes.axhline(
+                    point.final.mean, color=colour, linestyle=":", linewidth=0.8, zorder=1.5
+                )
+            axes.vlines(point.size, point.low, point.high, color=colour, linewidth=0.7)
+            look = line_look(style) | {"color": colour, "linestyle": "none", "clip_on": False}
+            [artist] = axes.plot([point.size], [point.final.mean], zorder=order, **look)
+            canvas.values(artist, Values(point.line.label, point.row, [point.text]))
 
 
-def accuracy_over_time(block: Block, options: Options) -> Figure:
+@FIGURES.register("parameters")
+class AccuracyOverParameters(_Tradeoff):
+    """Final accuracy over added parameters, bars of one standard deviation."""
+
+    title = "Final accuracy over parameters added to the backbone, and Pareto front"
+    cost = "expanded_parameters"
+    words = "parameters added"
+    of_bounds = False
+
+    def unit(self, block: Block) -> tuple[str, float]:
+        """Thousands."""
+        return "thousands", 1e3
+
+
+@FIGURES.register("time")
+class AccuracyOverTime(_Tradeoff):
     """Final accuracy over the training time of all tasks, bars of one standard deviation."""
-    longest = max(line.summary("train_seconds").mean for line in block.rows)
-    unit, seconds = next((u for u in _TIME_UNITS if longest >= 2 * u[1]), _TIME_UNITS[-1])
-    axis = f"Training time of all tasks ({unit})"
-    machines = {
-        (environment.get("device"), environment.get("hardware"), environment.get("threads"))
-        for line in block.rows
-        for environment in (run.result["environment"] for run in line.done)
-    }
-    note = f"; {len(machines)} kinds of machines: times not comparable" if len(machines) > 1 else ""
-    cost = _Cost("train_seconds", axis, seconds, "training time", of_bounds=True)
-    return _drawn(block, cost, note, options.methods)
+
+    title = "Final accuracy over the training time of all tasks, and Pareto front"
+    cost = "train_seconds"
+    words = "training time"
+    of_bounds = True
+
+    def unit(self, block: Block) -> tuple[str, float]:
+        """Hours, minutes or seconds: the largest that the longest training has two of."""
+        longest = max(line.summary("train_seconds").mean for line in block.rows)
+        return next((u for u in _TIME_UNITS if longest >= 2 * u[1]), _TIME_UNITS[-1])
+
+    def note(self, block: Block) -> str:
+        """Whether the rows were timed on different machines."""
+        machines = {
+            (environment.get("device"), environment.get("hardware"), environment.get("threads"))
+            for line in block.rows
+            for environment in (run.result["environment"] for run in line.done)
+        }
+        several = len(machines) > 1
+        return f"; {len(machines)} kinds of machines: times not comparable" if several else ""
 
 
-def _drawn(block: Block, cost: _Cost, note: str, methods: Sequence[str]) -> Figure:
-    from benchmark.report.figures import canvas, labels
-
-    lines = [line for line in block.rows if not math.isnan(line.summary("final").mean)]
-    if not lines:
-        raise NothingToDrawError("no final accuracy is known")
-    look = styles(((line.method, line.variant) for line in block.rows), methods)
-    looks = [look[line.method, line.variant] for line in lines]
-    counts = [len(line.done) for line in lines]
-    title = f"{block.title}; {canvas.runs_text(counts)}"
-    if max(counts) > 1:
-        title += ", bars: ± one standard deviation"
-    if len(_rivals(lines)) > 1:
-        title += f"; grey steps: Pareto front of {cost.words} and accuracy"
-        bounds = [line.label for line in lines if line.is_upper_bound]
-        title += f", without {', '.join(bounds)}" if bounds else ""
-    names = canvas.with_n([line.label for line in lines], counts)
-    width = canvas.SINGLE
-    legend = labels.Legend(names, width, joined=False)
-    if legend.height > _TALLEST_LEGEND:
-        width = canvas.DOUBLE
-        legend = labels.Legend(names, width, joined=False)
-    plot = _PLOT if len(lines) <= _MANY else _TALL_PLOT
-    page = canvas.Page(width, plot + canvas.AXIS_BELOW + legend.height, title + note)
-    axes = page.axes(canvas.AXIS_LEFT, page.top, page.width - canvas.AXIS_LEFT - 0.1, plot)
-    axes.grid(axis="y")
-    bars = []
-    # What is not on the scale stands at zero.
-    sizes = [
-        line.summary(cost.name).mean / cost.unit if _on_scale(line, cost) else 0.0 for line in lines
-    ]
-    scale = _Scale(sizes)
-    for line, style, size in zip(lines, looks, sizes, strict=True):
-        final = line.summary("final")
-        std = 0.0 if math.isnan(final.std) else final.std
-        bars.append((scale.place(size), final.mean - std, final.mean + std))
-        if not _on_scale(line, cost):  # a level to compare with
-            axes.axhline(final.mean, color=style.colour, linestyle=":", linewidth=0.8, zorder=1.5)
-        shown = labels.look(style) | {"linestyle": "none"}
-        axes.plot(
-            [scale.place(size)], [final.mean], zorder=3 + line.section / 10, clip_on=False, **shown
-        )
-    x, low, high = zip(*bars, strict=True)
-    axes.vlines(x, low, high, colors=[style.colour for style in looks], linewidth=0.7, zorder=2)
-    canvas.accuracy_scale(axes, [*low, *high])
-    scale.apply(axes)
-    _draw_front(axes, lines, sizes, scale)
-    canvas.name_axes(axes, cost.axis, "Final accuracy (%)")
-    legend.draw(page, page.top + plot + canvas.AXIS_BELOW, looks)
-    return page.figure
-
-
-def _on_scale(line: Row, cost: _Cost) -> bool:
-    return cost.of_bounds or not line.is_upper_bound
-
-
-def _rivals(lines: Sequence[Row]) -> list[int]:
-    """Upper bounds see all data at once: they compete with nothing."""
-    return [i for i, line in enumerate(lines) if not line.is_upper_bound]
-
-
-def _draw_front(axes: Axes, lines: Sequence[Row], sizes: Sequence[float], scale: _Scale) -> None:
-    rivals = _rivals(lines)
-    if len(rivals) < 2:
-        return
-    points = [(sizes[i], lines[i].summary("final").mean) for i in rivals]
+def _draw_front(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     front = [points[i] for i in pareto_front(points)]
-    x = [*(scale.place(size) for size, _ in front), axes.get_xlim()[1]]
+    x = [*(size for size, _ in front), axes.get_xlim()[1]]
     y = [*(accuracy for _, accuracy in front), front[-1][1]]
-    axes.plot(x, y, drawstyle="steps-post", color=_FRONT, linewidth=1.4, zorder=1.8)
+    axes.plot(x, y, drawstyle="steps-post", color=_FRONT, linewidth=1.2, zorder=1.8)
 
 
-class _Scale:
-    """A logarithmic axis for sizes above zero, with a slot for zero at its left edge."""
-
-    def __init__(self, sizes: Sequence[float]) -> None:
-        self._sizes = [size for size in sizes if size > 0]
-        self._needs_zero = len(self._sizes) < len(sizes)
-        self._zero = 0.0
-        if self._sizes:
-            low, high = min(self._sizes), max(self._sizes)
-            self._zero = low / max(3.0, math.sqrt(math.sqrt(high / low)))
-
-    def place(self, size: float) -> float:
-        """Where a size stands on the axis."""
-        return size if size > 0 else self._zero
-
-    def apply(self, axes: Axes) -> None:
-        """Set scale, limits and ticks."""
-        if not self._sizes:
-            axes.set_xticks([0.0], ["0"])
-            axes.set_xlim(-1, 1)
-            return
-        low, high = min(self._sizes), max(self._sizes)
-        left = self._zero if self._needs_zero else low
-        margin = max(high / left, 2.0) ** 0.06
+def _cost_scale(axes: Axes, sizes: Sequence[float]) -> None:
+    """A logarithmic x axis; what costs nothing stands at its left end."""
+    known = [size for size in sizes if size > 0]
+    if not known:
+        axes.set_xlim(-1, 1)
+        axes.set_xticks([0.0], ["0"])
+        return
+    low, high = min(known), max(known)
+    ticks = round_sizes(low, high)
+    if len(known) < len(sizes):
+        decades = max(math.log10(high / low), 0.5)
+        axes.set_xscale("symlog", linthresh=low, linscale=decades / 4)
+        axes.set_xlim(-low / 4, high * 10 ** (decades * 0.05))
+        ticks = [0.0, *(tick for tick in ticks if tick >= low)]
+    else:
+        margin = max(high / low, 2.0) ** 0.06
         axes.set_xscale("log")
-        axes.minorticks_off()
-        axes.set_xlim(left / margin, high * margin)
-        ticks = round_sizes(low, high)
-        names = [size_text(tick) for tick in ticks]
-        if self._needs_zero:
-            gap = math.sqrt(self._zero * low)
-            axes.axvline(gap, color=_SLOT, linewidth=0.6, linestyle=(0, (2, 2)))
-            ticks, names = [self._zero, *ticks], ["0", *names]
-        axes.set_xticks(ticks, names)
+        axes.set_xlim(low / margin, high * margin)
+    axes.minorticks_off()
+    axes.set_xticks(ticks, ["0" if tick == 0 else size_text(tick) for tick in ticks])

@@ -214,9 +214,7 @@ for (const chart of all(".chart")) {
   const lines = all("[data-name]", chart).map((group) => ({
     group,
     points: all("title", group).map((title) => {
-      const node = title.parentNode;
-      const at = (name, size) => +node.getAttribute(name) + (+node.getAttribute(size) || 0) / 2;
-      const point = { x: at("x", "width"), y: at("y", "height"), text: title.textContent };
+      const point = { node: title.parentNode, text: title.textContent };
       title.remove(); // else the browser shows it a second time
       return point;
     }),
@@ -224,13 +222,20 @@ for (const chart of all(".chart")) {
   if (!lines.length) continue;
   const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
   ring.classList.add("ring");
-  ring.setAttribute("r", 7);
+  ring.setAttribute("r", 4);
   let line = 0;
   let point = -1;
 
+  const locate = (found) => {
+    if (!("x" in found)) {
+      const box = found.node.getBBox();
+      Object.assign(found, { x: box.x + box.width / 2, y: box.y + box.height / 2 });
+    }
+    return found;
+  };
   const showPoint = () => {
     const { group, points } = lines[line];
-    const { x, y, text } = points[point];
+    const { x, y, text } = locate(points[point]);
     ring.setAttribute("cx", x);
     ring.setAttribute("cy", y);
     chart.append(ring);
@@ -248,16 +253,16 @@ for (const chart of all(".chart")) {
   };
   chart.addEventListener("pointermove", (event) => {
     const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse());
-    let best = 24 ** 2;
+    let best = 12 ** 2;
     const before = [line, point];
     lines.forEach(({ group, points }, i) => {
       if (group.classList.contains("dim")) return;
-      points.forEach(({ x, y }, j) => {
+      points.map(locate).forEach(({ x, y }, j) => {
         const distance = (x - at.x) ** 2 + (y - at.y) ** 2;
         if (distance < best) [best, line, point] = [distance, i, j];
       });
     });
-    if (best === 24 ** 2) hide();
+    if (best === 12 ** 2) hide();
     else if (tip.hidden || before[0] !== line || before[1] !== point) showPoint();
   });
   chart.addEventListener("pointerleave", hide);
@@ -277,9 +282,9 @@ addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 // A name in the legend brings its line out in every figure of the block.
 for (const button of all(".legend button")) {
   const section = button.closest("section");
-  const others = all("[data-line]", section);
+  const others = all("[data-series]", section);
   const bring = (index) => {
-    for (const group of others) group.classList.toggle("dim", index !== "" && group.dataset.line !== index);
+    for (const group of others) group.classList.toggle("dim", index !== "" && group.dataset.series !== index);
   };
   const pressed = () => section.querySelector(".legend [aria-pressed=true]")?.dataset.of ?? "";
   button.addEventListener("click", () => {
