@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -16,7 +17,7 @@ from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import Observer, train_task
-from benchmark.method import Method, Task
+from benchmark.method import Method, MethodConfig, Task
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe
 
@@ -39,10 +40,13 @@ class Verdict:
     detail: str = ""
 
 
-def exam(name: str, only: str | None = None) -> Iterator[Verdict]:
-    """Ask method `name` every question in turn, or one of them alone."""
+def exam(name: str, only: str | None = None, **settings: Any) -> Iterator[Verdict]:
+    """Ask method `name` every question in turn, or one of them alone.
+
+    settings: those that differ from the method's defaults.
+    """
     kind = METHODS.get(name)
-    examinee = Examinee(kind)
+    examinee = Examinee(kind, kind.Config(**settings))
     questions: list[tuple[str, Callable[[], str]]] = [
         ("source keeps to the contract", lambda: _source(METHODS.source(name).path)),
         ("settings are frozen and explained", lambda: _settings(kind)),
@@ -98,8 +102,8 @@ class Freezing(Observer):
 class Examinee:
     """A method under examination, with a tiny backbone and random images."""
 
-    def __init__(self, kind: type[Method]) -> None:
-        self.kind = kind
+    def __init__(self, kind: type[Method], config: MethodConfig) -> None:
+        self.kind, self.config = kind, config
         torch.manual_seed(0)
         self.vit = VisionTransformer(
             img_size=SIDE, patch_size=4, embed_dim=WIDTH, depth=DEPTH, num_heads=2, num_classes=0
@@ -125,16 +129,10 @@ class Examinee:
         observer: Observer | None = None,
     ) -> Method:
         """Return a fresh method after these tasks."""
-        torch.manual_seed(2)
-        method = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
+        method = self._fresh(seed=2)
         for task in tasks:
-            torch.manual_seed(3 + task.index)
-            method.grow(task)
-            data = self._data(task, batch_size)
-            recipe = Recipe(lr=RECIPE.lr, epochs=RECIPE.epochs, batch_size=batch_size)
-            train_task(method, task, data, recipe, observer)
-            data.close()
-        return method.eval()
+            self._advance(method, task, batch_size, observer)
+        return method
 
     def predict(self, method: Method, images: Tensor) -> Tensor:
         """Return the logits of uint8 images, with frozen features where the method reads them."""
@@ -159,20 +157,27 @@ class Examinee:
         return ""
 
     def reloads(self) -> str:
-        """`grow` rebuilds all shapes from the tasks; the state loads strictly."""
+        """`grow` rebuilds all shapes from the tasks, the state loads strictly, training goes on."""
         joint = self.kind.stream == "joint"
-        self.reload(self.train([2, 2]), make_tasks([4] if joint else [2, 2]))
+        self.check_resume(make_tasks([4] if joint else [2, 1, 3]))
         return ""
 
-    def reload(self, method: Method, tasks: list[Task]) -> None:
-        """A fresh method that grows through `tasks` and loads the state says the same."""
-        torch.manual_seed(9)
-        fresh = self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.kind.Config())
-        for task in tasks:
+    def check_resume(self, tasks: list[Task]) -> None:
+        """A method that is reloaded after two tasks says and learns the same as one that is not."""
+        finished = tasks[:2]
+        method, fresh = self.train_tasks(finished), self._fresh(seed=9)
+        for task in finished:
             fresh.grow(task)
         fresh.load_state_dict(copy.deepcopy(method.state_dict()), strict=True)
-        before, after = (self.predict(m.eval(), self.images) for m in (method, fresh))
-        _expect(torch.equal(before, after), f"logits differ by {_gap(before, after):.2g}")
+        self._expect_equal(method, fresh.eval(), "reloaded")
+        for task in tasks[2:]:
+            self._advance(method, task)
+            self._advance(fresh, task)
+            self._expect_equal(method, fresh, "reloaded and trained on")
+
+    def _expect_equal(self, method: Method, other: Method, when: str) -> None:
+        before, after = (self.predict(m, self.images) for m in (method, other))
+        _expect(torch.equal(before, after), f"{when}: logits differ by {_gap(before, after):.2g}")
 
     def batch(self) -> str:
         """Neither the size nor the order of a batch changes what is said of an image."""
@@ -218,6 +223,25 @@ class Examinee:
             logits = self.predict(self.train(sizes, batch_size), self.images[:3])
             _expect(bool(torch.isfinite(logits).all()), f"not finite with tasks of {sizes} classes")
         return ""
+
+    def _fresh(self, seed: int) -> Method:
+        torch.manual_seed(seed)
+        return self.kind(copy.deepcopy(self.vit).requires_grad_(True), self.config)
+
+    def _advance(
+        self,
+        method: Method,
+        task: Task,
+        batch_size: int = RECIPE.batch_size,
+        observer: Observer | None = None,
+    ) -> None:
+        """Train on one more task, with random numbers of its own."""
+        torch.manual_seed(3 + task.index)
+        method.grow(task)
+        data = self._data(task, batch_size)
+        train_task(method, task, data, replace(RECIPE, batch_size=batch_size), observer)
+        data.close()
+        method.eval()
 
     def _data(self, task: Task, batch_size: int) -> TrainingImages:
         labels = torch.arange(task.classes.start, task.classes.stop).repeat_interleave(PER_CLASS)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
-from toy_tasks import DEPTH, WIDTH, Hooks, check_resume, data, images, learn, make, vit
-from toy_tasks import vit_b16_parameters as vit_b16
+from toy_tasks import DEPTH, WIDTH, Hooks, data, images, learn, make, vit
 
 from benchmark.data.stream import make_tasks
 from benchmark.method import Method
@@ -170,17 +168,3 @@ def test_targets_choose_the_projections() -> None:
         assert not torch.equal(layer.linear.weight[WIDTH:], weight[WIDTH:])
     assert method.past.shape == (DEPTH, 2, WIDTH, WIDTH)
     assert method.statistics() == DEPTH * 2 * WIDTH**2
-
-
-def test_resumed_run_goes_on_to_the_same_bits() -> None:
-    check_resume("c_lora")
-
-
-@pytest.mark.parametrize("sizes", [(1,), (1, 1), (1, 3, 2)])
-def test_single_images_and_odd_tasks_give_numbers(sizes: tuple[int, ...]) -> None:
-    method = learn(make("c_lora"), sizes, per_class=1)
-    assert bool(torch.isfinite(method.predict(images(1))).all())
-
-
-def test_expanded_parameters() -> None:
-    assert vit_b16("c_lora") == (3_538_944, 3_538_944)

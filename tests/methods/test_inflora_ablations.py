@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from toy_tasks import DEPTH, WIDTH, check_resume, data, images, learn, make
-from toy_tasks import vit_b16_parameters as vit_b16
+from toy_tasks import DEPTH, WIDTH, data, learn, make
 
 from benchmark.data.stream import make_tasks
 from benchmark.peft.subspace import design
@@ -105,19 +104,3 @@ def test_no_memory_is_kept_where_none_is_used(name: str) -> None:
     assert method.statistics() == 0
     assert all(memory.basis is None for memory in method.memories)
     assert taught("inflora_mperp").statistics() > 0
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_resumed_run_goes_on_to_the_same_bits(name: str) -> None:
-    check_resume(name)
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_rank_above_the_width_gives_numbers(name: str) -> None:
-    method = learn(make(name, rank=WIDTH + 3), (1, 1), per_class=1)
-    assert bool(torch.isfinite(method.predict(images(1))).all())
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_expanded_parameters(name: str) -> None:
-    assert vit_b16(name) == (368_640, 368_640)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
-from toy_tasks import WIDTH, Hooks, check_resume, copies, data, images, learn, make
-from toy_tasks import vit_b16_parameters as vit_b16
+from toy_tasks import WIDTH, Hooks, copies, data, learn, make
 
 from benchmark.data.stream import make_tasks
 
@@ -86,17 +84,3 @@ def test_statistics_are_taken_with_the_merged_weights() -> None:
     labels = torch.cat([b.labels for b in parts])
     for c in (2, 3, 4):
         assert torch.allclose(method.gaussians.mean[c], features[labels == c].mean(0), atol=1e-6)
-
-
-def test_resumed_run_goes_on_to_the_same_bits() -> None:
-    check_resume("inflora_ca")
-
-
-@pytest.mark.parametrize("sizes", [(1,), (1, 1), (1, 3, 2)])
-def test_single_images_and_odd_tasks_give_numbers(sizes: tuple[int, ...]) -> None:
-    method = learn(make("inflora_ca"), sizes, per_class=1)
-    assert bool(torch.isfinite(method.predict(images(1))).all())
-
-
-def test_expanded_parameters() -> None:
-    assert vit_b16("inflora_ca") == (368_640, 368_640)

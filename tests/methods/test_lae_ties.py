@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import timm
 import torch
 from lae_family import TASKS, images, learn, make, same, values
 from torch import Tensor
@@ -120,18 +117,3 @@ def test_both_experts_vote_after_the_merge(form: str) -> None:
     offline = method.offline_logits(images()).softmax(dim=1)
     assert not torch.allclose(online, offline)
     torch.testing.assert_close(method.predict(images()).exp(), torch.maximum(online, offline))
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [({}, 153_620), ({"pet": "adapter"}, 84_540), ({"pet": "prefix"}, 153_620)],
-)
-def test_expanded_parameters_on_vit_b16(settings: dict[str, Any], expected: int) -> None:
-    with torch.device("meta"):
-        backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
-        method = LaeTies(backbone, LaeTies.Config(**settings))
-        for task in TASKS:
-            method.grow(task)
-    assert method.expanded_parameters() == expected
-    assert LaeTies.expanded_formula(method.config, 768, 12, len(TASKS)) == expected
-    assert method.statistics() == expected // 2

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from toy_tasks import RECIPE, WIDTH, Hooks, ViT, check_resume, copies, data, images, learn, make
-from toy_tasks import vit_b16_parameters as vit_b16
+from toy_tasks import WIDTH, Hooks, ViT, copies, data, images, learn, make
 
 from benchmark.data.stream import make_tasks
 from benchmark.peft.alignment import align
@@ -102,16 +101,6 @@ def test_statistics_are_of_plain_images_and_never_renewed() -> None:
     assert method.statistics() == 6 * (WIDTH + WIDTH**2) + 6 * (WIDTH + 1)
 
 
-def test_resumed_run_goes_on_to_the_same_bits() -> None:
-    check_resume("slca")
-
-
-@pytest.mark.parametrize("sizes", [(1,), (1, 1), (1, 3, 2)])
-def test_single_images_and_odd_tasks_give_numbers(sizes: tuple[int, ...]) -> None:
-    method = learn(make("slca"), sizes, per_class=1, recipe=RECIPE)
-    assert bool(torch.isfinite(method.predict(images(1))).all())
-
-
 def test_pooled_tokens_get_a_fresh_norm_too() -> None:
     pooled = ViT(img_size=8, patch_size=4, embed_dim=16, depth=1, num_heads=2, num_classes=0,
                  global_pool="avg", class_token=False)  # fmt: skip
@@ -120,7 +109,3 @@ def test_pooled_tokens_get_a_fresh_norm_too() -> None:
     assert isinstance(pooled.norm, nn.Identity)
     assert pooled.fc_norm.eps == 1e-5
     assert method.features(images()).shape == (6, 16)
-
-
-def test_expanded_parameters() -> None:
-    assert vit_b16("slca") == (0, 0)

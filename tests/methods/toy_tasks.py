@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
@@ -87,33 +85,6 @@ def learn(
     return method.eval()
 
 
-def check_resume(name: str, sizes: Sequence[int] = (1, 3, 2), **settings: Any) -> None:
-    """A run cut before its last task and resumed has the bits of a whole one."""
-    last = len(sizes) - 1
-    whole = learn(make(name, **settings), sizes)
-    cut = learn(make(name, **settings), sizes, stop=last)
-    later = make(name, **settings)
-    torch.manual_seed(77)  # nothing of what `grow` draws may survive
-    for task in make_tasks(sizes)[:last]:
-        later.grow(task)
-    later.load_state_dict(copy.deepcopy(cut.state_dict()), strict=True)
-    assert torch.equal(later.eval().predict(images()), cut.predict(images()))
-    learn(later, sizes, start=last)
-    assert torch.equal(later.predict(images()), whole.predict(images()))
-
-
 def copies(module: torch.nn.Module) -> dict[str, Tensor]:
     """Copies of all tensors of a module."""
     return {name: value.detach().clone() for name, value in module.named_parameters()}
-
-
-def vit_b16_parameters(name: str, tasks: int = 10) -> tuple[int, int]:
-    """Counted and predicted expanded parameters on an uninitialised ViT-B/16."""
-    kind = METHODS.get(name)
-    with torch.device("meta"):
-        backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
-        method = kind(backbone, kind.Config())
-        for task in make_tasks([10] * tasks):
-            method.grow(task)
-    formula = kind.expanded_formula(method.config, 768, 12, tasks)
-    return method.expanded_parameters(), formula

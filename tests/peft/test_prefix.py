@@ -1,16 +1,18 @@
-"""Prefix attention, input tokens, selection, CODA's weights and its Gram-Schmidt."""
+"""Prefix attention and input tokens, and LAE's prefix against its formula with explicit weights."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
-from torch.nn import functional as F
 
 from benchmark.peft.prefix import (
+    PrefixPort,
+    ScaledPrefix,
     check_backbone,
     check_config,
     join_prefixes,
@@ -18,18 +20,9 @@ from benchmark.peft.prefix import (
     prompted_tokens,
     split_prefix,
 )
-from benchmark.peft.prompt_pool import (
-    chosen_prefix,
-    component_weights,
-    cosines,
-    gather_prompts,
-    orthogonal_rows,
-    orthogonality,
-    vote,
-    weighted_prompts,
-)
 
 WIDTH, HEADS, DEPTH = 24, 3, 3
+LENGTH = 5  # of LAE's prefix
 
 
 @pytest.fixture
@@ -185,112 +178,90 @@ def test_settings_report_every_fault() -> None:
             check_config({}, {"layers": layers})
 
 
-def test_every_image_gets_its_own_prompts() -> None:
-    prompts, chosen = normal(6, 4, 2), torch.tensor([[5, 0], [1, 2], [5, 5]])
-    gathered = gather_prompts(prompts, chosen)
-    keys, values = chosen_prefix(prompts, chosen)
-    for b, ids in enumerate(chosen):
-        for j, m in enumerate(ids):
-            assert torch.equal(gathered[b, j], prompts[m])
-            assert torch.equal(keys[b, 2 * j : 2 * j + 2], prompts[m, :2])
-            assert torch.equal(values[b, 2 * j : 2 * j + 2], prompts[m, 2:])
+# -- LAE's prefix -------------------------------------------------------------------------------
 
 
-def test_cosines_are_those_of_torch_and_in_full_precision() -> None:
-    query, keys = normal(5, WIDTH).float(), normal(2, 4, WIDTH, seed=3).float()
-    expected = F.cosine_similarity(query[None, :, None], keys[:, None], dim=-1)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = cosines(query, keys)
-    torch.testing.assert_close(found, expected)
+@pytest.fixture
+def made() -> ScaledPrefix:
+    torch.manual_seed(1)
+    prefix = ScaledPrefix(WIDTH, LENGTH).double()
+    with torch.no_grad():
+        for p in prefix.parameters():
+            p.add_(torch.randn_like(p))
+    return prefix
 
 
-@pytest.mark.parametrize(
-    ("chosen", "voted"),
-    [
-        ([[3, 1], [3, 2], [3, 1]], [3, 1]),  # counts 3: 3, 1: 2, 2: 1
-        ([[2, 1], [0, 3]], [0, 1]),  # all equal: the smaller numbers
-        ([[3, 2], [2, 3]], [2, 3]),
-        ([[2, 2], [2, 2]], [2, 2]),  # fewer than k: filled up with the smallest chosen
-        ([[3, 3], [3, 2], [3, 3]], [3, 2]),
-    ],
-)
-def test_vote(chosen: list[list[int]], voted: list[int]) -> None:
-    result = vote(torch.tensor(chosen), pool=5)
-    assert result.tolist() == [voted] * len(chosen)
+def by_head(x: Tensor) -> Tensor:
+    return x.unflatten(-1, (HEADS, -1)).transpose(-2, -3)
 
 
-def naive_weights(query: Tensor, keys: Tensor, attention: Tensor) -> Tensor:
-    attended = torch.einsum("bd,lmd->lbmd", query, attention)
-    return torch.einsum("lbmd,lmd->lbm", F.normalize(attended, dim=-1), F.normalize(keys, dim=-1))
+def explicit(backbone: VisionTransformer, made: ScaledPrefix, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Output of block 0's attention, and the weights with compensation [B, heads, N, L + N]."""
+    attn = backbone.blocks[0].attn
+    q, k, v = (by_head(part) for part in attn.qkv(x).chunk(3, dim=-1))
+    keys = by_head(made.key_scale * made.keys).expand(len(x), -1, -1, -1)
+    values = by_head(made.value_scale * made.values).expand(len(x), -1, -1, -1)
+    scores = q @ torch.cat([keys, k], dim=2).transpose(-1, -2) / (WIDTH // HEADS) ** 0.5
+    weights = scores.softmax(dim=-1)
+    own = weights[..., :LENGTH]
+    weights = torch.cat([own / own.sum(dim=-1, keepdim=True), weights[..., LENGTH:]], dim=-1)
+    out = (weights @ torch.cat([values, v], dim=2)).transpose(1, 2).flatten(2)
+    return attn.proj(out), weights
 
 
-def test_component_weights_equal_the_naive_formula_with_gradients() -> None:
-    query = normal(5, WIDTH)
-    results = []
-    for formula in (component_weights, naive_weights):
-        keys, attention = (normal(2, 7, WIDTH, seed=s).requires_grad_() for s in (3, 4))
-        weights = formula(query, keys, attention)
-        weights.square().sum().backward()
-        results.append((weights.detach(), keys.grad, attention.grad))
-    for efficient, naive in zip(*results, strict=True):
-        torch.testing.assert_close(efficient, naive)
-    assert float(results[0][0].min()) < 0, "weights are no softmax: they may be negative"
+def test_output_and_gradients_are_those_of_the_formula(
+    vit: VisionTransformer, made: ScaledPrefix
+) -> None:
+    x = normal(2, 5, WIDTH)
+    expected, weights = explicit(vit, made, x)
+    share = 1 - weights[..., LENGTH:].sum(dim=-1)
+    torch.testing.assert_close(weights.sum(dim=-1), 2 - share)  # rows sum to 2 - lambda
+    wanted = torch.autograd.grad(expected.square().sum(), list(made.parameters()))
 
-
-def test_component_weights_of_a_zero_query_are_zero_with_finite_gradients() -> None:
-    keys, attention = (normal(1, 3, WIDTH, seed=s).requires_grad_() for s in (3, 4))
-    weights = component_weights(torch.zeros(2, WIDTH, dtype=torch.float64), keys, attention)
-    weights.sum().backward()
-    assert not weights.any()
-    assert torch.isfinite(keys.grad).all() and torch.isfinite(attention.grad).all()
-
-
-def test_weighted_prompts_are_sums_over_components() -> None:
-    weights, prompts = normal(2, 5, 7), normal(2, 7, 4, WIDTH, seed=3)
+    PrefixPort(vit, 0).use(made)
+    out = vit.blocks[0].attn(x)
+    torch.testing.assert_close(out, expected)
     torch.testing.assert_close(
-        weighted_prompts(weights, prompts), torch.einsum("lbm,lmtd->lbtd", weights, prompts)
+        torch.autograd.grad(out.square().sum(), list(made.parameters())), wanted
     )
 
 
-def test_orthogonality_is_the_mean_square_off_the_identity() -> None:
-    rows = torch.tensor([[[1.0, 0.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
-    # Layer 0: R R^T - I = [[0, 1], [1, 1]], mean square 3 / 4; layer 1 is orthonormal.
-    assert float(orthogonality(rows)) == pytest.approx(0.75)
+def test_without_a_prefix_the_backbone_is_as_it_was(
+    vit: VisionTransformer, made: ScaledPrefix, images: Tensor
+) -> None:
+    names, before = list(vit.state_dict()), vit(images)
+    port = PrefixPort(vit, 0)
+    assert torch.equal(vit(images), before)
+    port.use(made)
+    assert not torch.allclose(vit(images), before)
+    port.use(None)
+    assert torch.equal(vit(images), before)
+    assert list(vit.state_dict()) == names
 
 
-def test_first_components_are_orthonormal() -> None:
-    rows = orthogonal_rows(normal(0, 40), normal(9, 40))
-    torch.testing.assert_close(rows @ rows.T, torch.eye(9, dtype=torch.float64))
+def test_a_copied_backbone_has_ports_of_its_own(
+    vit: VisionTransformer, made: ScaledPrefix, images: Tensor
+) -> None:
+    port = PrefixPort(vit, 0)
+    port.use(made)
+    twin = copy.deepcopy(vit)
+    before = twin(images)
+    with torch.no_grad():
+        for p in vit.parameters():
+            p.zero_()
+    port.use(None)
+    assert torch.equal(twin(images), before)
 
 
-def test_later_components_are_orthogonal_to_untrained_old_ones() -> None:
-    old = orthogonal_rows(normal(0, 40), normal(9, 40))
-    kept = old.clone()
-    new = orthogonal_rows(old, normal(5, 40, seed=3))
-    assert torch.equal(old, kept)
-    assert float((new @ old.T).abs().max()) < 1e-12
+def test_starting_values_and_size() -> None:
+    fresh = ScaledPrefix(768, 10)
+    assert sum(p.numel() for p in fresh.parameters()) == ScaledPrefix.size(768, 10) == 15_362
+    for tokens in (fresh.keys, fresh.values):
+        assert tokens.min() >= 0 and 0.0095 < tokens.max() < 0.01
+    assert fresh.key_scale.item() == fresh.value_scale.item() == 1
 
 
-def test_gram_schmidt_is_classical_and_scales_at_the_end() -> None:
-    old, draws = normal(3, 12), normal(4, 12, seed=3)  # old rows neither orthogonal nor of length 1
-    rows = list(old)
-    for draw in draws:
-        rows.append(draw - sum((draw @ u) / (u @ u) * u for u in rows))  # type: ignore[misc]
-    expected = torch.stack([u / u.norm() for u in rows[3:]])
-    torch.testing.assert_close(orthogonal_rows(old, draws), expected)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_more_components_than_directions_begin_a_new_set(dtype: torch.dtype) -> None:
-    rows = orthogonal_rows(normal(0, 4).to(dtype), normal(10, 4).to(dtype))
-    for part in (rows[:4], rows[4:8]):
-        torch.testing.assert_close(part @ part.T, torch.eye(4, dtype=dtype))
-    torch.testing.assert_close(rows.norm(dim=1), torch.ones(10, dtype=dtype))
-    again = orthogonal_rows(rows, normal(3, 4, seed=3).to(dtype))
-    assert torch.isfinite(again).all()
-    torch.testing.assert_close(again.norm(dim=1), torch.ones(3, dtype=dtype))
-
-
-def test_old_rows_of_zeros_are_passed_over() -> None:
-    rows = orthogonal_rows(torch.zeros(2, 6, dtype=torch.float64), normal(2, 6))
-    torch.testing.assert_close(rows @ rows.T, torch.eye(2, dtype=torch.float64))
+def test_a_mask_is_refused(vit: VisionTransformer, made: ScaledPrefix) -> None:
+    PrefixPort(vit, 0).use(made)
+    with pytest.raises(ValueError, match="mask"):
+        vit.blocks[0].attn(normal(1, 5, WIDTH), is_causal=True)
