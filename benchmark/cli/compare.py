@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.cli.console import say, warn
-from benchmark.cli.options import argument, command, option
+from benchmark.cli.options import argument, command, flag
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
     """Options of `clbench compare`."""
 
-    first: Path = argument(type=Path, metavar="A", help="a results folder")
-    second: Path = argument(type=Path, metavar="B", help="the results folder to compare it with")
-    every: bool = option("--all", action="store_true", help="also list differences within noise")
+    first: Path = argument(Path, "A", "a results folder")
+    second: Path = argument(Path, "B", "the results folder to compare it with")
+    every: bool = flag("also list differences within noise", flags=("--all",))
 
 
 @command(

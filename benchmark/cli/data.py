@@ -34,9 +34,9 @@ _DONE = {"fetch": "fetched", "check": "checked", "unpack": "unpacked"}
 class PrepareOptions(DataOptions):
     """Options of `clbench data prepare`."""
 
-    name: tuple[str, ...] = argument(type=names, metavar="NAME[,NAME]", help="the data sets")
+    name: tuple[str, ...] = argument(names, "NAME[,NAME]", "the data sets")
     split: str = option(
-        default="default", metavar="NAME", help="one of the published splits; default: ours"
+        str, "NAME", "one of the published splits; default: ours", default="default"
     )
     check_only: bool = flag("say what is missing, and fetch nothing")
     discard_archives: bool = flag("delete archives fetched by this command once they are unpacked")
@@ -46,9 +46,9 @@ class PrepareOptions(DataOptions):
 class DecodeOptions(DataOptions):
     """Options of `clbench data decode`."""
 
-    name: str = argument(metavar="NAME", help="the data set")
+    name: str = argument(str, "NAME", "the data set")
     split: str = option(
-        default="default", metavar="NAME", help="one of the published splits; default: ours"
+        str, "NAME", "one of the published splits; default: ours", default="default"
     )
 
 
@@ -57,14 +57,14 @@ class BuildOptions:
     """Options of `clbench data build`."""
 
     name: str = argument(choices=("icons",))
-    package: Path = option(type=Path, required=True, metavar="DIR|TARBALL", help="the icon package")
+    package: Path = option(Path, "DIR|TARBALL", "the icon package", required=True)
     out: Path = option(
-        type=Path,
+        Path,
+        "DIR",
+        "where to write the folders icons and icons_upstream; default: ./data",
         default=Path("data"),
-        metavar="DIR",
-        help="where to write the folders icons and icons_upstream; default: ./data",
     )
-    part: str = option(choices=("all", "icons", "upstream"), default="all", help="default: all")
+    part: str = option(help="default: all", choices=("all", "icons", "upstream"), default="all")
 
 
 @command(

@@ -29,18 +29,16 @@ if TYPE_CHECKING:
 class ShowOptions(DataOptions):
     """Options of `clbench data show`."""
 
-    name: str = argument(metavar="NAME", help="the data set")
-    out: Path | None = option(
-        type=Path, metavar="FILE", help="default: NAME_DOMAIN_SPLIT.png, or NAME_SPLIT.png"
-    )
-    domain: str | None = option(metavar="NAME", help="default: all domains")
+    name: str = argument(str, "NAME", "the data set")
+    out: Path | None = option(Path, "FILE", "default: NAME_DOMAIN_SPLIT.png, or NAME_SPLIT.png")
+    domain: str | None = option(str, "NAME", "default: all domains")
     split: Literal["train", "test"] = option(
-        choices=("train", "test"), default="train", help="default: train"
+        help="default: train", choices=("train", "test"), default="train"
     )
     per_class: int | None = option(
-        type=positive,
-        metavar="N",
-        help="images of each class; default: 8, or 4 where there are more than 100 classes",
+        positive,
+        "N",
+        "images of each class; default: 8, or 4 where there are more than 100 classes",
     )
 
 
@@ -48,9 +46,9 @@ class ShowOptions(DataOptions):
 class VerifyOptions(DataOptions):
     """Options of `clbench data verify`."""
 
-    name: str = argument(metavar="NAME", help="the data set")
+    name: str = argument(str, "NAME", "the data set")
     split: str = option(
-        default="default", metavar="NAME", help="one of the published splits; default: ours"
+        str, "NAME", "one of the published splits; default: ours", default="default"
     )
     quick: bool = flag("check lists and file names only, decode no image")
 

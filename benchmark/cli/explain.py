@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class ExplainOptions:
     """Options of `clbench explain`."""
 
-    row: str = argument(metavar="ROW", help="the row's name in a table, or its method")
+    row: str = argument(str, "ROW", "the row's name in a table, or its method")
     column: str = argument(
-        metavar="COLUMN", help="title or key of a column; 'GROUP: TITLE' where it has one"
+        str, "COLUMN", "title or key of a column; 'GROUP: TITLE' where it has one"
     )
     table: str = option(
-        default="", metavar="NAME", help="name or title, where several tables have the cell"
+        str, "NAME", "name or title, where several tables have the cell", default=""
     )
     results: Path = results_option()
 

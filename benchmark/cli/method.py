@@ -13,9 +13,9 @@ from benchmark.cli.options import argument, command, option
 class NewOptions:
     """Options of `clbench new`."""
 
-    name: str = argument(metavar="NAME", help="small letters, digits and underscores")
+    name: str = argument(str, "NAME", "small letters, digits and underscores")
     out: Path | None = option(
-        type=Path, metavar="FILE", help="default: methods/NAME.py in a checkout, else ./NAME.py"
+        Path, "FILE", "default: methods/NAME.py in a checkout, else ./NAME.py"
     )
 
 
@@ -23,7 +23,7 @@ class NewOptions:
 class CheckOptions:
     """Options of `clbench check`."""
 
-    methods: list[str] = argument(nargs="+", metavar="NAME|FILE", help="methods by name or file")
+    methods: list[str] = argument(str, "NAME|FILE", "methods by name or file", nargs="+")
 
 
 @command(

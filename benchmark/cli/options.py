@@ -4,15 +4,15 @@ A command is a function of its options, a frozen dataclass with a field for each
 
     @dataclass(frozen=True, kw_only=True)
     class GreetOptions:
-        name: str = argument(metavar="NAME")
-        times: int = option(type=positive, default=1, help="default: 1")  # --times
+        name: str = argument(str, "NAME", "whom to greet")
+        times: int = option(positive, "N", "default: 1", default=1)  # --times
         loud: bool = flag("in capitals")  # --loud
 
     @command("greet", GreetOptions, "say hello", "clbench greet you --times 3")
     def greet(options: GreetOptions) -> int:
         ...
 
-`benchmark.cli` lists all commands; what `option` takes besides are the parameters of argparse.
+`benchmark.cli` lists all commands.
 """
 
 from __future__ import annotations
@@ -29,19 +29,41 @@ if TYPE_CHECKING:
 O = TypeVar("O")  # noqa: E741 - the options of a command
 
 
-def option(*flags: str, group: str = "", **parameters: Any) -> Any:
-    """A field that an option fills: `--field-name`, or what `flags` say."""
-    return field(metadata={"flags": flags, "group": group, "parameters": parameters})
+def option(
+    kind: Callable[[str], Any] = str,
+    metavar: str | None = None,
+    help: str = "",
+    *,
+    flags: tuple[str, ...] = (),
+    group: str = "",
+    **parameters: Any,
+) -> Any:
+    """A field that an option fills: `--field-name`, or what `flags` say.
+
+    Args:
+        kind: What makes a value of the text that is given.
+        metavar: How that text is called in the help.
+        help: What the option says; ends with its default.
+        flags: Names of the option in place of the field's.
+        group: Title under which the help lists it.
+        parameters: More for argparse, such as `default`, `choices` and `action`.
+    """
+    given = {"type": kind, "metavar": metavar, "help": help, **parameters}
+    return field(metadata={"flags": flags, "group": group, "parameters": given})
 
 
-def flag(help: str) -> Any:
+def flag(help: str, *, flags: tuple[str, ...] = ()) -> Any:
     """A field that is true where its option is given."""
-    return option(action="store_true", help=help)
+    parameters = {"action": "store_true", "help": help}
+    return field(metadata={"flags": flags, "group": "", "parameters": parameters})
 
 
-def argument(**parameters: Any) -> Any:
-    """A field that a positional argument fills."""
-    return field(metadata={"flags": None, "group": "", "parameters": parameters})
+def argument(
+    kind: Callable[[str], Any] = str, metavar: str | None = None, help: str = "", **parameters: Any
+) -> Any:
+    """A field that a positional argument fills; see `option`."""
+    given = {"type": kind, "metavar": metavar, "help": help, **parameters}
+    return field(metadata={"flags": None, "group": "", "parameters": given})
 
 
 @dataclass(frozen=True)
@@ -147,42 +169,26 @@ def require_results(folder: Path) -> None:
 
 def results_option(default: str = "results") -> Any:
     """Where results lie."""
-    return option(
-        type=Path,
-        default=Path(default),
-        metavar="DIR",
-        help=f"results folder; default: ./{default}",
-    )
+    return option(Path, "DIR", f"results folder; default: ./{default}", default=Path(default))
 
 
 def data_root_option(*flags: str) -> Any:
     """Where data sets lie that are not embedded; `flags` name the option another way too."""
-    return option(
-        *flags,
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="the folder of all data sets; default: $CLBENCH_DATA or ./data",
-    )
+    about = "the folder of all data sets; default: $CLBENCH_DATA or ./data"
+    return option(Path, "DIR", about, flags=(*flags, "--data-root"))
 
 
 def plugin_option(group: str = "") -> Any:
     """Files with entries of the user's own."""
-    return option(
-        group=group,
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="a Python file with a method, data set, launcher or figure of your own",
-    )
+    about = "a Python file with a method, data set, launcher or figure of your own"
+    return option(Path, "FILE", about, group=group, action="append", default=[])
 
 
 _SELECTION = "what to compare (default: what the suite says)"
 
 
 def _names_option(help: str) -> Any:
-    return option(group=_SELECTION, type=names, default=(), metavar="A,B", help=help)
+    return option(names, "A,B", help, group=_SELECTION, default=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,29 +196,26 @@ class SelectionOptions:
     """What is to be compared; empty: what the suite says."""
 
     suite: str | None = option(
-        group=_SELECTION, metavar="NAME|FILE", help="default: the data set's own suite, or icons"
+        str, "NAME|FILE", "default: the data set's own suite, or icons", group=_SELECTION
     )
     dataset: tuple[str, ...] = _names_option("data sets")
     method: tuple[str, ...] = _names_option("methods")
     backbone: tuple[str, ...] = _names_option("backbones")
     tasks: tuple[str, ...] = option(
-        group=_SELECTION,
-        type=names,
-        default=(),
-        metavar="5,10",
-        help="numbers of tasks, or sizes as in 50+25+25",
+        names, "5,10", "numbers of tasks, or sizes as in 50+25+25", group=_SELECTION, default=()
     )
     sets: list[str] = option(
-        "--set",
+        str,
+        "KEY=VALUE",
+        "change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
+        "order=shuffled:1, backbone.file=PATH",
         group=_SELECTION,
         action="append",
         default=[],
-        metavar="KEY=VALUE",
-        help="change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
-        "order=shuffled:1, backbone.file=PATH",
+        flags=("--set",),
     )
     precision: str | None = option(
-        group=_SELECTION, choices=("fp32", "bf16"), help="of training and prediction"
+        help="of training and prediction", group=_SELECTION, choices=("fp32", "bf16")
     )
     plugin: list[Path] = plugin_option(_SELECTION)
 
@@ -221,9 +224,7 @@ class SelectionOptions:
 class RunSelectionOptions(SelectionOptions):
     """What is to be compared, and with which seeds."""
 
-    seeds: tuple[int, ...] = option(
-        group=_SELECTION, type=numbers, default=(), metavar="0,1,2", help="seeds"
-    )
+    seeds: tuple[int, ...] = option(numbers, "0,1,2", "seeds", group=_SELECTION, default=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,11 +233,11 @@ class ExecutionOptions:
 
     results: Path = results_option()
     data_root: Path | None = data_root_option()
-    device: str = option(default="auto", metavar="cpu|cuda|auto", help="default: a GPU if any")
+    device: str = option(str, "cpu|cuda|auto", "default: a GPU if any", default="auto")
     jobs: int | None = option(
-        type=positive, metavar="N", help="runs at the same time; default: one for each GPU, or core"
+        positive, "N", "runs at the same time; default: one for each GPU, or core"
     )
-    threads: int | None = option(type=positive, metavar="N", help="CPU threads of each run")
+    threads: int | None = option(positive, "N", "CPU threads of each run")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,29 +25,29 @@ class PretrainOptions:
     """Options of `clbench pretrain`."""
 
     upstream: Path = option(
-        type=Path,
+        Path,
+        "DIR",
+        "images made by `clbench data build icons`; default: ./data/icons_upstream",
         default=Path("data/icons_upstream"),
-        metavar="DIR",
-        help="images made by `clbench data build icons`; default: ./data/icons_upstream",
     )
-    out: Path = option(type=Path, default=Path("weights"), metavar="DIR", help="default: ./weights")
+    out: Path = option(Path, "DIR", "default: ./weights", default=Path("weights"))
     epochs: int | None = option(
-        type=positive,
-        metavar="N",
-        help="an interrupted run may be given another number until its learning rate decays, to "
+        positive,
+        "N",
+        "an interrupted run may be given another number until its learning rate decays, to "
         "end it early or prolong it",
     )
     decay_epochs: int | None = option(
-        type=positive,
-        metavar="N",
-        help="last epochs, in which the learning rate falls to zero; may be changed likewise",
+        positive,
+        "N",
+        "last epochs, in which the learning rate falls to zero; may be changed likewise",
     )
-    batch_size: int | None = option(type=positive, metavar="N")
-    seed: int | None = option(type=int, metavar="N")
+    batch_size: int | None = option(positive, "N")
+    seed: int | None = option(int, "N")
     threads: int | None = option(
-        type=positive,
-        metavar="N",
-        help="default: all cores; each takes 32 images of a batch; the weights stay the same",
+        positive,
+        "N",
+        "default: all cores; each takes 32 images of a batch; the weights stay the same",
     )
 
 

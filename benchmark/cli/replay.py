@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 class ReplayOptions:
     """Options of `clbench replay`."""
 
-    files: list[Path] = argument(nargs="+", type=Path, metavar="FILE.npz", help="recorded cases")
+    files: list[Path] = argument(Path, "FILE.npz", "recorded cases", nargs="+")
     tolerance: float = option(
-        type=float,
-        default=1e-8,
-        metavar="X",
-        help="largest absolute error that passes; default: 1e-8",
+        float, "X", "largest absolute error that passes; default: 1e-8", default=1e-8
     )
 
 

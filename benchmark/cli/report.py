@@ -30,26 +30,25 @@ class ReportOptions:
 
     results: Path = results_option()
     out: Path | None = option(
-        type=Path,
-        metavar="DIR",
-        help="folder for the report; default: report in the results folder",
+        Path, "DIR", "folder for the report; default: report in the results folder"
     )
     paper: Numbers | None = option(
-        choices=("reported", "ours", "both", "delta"),
         help="the InfLoRA paper's tables: published numbers, ours, both, or ours minus the "
         "published; default: both, for tables that we have runs for",
+        choices=("reported", "ours", "both", "delta"),
     )
     relative_to: str = option(
+        str,
+        "METHOD",
+        "the method that the figure of relative accuracy compares with; default: inflora",
         default="",
-        metavar="METHOD",
-        help="the method that the figure of relative accuracy compares with; default: inflora",
     )
     highlight: tuple[str, ...] = option(
-        type=names,
+        names,
+        "A,B",
+        "methods that keep their colour in figures of more than eight rows, beside the best and "
+        "the bounds",
         default=(),
-        metavar="A,B",
-        help="methods that keep their colour in figures of more than eight rows, beside the best "
-        "and the bounds",
     )
     plugin: list[Path] = plugin_option()
     strict: bool = flag(

@@ -35,20 +35,19 @@ if TYPE_CHECKING:
 class RunOptions(RunSelectionOptions, ExecutionOptions):
     """Options of `clbench run`."""
 
-    workers: int | None = option(
-        type=positive, metavar="N", help="threads of each run that decode image files"
-    )
+    workers: int | None = option(positive, "N", "threads of each run that decode image files")
     launcher: str = option(
-        default="local",
-        metavar="local|slurm|print",
-        help="where to run: on this machine (default), as a Slurm array, or not at all: print a "
+        str,
+        "local|slurm|print",
+        "where to run: on this machine (default), as a Slurm array, or not at all: print a "
         "command for each run; a plug-in may bring others",
+        default="local",
     )
     predictions: Keep = option(
-        choices=get_args(Keep),
-        default="all",
         help="predictions to store: those after every task (default), or only the best classes "
         "after the last one, which take about a twentieth of the space",
+        choices=get_args(Keep),
+        default="all",
     )
     no_report: bool = flag("train only; leave the table to clbench report")
 

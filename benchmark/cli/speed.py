@@ -38,35 +38,34 @@ def _seconds(text: str) -> float:
 class SpeedOptions:
     """Options of `clbench speed`."""
 
-    method: tuple[str, ...] = option(type=names, default=(), metavar="A,B", help="default: all")
-    backbone: tuple[str, ...] = option(
-        type=names, default=("tiny_sup",), metavar="A,B", help="default: tiny_sup"
-    )
-    precision: str = option(choices=("fp32", "bf16"), default="fp32", help="default: fp32")
-    batch_size: int = option(type=positive, default=32, metavar="N", help="default: 32")
-    threads: int = option(type=positive, default=1, metavar="N", help="default: 1")
-    device: str = option(default="cpu", metavar="cpu|cuda", help="default: cpu")
+    method: tuple[str, ...] = option(names, "A,B", "default: all", default=())
+    backbone: tuple[str, ...] = option(names, "A,B", "default: tiny_sup", default=("tiny_sup",))
+    precision: str = option(help="default: fp32", choices=("fp32", "bf16"), default="fp32")
+    batch_size: int = option(positive, "N", "default: 32", default=32)
+    threads: int = option(positive, "N", "default: 1", default=1)
+    device: str = option(str, "cpu|cuda", "default: cpu", default="cpu")
     sets: list[str] = option(
-        "--set",
+        str,
+        "KEY=VALUE",
+        "change a setting of a method: settings.rank=5, lae.settings.pet=adapter",
         action="append",
         default=[],
-        metavar="KEY=VALUE",
-        help="change a setting of a method: settings.rank=5, lae.settings.pet=adapter",
+        flags=("--set",),
     )
     variants: bool = flag(
         "also time every kind of module of methods that have several (the LAE family)"
     )
     repeats: int = option(
-        type=positive,
+        positive,
+        "N",
+        "pairs of a step and its floor that are timed at most; default: 15",
         default=15,
-        metavar="N",
-        help="pairs of a step and its floor that are timed at most; default: 15",
     )
     budget: float = option(
-        type=_seconds,
+        _seconds,
+        "SECONDS",
+        "time for the pairs of a method, of which at least 3 are timed; default: 60",
         default=60.0,
-        metavar="SECONDS",
-        help="time for the pairs of a method, of which at least 3 are timed; default: 60",
     )
     no_runner: bool = flag("leave out the overhead of the runner")
     show: bool = flag("print what is stored, measure nothing")

@@ -51,9 +51,9 @@ class TuneOptions(SelectionOptions, ExecutionOptions):
 
     results: Path = results_option("results/tuning")
     record: Path | None = option(
-        type=Path,
-        metavar="FILE",
-        help="what was tried and chosen, as YAML; default: SUITE.yaml in the results folder",
+        Path,
+        "FILE",
+        "what was tried and chosen, as YAML; default: SUITE.yaml in the results folder",
     )
 
 

@@ -45,6 +45,7 @@ def table(shown: str) -> str:
     return shown[shown.index("\nicons, ") : shown.index("\nruns in ")]
 
 
+@pytest.mark.slow
 def test_a_run_prints_the_table_and_a_second_one_trains_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_run_prints_the_table_and_a_second_one_trains_nothing(
     assert re.search(r"about \d+ s with 1 at a time, up to [\d.]+ MB", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_stops_no_other_and_exits_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +118,7 @@ def test_missing_and_damaged_input_is_one_message(
     assert [path.name for path in tmp_path.iterdir()] == ["damaged.safetensors"]
 
 
+@pytest.mark.slow
 def test_each_missing_run_becomes_a_command_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +143,7 @@ def test_each_missing_run_becomes_a_command_of_its_own(
     assert "#SBATCH --array=0-0" in script.read_text()
 
 
+@pytest.mark.slow
 def test_an_interruption_ends_all_processes_quietly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark", "run", "--method", "sequential,seq_lora"]
     process = subprocess.Popen(

@@ -219,7 +219,7 @@ def test_a_later_tuning_completes_the_record_of_an_earlier_one(
     assert main([*words, "--method", "ncm"]) == 0
     alone = read_record(RECORD)
     assert main([*words, "--method", "linear_probe"]) == 0
-    assert "with 1 methods tuned before" in capsys.readouterr().out
+    assert "with 1 method tuned before" in capsys.readouterr().out
     both = read_record(RECORD)
     assert set(both.methods) == {"ncm", "linear_probe"}
     assert both.methods["ncm"] == alone.methods["ncm"]
@@ -252,7 +252,7 @@ def test_a_record_of_other_conditions_is_not_replaced(
         (["--method", "ncmm"], "did you mean 'ncm'?"),
         (["--record", "/proc/nowhere/x.yaml"], "/proc/nowhere"),
         (["--record", "."], "--record .: is a folder"),
-        (["--set", "scenario=domain", "--method", "ncm"], "no method is left to tune: ncm: keeps"),
+        (["--set", "scenario=domain", "--method", "ncm"], "no method is left to tune: ncm: cannot"),
     ],
 )
 def test_what_cannot_be_tuned_exits_2(
