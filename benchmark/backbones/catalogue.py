@@ -66,7 +66,6 @@ class BackboneSpec:
     std: Triple | None = None
     input_size: int | None = None
     patch_size: int | None = None
-    input_range: str = "float32 in [0, 1]"
     heads: int | None = None
     seed: int = 0
     address: str = ""
@@ -92,7 +91,6 @@ def _embedded(name: str, description: str, sha256: str | None) -> BackboneSpec:
         std=(1.0, 1.0, 1.0),
         input_size=shape.img_size,
         patch_size=shape.patch_size,
-        input_range="float32 in [0, 1], as in pre-training",
     )
 
 
@@ -111,7 +109,6 @@ def _vit_b16(
     mean_std: tuple[Triple, Triple],
 ) -> BackboneSpec:
     """Return the entry of a published ViT-B/16: of a timm tag, or of a file at an address."""
-    scale = "mean = std = 0.5" if mean_std[0] == _HALF else "ImageNet's mean and std"
     return BackboneSpec(
         name=name,
         description=f"ViT-B/16, 224 px, {training}; {published}",
@@ -122,8 +119,6 @@ def _vit_b16(
         std=mean_std[1],
         input_size=_VIT_B16.img_size,
         patch_size=_VIT_B16.patch_size,
-        input_range="float32 in [0, 1] as the official protocol feeds it (input_range: unit); "
-        f"pre-trained on (x - mean) / std with {scale} (input_range: native)",
         address=address,
         published=published,
     )

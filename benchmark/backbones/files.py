@@ -235,7 +235,7 @@ def _plain_name(name: str) -> str:
 
 
 def _plain_tensor(name: str, value: Tensor, path: Path) -> Tensor:
-    """Return a dense tensor of its own on the CPU, with floating-point numbers as float32."""
+    """Return a dense tensor on the CPU, with floating-point numbers as float32."""
     if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
         raise BackboneError(f"{path}: {name} is no plain tensor of numbers ({value.dtype})")
     value = value.detach()

@@ -209,7 +209,7 @@ def _from_timm(spec: BackboneSpec) -> VisionTransformer:
     overlay: dict[str, Any] | None = None
     cached = cached_file(spec)
     if config is not None and cached is not None:
-        # Of a format of its own only where the hub's file has a name of its own.
+        # A file of the hub has a special format only where it has a special name.
         custom = bool(config.hf_hub_filename and config.custom_load)
         overlay = {"file": str(cached), "custom_load": custom}
     elif config is not None:

@@ -1,4 +1,4 @@
-"""The exam every method passes: what the contract promises, tried out on a tiny backbone."""
+"""The exam every method passes: what the contract promises, tested on a tiny backbone."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Examinee:
         return ""
 
     def check_resume(self, tasks: list[Task]) -> None:
-        """A method that is reloaded after two tasks says and learns the same as one that is not."""
+        """A method reloaded after two tasks predicts and learns the same as one that is not."""
         finished = tasks[:2]
         method, fresh = self.train_tasks(finished), self._fresh(seed=9)
         for task in finished:
@@ -262,17 +262,17 @@ class Examinee:
 
 
 def _source(path: Path) -> str:
-    found = []
+    faults = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
             roots = {name.partition(".")[0] for name in names}
-            found += [f"line {node.lineno} imports {m}" for m in sorted(roots & FORBIDDEN_MODULES)]
+            faults += [f"line {node.lineno} imports {m}" for m in sorted(roots & FORBIDDEN_MODULES)]
         elif isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if name in FORBIDDEN_CALLS:
-                found.append(f"line {node.lineno} calls {name}")
-    _expect(not found, "; ".join(found))
+                faults.append(f"line {node.lineno} calls {name}")
+    _expect(not faults, "; ".join(faults))
     return ""
 
 

@@ -35,7 +35,7 @@ class Catalogue:
         return {alias: name for name, aliases in self.classes.items() for alias in aliases}
 
     def near_names(self) -> frozenset[str]:
-        """Return every name that says a class, loosely or not."""
+        """Return every name that stands for a class, loosely or not."""
         return self.loose.union(*self.classes.values())
 
     def family(self, prefix: str) -> str:

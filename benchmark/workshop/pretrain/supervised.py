@@ -128,7 +128,11 @@ def _seed_for(seed: int, purpose: str, index: int = 0) -> int:
 def _mix(
     batch: Tensor, strength: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, float]:
-    """Mix images [B, 3, H, W] with partners; return them, the partners' indices, the own share."""
+    """Mix images [B, 3, H, W] with partners.
+
+    Returns:
+        The images, the partners' indices, the share of the first image in each mixture.
+    """
     if strength == 0.0:
         return batch, torch.arange(len(batch)), 1.0
     share = 1.0 - strength * float(torch.rand((), generator=generator))

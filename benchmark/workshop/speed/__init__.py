@@ -5,8 +5,8 @@ from __future__ import annotations
 from benchmark.workshop.speed.bench import SpeedRow, SpeedSettings, speed_rows
 from benchmark.workshop.speed.overhead import runner_overhead
 from benchmark.workshop.speed.records import Records, read, stored
+from benchmark.workshop.speed.subject import Variant, variants
 from benchmark.workshop.speed.timing import Clock, TimingBudget
-from benchmark.workshop.speed.variants import Variant, variants
 
 __all__ = [
     "Clock",

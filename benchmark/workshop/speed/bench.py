@@ -25,9 +25,8 @@ from benchmark.engine.trainer import autocast, make_optimiser
 from benchmark.method import Batch
 from benchmark.spec import Recipe
 from benchmark.workshop.speed.floors import Floor, floor_of, why_none
-from benchmark.workshop.speed.subject import in_second_task, query
+from benchmark.workshop.speed.subject import Variant, in_second_task, query
 from benchmark.workshop.speed.timing import WARM, Clock, TimingBudget, paired, repeated, seconds
-from benchmark.workshop.speed.variants import Variant
 
 ALIKE = {"fp32": 1e-3, "bf16": 5e-2}  # relative difference of losses that rounding may make
 EVALUATION = 6  # share of the budget that goes to evaluation: one in six
@@ -197,9 +196,9 @@ class _Subject:
             return floor.step(images, labels, self._autocast())
 
         torch.manual_seed(SEED)
-        found = float(step())
-        if abs(found - self.value) > ALIKE[self.settings.precision] * max(abs(self.value), 1.0):
-            return None, f"the floor has another loss, {found:.6g} for {self.value:.6g}"
+        loss = float(step())
+        if abs(loss - self.value) > ALIKE[self.settings.precision] * max(abs(self.value), 1.0):
+            return None, f"the floor has another loss, {loss:.6g} for {self.value:.6g}"
         return step, ""
 
     def _note(self, done: int, left: float) -> None:

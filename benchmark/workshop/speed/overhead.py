@@ -54,7 +54,7 @@ def runner_overhead(settings: SpeedSettings, clock: Clock) -> Pairs:
 def _bare(
     settings: SpeedSettings, vit: VisionTransformer, images: Tensor, labels: Tensor
 ) -> Callable[[int], None]:
-    """An epoch of this many batches as a script of one's own would make it."""
+    """An epoch of this many batches as a plain script would make it."""
     device, size = images.device, settings.batch_size
     model = nn.Sequential(copy.deepcopy(vit), nn.Linear(vit.num_features, CLASSES)).to(device)
     model.requires_grad_(True)

@@ -82,5 +82,5 @@ def read(path: Path) -> dict[str, Any]:
         raise MeasurementError(
             f"{path}: no measurements of clbench speed; remove the file"
         ) from error
-    found: dict[str, Any] = content
-    return found
+    measurements: dict[str, Any] = content
+    return measurements

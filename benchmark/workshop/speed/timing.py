@@ -151,9 +151,9 @@ class Clock:
 
     def _left(self, now: float, rest: float | None) -> float | None:
         """Seconds to the end: others are taken to last as long as those before."""
-        own = now - self._begun
+        elapsed = now - self._begun
         others = self._total - self._finished - 1
         if self._finished:
             each = (self._begun - self._started) / self._finished
-            return max(each - own, 0) + others * each if rest is None else rest + others * each
-        return None if rest is None else rest + others * (own + rest)
+            return max(each - elapsed, 0) + others * each if rest is None else rest + others * each
+        return None if rest is None else rest + others * (elapsed + rest)

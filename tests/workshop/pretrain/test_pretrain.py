@@ -12,7 +12,6 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from benchmark.backbones.load import load_backbone, weight_hash_of
-from benchmark.workshop.pretrain.augment import AugmentSettings, augment
 from benchmark.workshop.pretrain.images import Standardise, UpstreamError, load_upstream, to_float
 from benchmark.workshop.pretrain.loop import (
     CheckpointError,
@@ -34,40 +33,6 @@ from benchmark.workshop.pretrain.vit import class_token_features
 
 class KilledError(RuntimeError):
     """Stands for a process that is killed."""
-
-
-def test_augmentation_of_no_strength_is_the_identity() -> None:
-    images = torch.rand(5, 3, 16, 16)
-    same = augment(images, AugmentSettings.none(), torch.Generator().manual_seed(1))
-    torch.testing.assert_close(same, images, rtol=0, atol=1e-6)
-
-
-def test_augmentation_keeps_range_and_white_background() -> None:
-    settings = AugmentSettings(stroke=1.0, grey=0.5, recolour=0.5)
-    images = torch.rand(32, 3, 16, 16)
-    changed = augment(images, settings, torch.Generator().manual_seed(1))
-    assert changed.shape == images.shape
-    assert changed.min() >= 0.0
-    assert changed.max() <= 1.0
-    white = augment(torch.ones(8, 3, 16, 16), settings, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(white, torch.ones_like(white))
-
-
-def test_augmentation_repeats_with_its_generator_only() -> None:
-    images = torch.rand(6, 3, 16, 16)
-    first, again, other = (
-        augment(images, AugmentSettings(), torch.Generator().manual_seed(seed))
-        for seed in (1, 1, 2)
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-
-
-def test_flip_alone_mirrors() -> None:
-    images = torch.rand(3, 3, 16, 16)
-    settings = replace(AugmentSettings.none(), flip=1.0)
-    flipped = augment(images, settings, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(flipped, images.flip(3), rtol=0, atol=1e-5)
 
 
 def test_to_float_moves_channels_and_range() -> None:

@@ -116,22 +116,7 @@ def write_case(folder: Path, s: Sizes) -> Path:
             offline = {name: p.detach().clone() for name, p in online.items()}
         rows = slice(t * s.per_task, (t + 1) * s.per_task)
         head = [weight[rows].clone().requires_grad_(), bias[rows].clone().requires_grad_()]
-        optimiser = torch.optim.Adam([*online.values(), *head], lr=s.lr)
-        losses = []
-        for epoch in range(s.epochs):
-            for begin in range(0, s.images, s.batch):
-                part = slice(begin, begin + s.batch)
-                logits = features(vit, s, x[t, part], online) @ head[0].T + head[1]
-                loss = F.cross_entropy(logits, y[t, part] - rows.start)
-                optimiser.zero_grad()
-                loss.backward()
-                if t > 0 and epoch < s.freeze:
-                    for p in online.values():
-                        p.grad = None
-                optimiser.step()
-                losses.append(loss.item())
-                for name, p in offline.items():
-                    p.copy_(s.decay * p + (1 - s.decay) * online[name].detach())
+        losses = _train(vit, s, (x[t], y[t] - rows.start), t, (online, offline, head))
         weight[rows], bias[rows] = head[0].detach(), head[1].detach()
         found = {"loss": torch.tensor(losses, dtype=torch.float64)}
         found |= {"lr": torch.full_like(found["loss"], s.lr)}
@@ -162,6 +147,34 @@ def write_case(folder: Path, s: Sizes) -> Path:
     save(folder / "common" / "backbone_other.npz", weights, {})
     save(folder / "common" / "data_other.npz", data, {})
     return save(folder / "lae" / "other.npz", arrays, meta)
+
+
+def _train(
+    vit: VisionTransformer,
+    s: Sizes,
+    data: tuple[Tensor, Tensor],
+    task: int,
+    trained: tuple[Modules, Modules, list[Tensor]],
+) -> list[float]:
+    """Train online modules and head in place, the offline modules following; return the losses."""
+    (images, labels), (online, offline, head) = data, trained
+    optimiser = torch.optim.Adam([*online.values(), *head], lr=s.lr)
+    losses = []
+    for epoch in range(s.epochs):
+        for begin in range(0, s.images, s.batch):
+            part = slice(begin, begin + s.batch)
+            logits = features(vit, s, images[part], online) @ head[0].T + head[1]
+            loss = F.cross_entropy(logits, labels[part])
+            optimiser.zero_grad()
+            loss.backward()
+            if task > 0 and epoch < s.freeze:
+                for p in online.values():
+                    p.grad = None
+            optimiser.step()
+            losses.append(loss.item())
+            for name, p in offline.items():
+                p.copy_(s.decay * p + (1 - s.decay) * online[name].detach())
+    return losses
 
 
 def save(path: Path, arrays: dict[str, Tensor], meta: dict[str, Any]) -> Path:

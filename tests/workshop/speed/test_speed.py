@@ -25,9 +25,8 @@ from benchmark.workshop.speed import (
 )
 from benchmark.workshop.speed import bench as bench_module
 from benchmark.workshop.speed.records import MeasurementError
-from benchmark.workshop.speed.subject import CLASSES, in_second_task
+from benchmark.workshop.speed.subject import CLASSES, Variant, in_second_task
 from benchmark.workshop.speed.timing import FEWEST, Pairs, paired, repeated
-from benchmark.workshop.speed.variants import Variant
 
 CPU = torch.device("cpu")
 QUICK = TimingBudget(1, 1.0)

@@ -36,11 +36,11 @@ def not_plain(vit: VisionTransformer) -> str:
     parts = [f"blocks.{b}.{part}" for b in range(len(vit.blocks)) for part in parts]
     weights = {f"{part}.weight" for part in ("patch_embed.proj", "norm", *parts)}
     weights |= {"cls_token", "pos_embed"}
-    found = {_plain_name(name): p for name, p in vit.named_parameters()}
+    parameters = {_plain_name(name): p for name, p in vit.named_parameters()}
     biases = {f"{name.removesuffix('.weight')}.bias" for name in weights}
-    if odd := sorted(weights - found.keys()) + sorted(found.keys() - weights - biases):
+    if odd := sorted(weights - parameters.keys()) + sorted(parameters.keys() - weights - biases):
         return odd[0]
-    if found["pos_embed"].shape[1] != vit.patch_embed.num_patches + 1 or vit.no_embed_class:
+    if parameters["pos_embed"].shape[1] != vit.patch_embed.num_patches + 1 or vit.no_embed_class:
         return "pos_embed"
     if vit.global_pool != "token" or vit.dynamic_img_size:
         return f"global_pool {vit.global_pool}, dynamic_img_size {vit.dynamic_img_size}"
@@ -177,8 +177,8 @@ class Start:
             if p.requires_grad:
                 self._tensors[name] = self.trained[name] = p.detach().clone().requires_grad_()
         start = "backbone."
-        own = {n.removeprefix(start): t for n, t in self._tensors.items() if n.startswith(start)}
-        self.net = Network(method.backbone, own)
+        vit = {n.removeprefix(start): t for n, t in self._tensors.items() if n.startswith(start)}
+        self.net = Network(method.backbone, vit)
         self.head = f"heads.{len(method.heads) - 1}"
         self.offline = any(name.startswith("offline.") for name in self._tensors)
 
