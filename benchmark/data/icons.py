@@ -13,22 +13,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmark.data import DATASETS, base
-from benchmark.data.base import DataError
+from benchmark.data import DATASETS
+from benchmark.data.base import ArrayImages, DataError, Dataset, DatasetInfo, DataSource, Split
 
 ASSETS = Path(__file__).parent / "assets" / "icons"
 
 DATA_FILES = ("classes.txt", "images.csv", "test.npy.xz", "train.npy.xz")
 
-Split = Literal["train", "test"]
+Side = Literal["train", "test"]
 
 
-def load_split(split: Split, folder: Path = ASSETS) -> tuple[np.ndarray, np.ndarray]:
+def load_split(side: Side, folder: Path = ASSETS) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [N, 32, 32, 3] and labels int64 [N], classes in alphabetical order.
 
     The arrays are cached and read-only: copy before writing.
     """
-    return _load_split(split, folder)
+    return _load_split(side, folder)
 
 
 def class_names(folder: Path = ASSETS) -> list[str]:
@@ -36,9 +36,9 @@ def class_names(folder: Path = ASSETS) -> list[str]:
     return _verified(folder, "classes.txt").decode().splitlines()
 
 
-def domains(split: Split, folder: Path = ASSETS) -> list[str]:
+def domains(side: Side, folder: Path = ASSETS) -> list[str]:
     """The drawing style of each image of a split."""
-    return [row["domain"] for row in _rows(split, folder)]
+    return [row["domain"] for row in _rows(side, folder)]
 
 
 def manifest_hash(folder: Path = ASSETS) -> str:
@@ -64,14 +64,14 @@ def from_planes(stored: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _load_split(split: Split, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    stored = np.load(io.BytesIO(lzma.decompress(_verified(folder, f"{split}.npy.xz"))))
+def _load_split(side: Side, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    stored = np.load(io.BytesIO(lzma.decompress(_verified(folder, f"{side}.npy.xz"))))
     images = from_planes(stored)
     number = {name: label for label, name in enumerate(class_names(folder))}
-    labels = np.array([number[row["class"]] for row in _rows(split, folder)], np.int64)
+    labels = np.array([number[row["class"]] for row in _rows(side, folder)], np.int64)
     if len(labels) != len(images):
         raise DataError(
-            f"{folder}: {len(images)} {split} images but {len(labels)} rows in images.csv"
+            f"{folder}: {len(images)} {side} images but {len(labels)} rows in images.csv"
         )
     images.setflags(write=False)
     labels.setflags(write=False)
@@ -79,9 +79,9 @@ def _load_split(split: Split, folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def _rows(split: Split, folder: Path) -> list[dict[str, str]]:
+def _rows(side: Side, folder: Path) -> list[dict[str, str]]:
     table = csv.DictReader(io.StringIO(_verified(folder, "images.csv").decode()))
-    return [row for row in table if row["split"] == split]
+    return [row for row in table if row["split"] == side]
 
 
 @functools.cache
@@ -110,21 +110,21 @@ def _verified(folder: Path, name: str) -> bytes:
     return content
 
 
-def _load(source: base.DataSource) -> base.Dataset:
-    train, test = (_split(name) for name in ("train", "test"))
-    return base.Dataset(
+def _load(source: DataSource) -> Dataset:
+    train, test = (_split(side) for side in ("train", "test"))
+    return Dataset(
         "icons", tuple(class_names()), train, test, crop_scale=(0.5, 1.0), evaluation="resize"
     )
 
 
-def _split(name: Split) -> base.Split:
-    images, labels = load_split(name)
-    return base.Split(base.ArrayImages(images), labels, tuple(domains(name)))
+def _split(side: Side) -> Split:
+    images, labels = load_split(side)
+    return Split(ArrayImages(images), labels, tuple(domains(side)))
 
 
 INFO = DATASETS.add(
     "icons",
-    base.DatasetInfo(
+    DatasetInfo(
         name="icons",
         summary="100 classes of 32 x 32 icons drawn by many hands; comes with the package",
         classes=100,
