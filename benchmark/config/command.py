@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from benchmark.config.expand import BACKBONE_FILE, STREAM_KEYS, Overrides, expand
@@ -93,17 +94,10 @@ def _task_text(tasks: Sequence[int]) -> str:
 
 def _value_text(value: Any) -> str:
     """What `--set` reads as this value; a text is quoted only where it would be taken otherwise."""
-    if isinstance(value, str) and _is_read_as_itself(value):
-        return value
+    with suppress(ValueError):
+        if isinstance(value, str) and parse(value) == value:
+            return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _is_read_as_itself(text: str) -> bool:
-    try:
-        read: Any = parse(text)
-    except ValueError:
-        return False
-    return isinstance(read, str) and read == text
 
 
 def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:

@@ -40,13 +40,6 @@ class Overrides:
     sets: tuple[str, ...] = ()  # KEY=VALUE
 
 
-@dataclass(frozen=True)
-class _ResolvedMethod:
-    name: str
-    recipe: Recipe
-    settings: Settings
-
-
 def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     """Every run that the suite with these overrides asks for, complete and checked, each once.
 
@@ -96,9 +89,9 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
         RunSpec(
             dataset=dataset,
             tasks=tasks,
-            method=method.name,
-            settings=method.settings,
-            recipe=method.recipe,
+            method=method,
+            settings=settings,
+            recipe=recipe,
             backbone=backbone,
             backbone_file=backbone_file,
             seed=seed,
@@ -106,7 +99,7 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
         )
         for dataset, backbone, tasks in places
         for seed in seeds
-        for method in resolved[Situation(dataset, backbone, len(tasks))]
+        for method, recipe, settings in resolved[Situation(dataset, backbone, len(tasks))]
     ]
 
 
@@ -157,7 +150,7 @@ def parse_tasks(entry: int | str, classes: int, dataset: str) -> tuple[int, ...]
     if classes % count == 0:
         return (classes // count,) * count
     divisors = [n for n in range(1, classes + 1) if classes % n == 0]
-    nearest = [n for n in divisors if n < count][-1:] + [n for n in divisors if n > count][:1]
+    nearest = [*[n for n in divisors if n < count][-1:], *[n for n in divisors if n > count][:1]]
     raise ValueError(
         f"{count} tasks do not divide the {classes} classes of {dataset}: "
         f"nearest valid {' or '.join(map(str, nearest))}"
@@ -239,7 +232,7 @@ def _methods(
     at: Situation,
     assignments: list[Assignment],
     faults: Faults,
-) -> list[_ResolvedMethod]:
+) -> list[tuple[str, Recipe, Settings]]:
     """Recipe and settings of every method: defaults, the suite's, then the user's values."""
     resolved = []
     for name, config in configs.items():
@@ -248,7 +241,7 @@ def _methods(
         settings |= values_for(assignments, name, "settings", config, faults)
         with faults.at(f"--set {name}.settings"):
             recipe = Recipe(**{**suite.training, **training})
-            resolved.append(_ResolvedMethod(name, recipe, config(**settings)))
+            resolved.append((name, recipe, config(**settings)))
     return resolved
 
 

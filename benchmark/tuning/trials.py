@@ -225,22 +225,19 @@ def _method_record(candidate: Candidate, state: _State) -> MethodRecord:
         chosen=chosen,
         edge=choice.edge,
         note=_note(candidate, state),
-        trials=_trials(state.runs),
+        trials=tuple(map(_trial_record, state.runs)),
     )
 
 
-def _trials(runs: Iterable[_Run]) -> tuple[TrialRecord, ...]:
-    return tuple(
-        TrialRecord(
-            chooses=run.trial.chooses,
-            value=run.trial.value,
-            seed=run.planned.spec.seed,
-            status=run.planned.status,
-            final=None if run.final is None else round(run.final, 4),
-            seconds=run.environment.get("seconds", 0.0),
-            key=run.planned.key,
-        )
-        for run in runs
+def _trial_record(run: _Run) -> TrialRecord:
+    return TrialRecord(
+        chooses=run.trial.chooses,
+        value=run.trial.value,
+        seed=run.planned.spec.seed,
+        status=run.planned.status,
+        final=None if run.final is None else round(run.final, 4),
+        seconds=run.environment.get("seconds", 0.0),
+        key=run.planned.key,
     )
 
 
