@@ -51,6 +51,30 @@ def test_every_cell_holds_one_plain_value(campaign: ResultStore) -> None:
     assert done["forgetting"].isna().sum() == 3  # joint training has none
 
 
+def test_a_row_holds_what_its_run_does(campaign: ResultStore) -> None:
+    frame = load_results(campaign.root)
+    assert len(frame) == 26
+    assert frame["key"].is_unique
+    by_key = frame.set_index("key")
+    for result in campaign.results():
+        row = by_key.loc[result["key"]]
+        assert (row["method"], row["seed"]) == (result["spec"]["method"], result["spec"]["seed"])
+        assert json.loads(row["settings"]) == result["spec"]["settings"]
+        if result["outcome"]["status"] != "done":
+            assert math.isnan(row["final"])
+            assert row["error"] == "out of memory"
+            continue
+        outcome = result["outcome"]
+        assert row["final"] == metrics.final_accuracy(outcome["accuracy"])
+        assert row["train_seconds"] == sum(outcome["train_seconds"])
+        assert row["expanded_share"] == 100 * outcome["expanded_parameters"] / 5_000_000
+        split = metrics.error_split(campaign.predictions(result["key"]))
+        assert row["wrong_task"] == split.wrong_task
+    assert frame.groupby("status").size().to_dict() == {"done": 25, "failed": 1}
+    assert frame["dirty"].sum() == 1
+    assert (frame["tasks"] == 5).all()
+
+
 def test_variants_can_be_grouped_by_their_texts(campaign: ResultStore) -> None:
     frame = load_results(campaign.root)
     counts = frame[frame["method"] == "inflora"].groupby("settings").size().to_dict()

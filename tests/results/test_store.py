@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_results import make_broken, make_result, make_spec, write_campaign
+from synthetic_results import make_broken, make_result, make_spec
 
-from benchmark import metrics
-from benchmark.results.frame import load_results
 from benchmark.results.store import (
     ResultError,
     ResultStore,
@@ -340,55 +336,3 @@ def test_result_in_the_wrong_folder_is_reported(tmp_path: Path) -> None:
 def test_missing_root_is_an_empty_store(tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "nowhere")
     assert (store.results(), store.problems, store.keys()) == ([], [], [])
-    assert load_results(tmp_path / "nowhere").empty
-
-
-# -- one table ----------------------------------------------------------------------------------
-
-
-def test_load_results_is_tidy(tmp_path: Path) -> None:
-    store = write_campaign(tmp_path)
-    frame = load_results(tmp_path)
-    assert len(frame) == 26
-    assert frame["key"].is_unique
-    by_key = frame.set_index("key")
-    for result in store.results():
-        row = by_key.loc[result["key"]]
-        assert (row["method"], row["seed"]) == (result["spec"]["method"], result["spec"]["seed"])
-        assert json.loads(row["settings"]) == result["spec"]["settings"]
-        if result["outcome"]["status"] != "done":
-            assert math.isnan(row["final"])
-            assert row["error"] == "out of memory"
-            continue
-        outcome = result["outcome"]
-        assert row["final"] == metrics.final_accuracy(outcome["accuracy"])
-        assert row["train_seconds"] == sum(outcome["train_seconds"])
-        assert row["expanded_share"] == 100 * outcome["expanded_parameters"] / 5_000_000
-        split = metrics.error_split(store.predictions(result["key"]))
-        assert row["wrong_task"] == split.wrong_task
-    assert set(metrics.METRICS) <= set(frame.columns)
-    assert frame.groupby("status").size().to_dict() == {"done": 25, "failed": 1}
-    assert frame["dirty"].sum() == 1
-    assert (frame["tasks"] == 5).all()
-
-
-def test_load_results_names_what_it_leaves_out(tmp_path: Path) -> None:
-    store = ResultStore(tmp_path)
-    first, second = (make_result(make_spec(seed=seed)) for seed in (0, 1))
-    store.write(*first)
-    store.write(*second)
-    (store.folder(first[0]["key"]) / "result.json").write_text("{")
-    (store.folder(second[0]["key"]) / "predictions.npz").write_bytes(b"PK broken")
-    with pytest.warns(UserWarning, match="left out"):
-        frame = load_results(tmp_path)
-    assert list(frame["seed"]) == [1]
-    assert len(frame.attrs["problems"]) == 2
-    assert not math.isnan(frame["final"][0])
-
-
-def test_load_results_is_a_public_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import benchmark
-
-    monkeypatch.chdir(tmp_path)
-    ResultStore().write(*make_result(replace(make_spec(), seed=3)))
-    assert list(benchmark.load_results()["seed"]) == [3]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from suites import faults, write
 
-from benchmark.config import SuiteError, expand, load_suite
+from benchmark.config import expand, load_suite
 from benchmark.config.tuning import Search, TuningSettings
 from benchmark.results.store import spec_dict
 
@@ -26,20 +26,8 @@ def base() -> dict[str, Any]:
     }
 
 
-def write(folder: Path, content: dict[str, Any], name: str = "mine") -> str:
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return str(path)
-
-
-def faults(folder: Path, content: dict[str, Any]) -> list[str]:
-    with pytest.raises(SuiteError) as caught:
-        load_suite(write(folder, content))
-    return [fault.removeprefix(f"{folder}/mine.yaml: ") for fault in caught.value.problems]
-
-
 def test_values_are_converted_as_settings_are(tmp_path: Path) -> None:
-    suite = load_suite(write(tmp_path, base() | {"tuning": {"rates": 3, "factor": 2}}))
+    suite = load_suite(write(tmp_path, "mine", base() | {"tuning": {"rates": 3, "factor": 2}}))
     assert suite.tuning == TuningSettings(rates=3, factor=2.0)
     assert suite.tuning.trials == 6
     assert {name: plan.search for name, plan in suite.methods.items()} == {
@@ -53,8 +41,10 @@ def test_no_run_changes_with_how_it_was_tuned(tmp_path: Path) -> None:
     plain = base()
     for entry in plain["methods"].values():
         del entry["search"]
-    tuned = [spec_dict(s) for s in expand(load_suite(write(tmp_path, base() | {"tuning": {}})))]
-    assert tuned == [spec_dict(s) for s in expand(load_suite(write(tmp_path, plain)))]
+    tuned = [
+        spec_dict(s) for s in expand(load_suite(write(tmp_path, "mine", base() | {"tuning": {}})))
+    ]
+    assert tuned == [spec_dict(s) for s in expand(load_suite(write(tmp_path, "mine", plain)))]
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
@@ -63,7 +53,7 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     content["methods"]["inflora"]["search"] = {"lambb": [0.9]}
     content["methods"]["sequential"]["search"] = {"training.lr_scale": [{}]}
     content["methods"]["dualprompt"]["search"] = {"layers": [[2, 3], "x", [9, 9]]}
-    found = faults(tmp_path, content)
+    found = faults(write(tmp_path, "mine", content))
     for start in (
         "tuning.rate: unknown key, did you mean 'rates'?",
         "tuning.validation: must be more than 0, not 0",
@@ -95,17 +85,21 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
 def test_what_cannot_be_searched(tmp_path: Path, search: Any, fault: str) -> None:
     content = base()
     content["methods"]["inflora"]["search"] = search
-    assert [f for f in faults(tmp_path, content) if f.startswith(f"methods.inflora.{fault}")]
+    assert [
+        f
+        for f in faults(write(tmp_path, "mine", content))
+        if f.startswith(f"methods.inflora.{fault}")
+    ]
 
 
 def test_a_suite_that_extends_another_is_tuned_as_that_one(tmp_path: Path) -> None:
-    write(tmp_path, base() | {"tuning": {"rates": 3, "seeds": 2}}, "base")
+    write(tmp_path, "base", base() | {"tuning": {"rates": 3, "seeds": 2}})
     mine = {
         "extends": "base",
         "tuning": {"seeds": 5},
         "methods": {"inflora": {"search": {"rank": [5]}}, "sequential": {"search": None}},
     }
-    suite = load_suite(write(tmp_path, mine))
+    suite = load_suite(write(tmp_path, "mine", mine))
     assert suite.tuning == TuningSettings(rates=3, seeds=5)
     assert suite.methods["inflora"].search == Search("rank", (5,))  # replaced whole
     assert suite.methods["sequential"].search == Search()
