@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.console import say, warn
+from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import argument, command, option, require_results, results_option
+from benchmark.words import plural
 
 if TYPE_CHECKING:
     from benchmark.report.evidence.explain import Checkout, Explanation, RunFact
     from benchmark.report.model import Published
+
+_RUN_COLUMNS = ("run", "seed", "order", "value", "status", "started", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +60,7 @@ def explain(options: ExplainOptions) -> int:
             warn(f"  clbench explain --results {options.results} {candidate}")
         return 2
     found = explain_cell(table, row, column, report.results, _here(row.method))
-    for line in _lines(found):
-        say(line)
+    _show(found)
     return 0
 
 
@@ -75,30 +77,33 @@ def _here(method: str) -> Checkout:
         return Checkout(*revision())
 
 
-def _lines(found: Explanation) -> Iterator[str]:
-    yield f"{found.row}, {found.column}: {found.text or 'blank'}"
-    yield f"table    {found.table}"
-    yield f"meaning  {found.meaning}"
+def _show(found: Explanation) -> None:
+    say(f"{found.row}, {found.column}: {found.text or 'blank'}")
+    say(f"table    {found.table}")
+    say(f"meaning  {found.meaning}")
     if found.published is not None:
-        yield from _published(found.published)
+        for line in _published(found.published):
+            say(line)
     if found.runs:
-        yield ""
-        yield from _runs(found.runs)
-        yield ""
-        yield f"stream    {_pairs(_plain_spec(found.spec))}"
-        yield f"settings  {_pairs(found.settings) or 'none'}"
-        yield f"training  {_pairs(found.recipe)}"
-        yield from _origin(found.runs)
+        say()
+        say_table(map(_run, found.runs), _RUN_COLUMNS)
+        say()
+        say(f"stream    {_pairs(_plain_spec(found.spec))}")
+        say(f"settings  {_pairs(found.settings) or 'none'}")
+        say(f"training  {_pairs(found.recipe)}")
+        for line in _origin(found.runs):
+            say(line)
     if found.notes:
-        yield ""
-        yield "notes"
-        yield from (f"  {note}" for note in found.notes)
+        say()
+        say("notes")
+        for note in found.notes:
+            say(f"  {note}")
     if found.runs:
-        yield ""
-        yield "to redo (a line a run; bit for bit where code, data, weights, packages and processor"
-        yield "are the same)"
+        say()
+        say("to reproduce (one command per run; bit for bit with the same code, data, weights,")
+        say("packages and processor)")
         for run in found.runs:
-            yield f"  {run.command}"
+            say(f"  {run.command}")
 
 
 def _published(published: Published) -> Iterator[str]:
@@ -112,24 +117,17 @@ def _published(published: Published) -> Iterator[str]:
         yield f"differs    {published.differs}"
 
 
-def _runs(runs: Iterable[RunFact]) -> Iterator[str]:
-    """A line a run: key, seed, order, value, status, start and duration."""
-    head = ("run", "seed", "order", "value", "status", "started", "seconds")
-    rows = [
-        (
-            run.key,
-            str(run.seed),
-            run.order,
-            "-" if run.value is None else repr(run.value),
-            run.status + (f": {run.error}" if run.error else ""),
-            run.started or "-",
-            f"{run.seconds:g}" if run.seconds else "-",
-        )
-        for run in runs
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+def _run(run: RunFact) -> tuple[str, ...]:
+    """A run's cells under `_RUN_COLUMNS`."""
+    return (
+        run.key,
+        str(run.seed),
+        run.order,
+        "-" if run.value is None else repr(run.value),
+        run.status + (f": {run.error}" if run.error else ""),
+        run.started or "-",
+        f"{run.seconds:g}" if run.seconds else "-",
+    )
 
 
 def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
@@ -144,9 +142,7 @@ def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
         "data": [run.data_manifest_hash for run in runs],
         "weights": [run.weight_hash for run in runs],
         "machine": [
-            f"{run.device}, {run.hardware}, {run.threads} thread{'s' * (run.threads != 1)}"
-            if run.device
-            else ""
+            f"{run.device}, {run.hardware}, {plural(run.threads, 'thread')}" if run.device else ""
             for run in runs
         ],
         "packages": [_pairs(run.packages) for run in runs],

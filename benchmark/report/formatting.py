@@ -38,8 +38,3 @@ def file_name(text: str) -> str:
 def listing(values: Sequence[object]) -> str:
     """`0, 1, 2`."""
     return ", ".join(map(str, values))
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 run`, `3 runs`."""
-    return f"{count} {noun}{'s' * (count != 1)}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from benchmark.report.fairness.check import differences
 from benchmark.report.fairness.tuned import shipped_records
-from benchmark.report.formatting import listing, plural
+from benchmark.report.formatting import listing
 from benchmark.report.rows import Block, Row
 from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import Result
+from benchmark.words import plural
 
 if TYPE_CHECKING:
     from benchmark.tuning.record import TuningRecord

@@ -12,8 +12,8 @@ from benchmark.report.model import Cell, Column, Table, TableRow
 from benchmark.report.notes import Notes, joined_notes
 from benchmark.report.rows import NUMBERS, Block, Row, joined_rows, variant_text
 from benchmark.report.statistics.best import with_best
+from benchmark.words import time_unit
 
-_TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0))
 RUNS = Column("runs", "n", kind="runs", drop=1)
 
 _ORDER = (
@@ -133,7 +133,5 @@ def row_cell(row: Row, column: Column) -> Cell:
 def time_column(rows: Sequence[Row], name: str, **changes: Any) -> Column:
     """Seconds of a run in the unit that suits the longest."""
     longest = max((t for row in rows for t in row.values(name)), default=0.0)
-    unit, scale = next(
-        ((u, s) for u, s in reversed(_TIME_UNITS) if longest >= 2 * s), _TIME_UNITS[0]
-    )
+    unit, scale = time_unit(longest)
     return column(name, kind="value", unit=unit, scale=scale, **changes)

@@ -88,7 +88,7 @@ def test_a_folder_and_itself_are_equal(first: Path) -> None:
     assert all(change.equal and not change.moved for change in found.changes)
     assert not any((found.only_first, found.only_second, found.broke, found.differences))
     assert comparison_tables(found, every=True) == []
-    assert "15 equal bit for bit, 0 within noise, 0 moved" in "\n".join(summary(found))
+    assert "15 bit-for-bit equal, 0 within noise, 0 beyond noise" in "\n".join(summary(found))
 
 
 def test_other_hardware_moves_nothing_beyond_noise(first: Path) -> None:
@@ -137,7 +137,7 @@ def test_same_inputs_on_the_same_machine_must_give_the_same_bits(first: Path) ->
     assert len(found.changes) - sum(c.equal for c in found.changes) >= 2
     (table,) = comparison_tables(found)
     assert table.columns[2].decimals >= 8  # so that the difference is seen
-    assert any("the very same numbers were expected" in note for note in table.notes)
+    assert any("identical numbers were expected" in note for note in table.notes)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_one_run_a_side_is_measured_by_its_test_images(tmp_path: Path) -> None:
     share = 0.6 * 0.4 * 100**2 / (IMAGES * TASKS)
     assert 2 * np.sqrt(2 * share) < kept.noise < 4 * np.sqrt(2 * share)
     (table,) = comparison_tables(found)
-    assert any("one run a side" in note for note in table.notes)
+    assert any("one run on each side" in note for note in table.notes)
 
 
 def test_other_seeds_are_compared_without_pairs(first: Path) -> None:
@@ -304,7 +304,7 @@ def test_results_that_do_not_count_are_told(first: Path, tmp_path: Path) -> None
     found = compare_results(first, second)
     assert not found.moved
     assert len(found.left_out) == 1
-    assert "l2p: 1 in B, of other code" in found.left_out[0]
+    assert "l2p: 1 result in B, of different code" in found.left_out[0]
     assert "results that do not count:" in list(summary(found))
 
 

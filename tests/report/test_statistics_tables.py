@@ -136,11 +136,11 @@ def test_every_form_shows_the_mark() -> None:
     plain = terminal.plain(table)
     [line] = [line for line in plain.splitlines() if line.startswith("slca")]
     assert len(re.findall(r"\d\*", line)) == 2
-    assert "* no row of the column is significantly better" in plain
+    assert "* best mean of the column" in plain
     drawn = terminal.drawn(table, 120)
     [line] = [line for line in drawn.splitlines() if line.startswith("slca")]
     assert line.count("\x1b[1m") == 2
-    assert "Bold: no row of the column" in drawn
+    assert "Bold: best mean of the column" in drawn
 
 
 def test_marks_are_shown_on_our_numbers_alone() -> None:

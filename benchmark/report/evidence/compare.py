@@ -15,14 +15,17 @@ from benchmark.report.formatting import listing
 from benchmark.report.rows import (
     Block,
     BlockKey,
+    Replicate,
     Row,
     Run,
     make_blocks,
+    replicate,
     variant_labels,
     variant_text,
 )
 from benchmark.report.statistics import noise
 from benchmark.results.store import Result, ResultStore
+from benchmark.words import plural
 
 COMPARED = ("final", "average", "forgetting")
 _DIGITS = 12  # shown of a hash
@@ -138,14 +141,10 @@ def _portable(key: BlockKey) -> BlockKey:
     return key._replace(dataset=dataset, order=PurePath(key.order).name, protocol=0)
 
 
-def _stream(run: Run) -> tuple[str, int]:
-    """Class order and seed: what pairs two runs."""
-    return _stream_of(run.result)
-
-
-def _stream_of(result: Result) -> tuple[str, int]:
-    spec = result["spec"]
-    return PurePath(spec["order"]).name, spec["seed"]
+def _portable_replicate(result: Result) -> Replicate:
+    """Class order and seed, on any machine: what pairs two runs."""
+    order, seed = replicate(result["spec"])
+    return PurePath(order).name, seed
 
 
 @dataclass(frozen=True)
@@ -173,19 +172,19 @@ class _Collected:
             self._alone(first, self.only_first)
             self._alone(second, self.only_second)
             return
-        lines = [{variant_text(line.spec): line for line in b.rows} for b in (first, second)]
-        labels = variant_labels({name: line.spec for side in lines for name, line in side.items()})
+        rows = [{variant_text(row.spec): row for row in b.rows} for b in (first, second)]
+        labels = variant_labels({name: row.spec for side in rows for name, row in side.items()})
         gone: dict[str, list[str]] = defaultdict(list)
         new: dict[str, list[str]] = defaultdict(list)
-        for name in dict.fromkeys((*lines[0], *lines[1])):
-            a, b = lines[0].get(name), lines[1].get(name)
+        for name in dict.fromkeys((*rows[0], *rows[1])):
+            a, b = rows[0].get(name), rows[1].get(name)
             label = labels[name]
             if a is None or b is None:
                 one, side = (a, gone) if b is None else (b, new)
                 if one is not None and one.done:
                     side[""].append(label)
                 continue
-            self._line(second.title, label, a, b, gone, new)
+            self._row(second.title, label, a, b, gone, new)
         self.only_first += _in_words(first.title, gone)
         self.only_second += _in_words(second.title, new)
 
@@ -193,18 +192,18 @@ class _Collected:
         if block is None:
             return
         self.left_out += [
-            f"{block.title}: {line.label}: {line.left_out} in {folder}, of other code, data or "
-            "weights than the newest finished ones"
-            for line in block.rows
-            if line.left_out
+            f"{block.title}: {row.label}: {plural(row.left_out, 'result')} in {folder}, of "
+            "different code, data or weights than the newest finished ones"
+            for row in block.rows
+            if row.left_out
         ]
 
     def _alone(self, block: Block | None, side: list[str]) -> None:
         if block is not None and block.finished:
-            labels = [line.label for line in block.rows if line.done]
+            labels = [row.label for row in block.rows if row.done]
             side.append(f"{block.title}: {listing(labels)}")
 
-    def _line(
+    def _row(
         self,
         block: str,
         label: str,
@@ -213,14 +212,16 @@ class _Collected:
         gone: dict[str, list[str]],
         new: dict[str, list[str]],
     ) -> None:
-        runs_a, runs_b = ({_stream(run): run for run in line.done} for line in (first, second))
-        both = [stream for stream in runs_a if stream in runs_b]
-        off = {_stream_of(result): result for result in second.broken}
-        for stream in [stream for stream in runs_a if stream in off]:
-            outcome = off[stream]["outcome"]
+        runs_a, runs_b = (
+            {_portable_replicate(run.result): run for run in row.done} for row in (first, second)
+        )
+        both = [one for one in runs_a if one in runs_b]
+        off = {_portable_replicate(result): result for result in second.broken}
+        for order, seed in [one for one in runs_a if one in off]:
+            outcome = off[order, seed]["outcome"]
             error = " ".join((outcome["error"] or "no reason recorded").split())
             self.broke.append(
-                f"{block}: {label}, order {stream[0]}, seed {stream[1]}: finished in A, "
+                f"{block}: {label}, order {order}, seed {seed}: finished in A, "
                 f"{outcome['status']} in B: {error}"
             )
         for own, other, side in ((runs_a, {**runs_b, **off}, gone), (runs_b, runs_a, new)):

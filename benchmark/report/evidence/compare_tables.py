@@ -13,15 +13,15 @@ from benchmark.report.notes import Notes
 from benchmark.report.statistics.noise import LEVEL
 
 _BASES: dict[Basis, str] = {
-    "identical": "the same key, code and machine: the very same numbers were expected",
+    "identical": "same key, code and machine: identical numbers were expected",
     "paired": "noise from the spread of the differences between runs of the same order and seed",
     "unpaired": "no runs of the same order and seed: noise from the spread of the runs",
     "images": (
-        "one run a side: noise is the binomial error of the test images alone, twice; how far "
-        "another seed would go is not known"
+        "one run on each side: noise is the binomial error of the test images alone, twice; the "
+        "spread over seeds is unknown"
     ),
 }
-_NOTHING = "nothing that is recorded differs"
+_NOTHING = "no recorded difference"
 
 
 def comparison_tables(comparison: Comparison, *, every: bool = False) -> list[Table]:
@@ -66,23 +66,23 @@ def summary(comparison: Comparison) -> Iterator[str]:
     equal = sum(change.equal for change in changes)
     moved = len(comparison.moved)
     yield (
-        f"{len(changes)} cells compared (method x metric in each block): {equal} equal bit for "
-        f"bit, {len(changes) - equal - moved} within noise, {moved} moved beyond it"
+        f"{len(changes)} cells compared (method x metric in each block): {equal} bit-for-bit "
+        f"equal, {len(changes) - equal - moved} within noise, {moved} beyond noise"
     )
     if any(not c.equal and c.basis in ("paired", "unpaired") for c in changes):
         yield (
             f"noise: half the width of a t interval, {LEVEL:.0%} for all cells together "
-            "(Bonferroni), each cell's spread drawn towards that of the others"
+            "(Bonferroni), each cell's spread shrunk towards that of the others"
         )
     if any(not c.equal and c.basis == "images" for c in changes):
-        yield f"noise of one run a side: {_BASES['images'].partition(': ')[2]}"
+        yield f"one run on each side: {_BASES['images'].partition(': ')[2]}"
     if comparison.differences:
         yield "differs between the compared runs:"
         yield from (f"  {text}" for text in comparison.differences)
     elif changes:
         yield f"{_NOTHING} between the compared runs"
     for title, texts in (
-        ("finished in A, broken in B:", comparison.broke),
+        ("finished in A, failed or interrupted in B:", comparison.broke),
         ("only in A:", comparison.only_first),
         ("only in B:", comparison.only_second),
         ("results that do not count:", comparison.left_out),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -52,15 +53,15 @@ def best_set(rows: Sequence[Runs], better: Literal["higher", "lower"] = "higher"
     if len(several) < 2:
         return BestSet(lacking="fewer than two rows have two runs")
     top = max(several, key=lambda i: fmean(found[i].values()))
-    shared = {i: len(found[i].keys() & found[top].keys()) for i in several if i != top}
-    tested = [i for i, count in shared.items() if count > 1]
+    shared = {i: [c for c in found[top] if c in found[i]] for i in several if i != top}
+    tested = [i for i, common in shared.items() if len(common) > 1]
     if not tested:
         return BestSet(lacking="no row shares two runs with the best one")
-    adjusted = holm([_p(found[i], found[top]) for i in tested])
+    adjusted = holm(_paired_p(found[top], [found[i] for i in tested]))
     p = [math.nan] * len(found)
     for i, value in zip(tested, adjusted, strict=True):
         p[i] = value
-    counts = [shared[i] for i in tested]
+    counts = [len(shared[i]) for i in tested]
     return BestSet(
         best=frozenset({top, *(i for i in tested if p[i] > ALPHA)}),
         p=tuple(p),
@@ -79,17 +80,25 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _p(row: Runs, top: Runs) -> float:
-    """P value of the row being equal to the best one; 1 where it is not below it."""
+def _paired_p(top: Runs, rows: Sequence[Runs]) -> list[float]:
+    """P values of the rows being equal to the best one; 1 for one that is not below it."""
     from scipy.stats import ttest_rel
 
-    common = [c for c in row if c in top]
-    gaps = [top[c] - row[c] for c in common]
-    if fmean(gaps) < _TINY:
-        return 1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all gaps alike: p is 0
-        return float(ttest_rel([top[c] for c in common], [row[c] for c in common]).pvalue)
+    p = [1.0] * len(rows)
+    together: dict[tuple[Replicate, ...], list[int]] = defaultdict(list)  # one call is faster
+    for i, row in enumerate(rows):
+        common = tuple(c for c in top if c in row)
+        if fmean(top[c] - row[c] for c in common) >= _TINY:
+            together[common].append(i)
+    for common, chosen in together.items():
+        best = [[top[c] for c in common]] * len(chosen)
+        others = [[rows[i][c] for c in common] for i in chosen]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # all gaps of a row alike: p is 0
+            found = ttest_rel(best, others, axis=1).pvalue
+        for i, value in zip(chosen, found.tolist(), strict=True):
+            p[i] = value
+    return p
 
 
 def best_rows(rows: Sequence[Row], metric: str) -> BestSet:

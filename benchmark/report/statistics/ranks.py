@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.metrics import METRICS
-from benchmark.report.formatting import plural
 from benchmark.report.rows import Block, Row, joined_rows, replicate
 from benchmark.report.statistics.best import ALPHA
+from benchmark.words import plural
 
 Numbers: TypeAlias = NDArray[np.float64]
 
