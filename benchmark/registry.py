@@ -318,7 +318,7 @@ def _check_not_hidden(source: Source) -> None:
         place = origin or (other.origin if other else None)
         raise PluginError(
             f"{source.module} is not {source.path} but {place}: a package named {package!r} "
-            "earlier on the import path hides clbench's own"
+            "earlier on the import path hides that of clbench"
         )
 
 

@@ -65,7 +65,7 @@ class LAEConfig(MethodConfig, ABC):
 
     blocks: int = setting(5, "how many of the first blocks are adapted; 0: all", low=0)
     freeze_epochs: int = setting(
-        3, "first epochs of every task but the first that train the new head alone", low=0
+        3, "first epochs of every task but the first, which train the new head only", low=0
     )
     offline: bool = setting(True, "keep an offline copy and let it vote")
 

@@ -112,7 +112,7 @@ def test_a_namesake_earlier_on_the_path_is_named(installed: Path, tmp_path: Path
     (tmp_path / "methods" / "ncm.py").write_text("")
     words = ("run", "--method", "ncm", "--results", str(tmp_path / "results"))
     shown = clbench(installed, *words, status=2, cwd=tmp_path, before=str(tmp_path))
-    assert "hides clbench's own" in shown
+    assert "hides that of clbench" in shown
     assert not (tmp_path / "results").exists()
 
 

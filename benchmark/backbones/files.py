@@ -102,7 +102,7 @@ def _format(path: Path) -> Literal["safetensors", "npz", "torch"]:
     if not path.exists():
         raise BackboneError(f"weight file {path} does not exist")
     if not path.is_file():
-        raise BackboneError(f"weight file {path} is no file but a folder")
+        raise BackboneError(f"weight file {path} is a folder")
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -119,7 +119,7 @@ def _format(path: Path) -> Literal["safetensors", "npz", "torch"]:
     if head.startswith(b"version https://git-lfs"):
         raise BackboneError(f"weight file {path} is a git-lfs pointer, not the file itself")
     if head.lstrip().startswith(b"<"):
-        raise BackboneError(f"weight file {path} is a web page, perhaps an error of a download")
+        raise BackboneError(f"weight file {path} is a web page, perhaps a failed download")
     return "torch"
 
 
@@ -237,7 +237,7 @@ def _plain_name(name: str) -> str:
 def _plain_tensor(name: str, value: Tensor, path: Path) -> Tensor:
     """Return a dense tensor on the CPU, with floating-point numbers as float32."""
     if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
-        raise BackboneError(f"{path}: {name} is no plain tensor of numbers ({value.dtype})")
+        raise BackboneError(f"{path}: {name} is not a plain tensor of numbers ({value.dtype})")
     value = value.detach()
     value = (value.float() if value.is_floating_point() else value).contiguous()
     if value.is_floating_point() and not bool(value.isfinite().all()):

@@ -122,7 +122,7 @@ def _build(spec: BackboneSpec, image_size: int | None) -> Backbone:
 def _log_left_out(backbone: Backbone, level: int) -> None:
     if backbone.left_out:
         names = ", ".join(backbone.left_out)
-        text = "%s: %s: left out what is no part of the backbone: %s"
+        text = "%s: %s: ignored what is not part of the backbone: %s"
         _log.log(level, text, backbone.spec.name, backbone.spec.weight_file, names)
 
 

@@ -59,7 +59,7 @@ def build(spec: BackboneSpec, image_size: int | None) -> Backbone:
     if image_size is not None and image_size != spec.input_size:
         if image_size % (spec.patch_size or 1):
             raise BackboneError(
-                f"{spec.name}: image size {image_size} is no multiple of its patch size "
+                f"{spec.name}: image size {image_size} is not a multiple of its patch size "
                 f"{spec.patch_size}"
             )
         model.set_input_size(img_size=(image_size, image_size))
@@ -74,12 +74,12 @@ def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) ->
     """
     if missing := [name for name in _NEEDED if name not in tensors]:
         raise BackboneError(
-            f"{path}: no timm ViT, lacks {', '.join(missing)}; it holds {listing(sorted(tensors))}"
+            f"{path}: not a timm ViT: lacks {', '.join(missing)}; it holds {listing(sorted(tensors))}"
         )
     for name, form in _NEEDED.items():
         if tensors[name].ndim != form.count(",") + 1 or 0 in tensors[name].shape:
             size = list(tensors[name].shape)
-            raise BackboneError(f"{path}: no timm ViT, {name} has shape {size}, not {form}")
+            raise BackboneError(f"{path}: not a timm ViT: {name} has shape {size}, not {form}")
     width, channels, patch, other = tensors["patch_embed.proj.weight"].shape
     if channels != 3 or patch != other:
         size = [width, channels, patch, other]
@@ -96,13 +96,15 @@ def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) ->
     patches = positions if no_embed_class else positions - prefix
     side = math.isqrt(max(patches, 0))
     if side == 0 or side * side != patches:
-        raise BackboneError(f"{path}: pos_embed of {positions} tokens covers no square image")
+        raise BackboneError(
+            f"{path}: pos_embed of {positions} tokens does not cover a square image"
+        )
     heads = heads or max(1, width // 64)
     if width % heads:
         raise BackboneError(f"{path}: width {width} cannot be split into {heads} heads")
     depth = 1 + max(int(block[1]) for name in tensors if (block := _BLOCK.match(name)))
     if depth > _MAX_DEPTH:
-        raise BackboneError(f"{path}: no timm ViT, it names a block {depth - 1}")
+        raise BackboneError(f"{path}: not a timm ViT: it names a block {depth - 1}")
     return VitShape(
         img_size=side * patch,
         patch_size=patch,
@@ -228,11 +230,11 @@ def _create(spec: BackboneSpec, **options: Any) -> VisionTransformer:
             model = timm.create_model(str(spec.timm_name), **options)
         except (*UNREADABLE, SafetensorError) as error:
             raise BackboneError(
-                f"{spec.name}: timm cannot give {spec.timm_name} ({error}); name a local weight "
+                f"{spec.name}: timm cannot load {spec.timm_name} ({error}); name a local weight "
                 "file with --set backbone.file=PATH"
             ) from error
     if not isinstance(model, VisionTransformer):
-        raise BackboneError(f"{spec.name}: {spec.timm_name} is no VisionTransformer")
+        raise BackboneError(f"{spec.name}: {spec.timm_name} is not a VisionTransformer")
     return model
 
 

@@ -51,7 +51,7 @@ def with_file(spec: BackboneSpec, file: Path | None) -> BackboneSpec:
     """
     if file is not None:
         if spec.source == "file":
-            raise BackboneError(f"backbone {spec.name} names its file; {file} is given beside it")
+            raise BackboneError(f"backbone {spec.name} names its own file, but {file} is given too")
         return replace(spec, weight_file=file.expanduser(), sha256=None)
     if spec.source not in ("timm", "url"):
         return spec
@@ -134,7 +134,7 @@ def advice(spec: BackboneSpec) -> str:
 def check_network(spec: BackboneSpec) -> None:
     """Raise `MissingWeightsError` when weights have to be fetched but may not be."""
     if switch := offline_switch():
-        raise absence(spec, f"{switch} forbids to use the network")
+        raise absence(spec, f"{switch} forbids network access")
 
 
 def check_hub(spec: BackboneSpec) -> None:

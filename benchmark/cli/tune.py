@@ -143,7 +143,7 @@ def _read(options: TuneOptions) -> Tuning:
     for name in _SINGLE:
         if len(set(getattr(options, name))) > 1:
             raise TuningError(
-                f"--{name}: tuning takes one, not {', '.join(getattr(options, name))}"
+                f"--{name}: tuning takes one value, not {', '.join(getattr(options, name))}"
             )
     if options.jobs != 1:
         from benchmark.engine.pool import warm_up

@@ -216,7 +216,7 @@ def _weights_file(
                 one.option,
             )
         elif sources[0] in ("file", "random"):
-            faults.add(f"cannot be, as backbone {backbones[0]} says what to load", one.option)
+            faults.add(f"cannot be given, as backbone {backbones[0]} says what to load", one.option)
         elif not file.is_file():
             faults.add(f"no such file: {file}", one.option)
         path = str(file)

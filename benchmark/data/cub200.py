@@ -88,11 +88,11 @@ def _read_rows(file: Path, on_fault: OnFault) -> dict[int, _Row]:
             on_fault(f"{file}, line {line}: {text.strip()[:80]!r} is not `<number> <value>`")
         elif int(number) in rows:
             there = rows[int(number)].line
-            on_fault(f"{file}, line {line}: number {number} stands in line {there} as well")
+            on_fault(f"{file}, line {line}: number {number} is also in line {there}")
         else:
             rows[int(number)] = _Row(value.strip(), line)
     if not rows:
-        on_fault(f"{file}: no line in it")
+        on_fault(f"{file}: is empty")
     return rows
 
 

@@ -42,7 +42,7 @@ def read_tree(top: Path, on_fault: OnFault = fail) -> Listing:
     sides = [name for name in folders if name in ("train", *TEST_NAMES)]
     if len(folders) == 1 and sides:
         raise DataError(
-            f"{top}: has {sides[0]}/ alone; put train/ and test/ (or val/, validation/) side by "
+            f"{top}: has {sides[0]}/ only; put train/ and test/ (or val/, validation/) side by "
             f"side, or name {top / sides[0]} to have it split 80/20"
         )
     test = next((name for name in TEST_NAMES if name in sides), None)

@@ -246,7 +246,7 @@ def _parse(file: Path, content: bytes) -> dict[object, object]:
     try:
         lists = yaml.load(content, Loader=loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(f"{file}: no YAML: {error}") from error
+        raise DataError(f"{file}: not YAML: {error}") from error
     if not isinstance(lists, dict):
         raise DataError(f"{file}: needs the two lists `data` and `targets`")
     return lists
@@ -257,7 +257,7 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: no text in UTF-8: {error}") from error
+        raise DataError(f"{file}: not UTF-8 text: {error}") from error
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
 

@@ -168,7 +168,7 @@ def find_wordnet_tree(
         if (top / "train").is_dir() and _wordnet_ids(top / "train", _pass_over):
             raise DataError(
                 f"{top}: the class folders are in train/, where some programs move them; this "
-                f"suite needs them as {archive.name} has them: unpack it in another place"
+                f"suite needs them as {archive.name} has them: unpack it elsewhere"
             )
     folder = find_folder(source, names, [archive.name])
     raise missing_error(names[0], folder, [archive, *others])

@@ -44,7 +44,7 @@ class Fault(Enum):
     MISSING = "listed, but there is no such file"
     UNLISTED = "image files that no list names"
     EMPTY = "empty files (0 bytes)"
-    UNREADABLE = "unreadable, truncated, or no image"
+    UNREADABLE = "unreadable, truncated, or not an image"
     SHARED = "the same image in the training and the test data"
     ARCHIVES = "archives that are not the published ones"
 
@@ -181,7 +181,7 @@ def _listed_sides(
         else:
             findings.faults[Fault.UNLISTED].append(path)
     if others:
-        findings.notes.append(f"{len(others)} files are no images by name: {others[0]}, ...")
+        findings.notes.append(f"{len(others)} files are not images by name: {others[0]}, ...")
     sides = []
     seen = missing
     for name, entries in zip(SIDES, (listing.train, listing.test), strict=True):
@@ -275,7 +275,7 @@ def _look_inside(
         before += len(side.images)
     if repeated:
         findings.notes.append(
-            f"{len(repeated)} images come again within one side, such as {repeated[0]}"
+            f"{len(repeated)} images are repeated within one side, such as {repeated[0]}"
         )
 
 

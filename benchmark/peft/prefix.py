@@ -175,5 +175,5 @@ class PrefixPort:
             plain: Tensor = type(self.host).forward(self.host, x, attn_mask, **options)
             return plain
         if attn_mask is not None or any(options.values()):
-            raise ValueError("attention with a prefix takes no mask")
+            raise ValueError("attention with a prefix does not take a mask")
         return prefix_attention(self.host, x, self.prefix(), compensated=True)

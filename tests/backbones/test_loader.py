@@ -98,7 +98,7 @@ def test_other_image_size_interpolates_positions(weight_file: Path) -> None:
     backbone = load_backbone(f"file:{weight_file}", image_size=48)
     assert backbone.spec.input_size == 48
     assert backbone.model(torch.rand(1, 3, 48, 48)).shape == (1, 128)
-    with pytest.raises(BackboneError, match="no multiple of its patch size 8"):
+    with pytest.raises(BackboneError, match="not a multiple of its patch size 8"):
         load_backbone(f"file:{weight_file}", image_size=30)
 
 
@@ -111,9 +111,9 @@ def test_random_weights_follow_their_seed() -> None:
 
 
 def test_names_timm_does_not_know_or_that_are_no_vit() -> None:
-    with pytest.raises(BackboneError, match="timm cannot give vit_nonsense"):
+    with pytest.raises(BackboneError, match="timm cannot load vit_nonsense"):
         load_backbone("random:vit_nonsense")
-    with pytest.raises(BackboneError, match="resnet18 is no VisionTransformer"):
+    with pytest.raises(BackboneError, match="resnet18 is not a VisionTransformer"):
         load_backbone("random:resnet18")
 
 

@@ -221,7 +221,7 @@ def test_a_damaged_cached_file_is_refused(
     tiny_tensors.pop(lost, None)
     safetensors.torch.save_file(tiny_tensors, path)
     path.write_bytes(path.read_bytes()[:kept_bytes])
-    with pytest.raises(BackboneError, match=f"(?s)timm cannot give .*{fault}"):
+    with pytest.raises(BackboneError, match=f"(?s)timm cannot load .*{fault}"):
         load_backbone(f"timm:{TAG}")
 
 

@@ -136,7 +136,7 @@ def test_a_file_cut_in_half_is_named(safe: bool, vit_tensors: Tensors, tmp_path:
 
 def test_a_folder_is_no_weight_file(tmp_path: Path) -> None:
     for call in (load_backbone, weight_hash_of):
-        with pytest.raises(BackboneError, match="no file but a folder"):
+        with pytest.raises(BackboneError, match="is a folder"):
             call(f"file:{tmp_path}")
 
 
@@ -158,12 +158,12 @@ def test_the_format_is_read_off_the_content(vit_tensors: Tensors, tmp_path: Path
     [
         ("norm.bias", torch.full((128,), torch.nan), "norm.bias holds numbers that are not finite"),
         ("norm.bias", torch.zeros(128, dtype=torch.int64), r"of wrong type: norm.bias \(torch.int"),
-        ("norm.bias", torch.zeros(128).to_sparse(), "norm.bias is no plain tensor"),
+        ("norm.bias", torch.zeros(128).to_sparse(), "norm.bias is not a plain tensor"),
         ("patch_embed.proj.weight", torch.zeros(128, 192), r"has shape \[128, 192\], not"),
         ("patch_embed.proj.weight", torch.zeros(128, 1, 8, 8), "colour images"),
         ("patch_embed.proj.weight", torch.zeros(0, 3, 8, 8), "has shape"),
         ("pos_embed", torch.zeros(10), r"pos_embed has shape \[10\]"),
-        ("pos_embed", torch.zeros(1, 8, 128), "8 tokens covers no square image"),
+        ("pos_embed", torch.zeros(1, 8, 128), "8 tokens does not cover a square image"),
         ("blocks.99999999.norm1.bias", torch.zeros(128), "names a block 99999999"),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_classifier_of_another_kind_is_named(tmp_path: Path) -> None:
 
 
 def test_a_name_of_a_file_takes_no_other_file(weight_file: Path) -> None:
-    with pytest.raises(BackboneError, match="names its file"):
+    with pytest.raises(BackboneError, match="names its own file"):
         load_backbone(f"file:{weight_file}", file=weight_file)
 
 

@@ -107,7 +107,7 @@ FAULTS = {
     "no value": ("images.txt", 2, "2", "images.txt, line 2: '2' is not"),
     "no number": ("images.txt", 2, f"two {BIRD}", "images.txt, line 2"),
     "huge number": ("images.txt", 2, f"{'9' * 5000} {BIRD}", "images.txt, line 2"),
-    "twice": ("images.txt", 2, f"1 {BIRD}", "images.txt, line 2: number 1 stands in line 1"),
+    "twice": ("images.txt", 2, f"1 {BIRD}", "images.txt, line 2: number 1 is also in line 1"),
     "outside": ("images.txt", 2, "2 ../../x.jpg", "images.txt, line 2: '../../x.jpg'"),
     "absolute": ("images.txt", 2, "2 /etc/passwd", "images.txt, line 2: '/etc/passwd'"),
     "no folder": ("images.txt", 2, "2 x.jpg", "images.txt, line 2: 'x.jpg'"),

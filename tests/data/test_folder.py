@@ -168,7 +168,7 @@ def test_a_training_class_without_test_images_is_kept(given: Path) -> None:
 @pytest.mark.parametrize("side", ["train", "test", "val"])
 def test_half_a_split_is_told(side: str, tmp_path: Path) -> None:
     top = tree(tmp_path / "top", f"{side}/dog/1.jpg", f"{side}/cat/1.jpg")
-    with pytest.raises(DataError, match=f"has {side}/ alone.*80/20"):
+    with pytest.raises(DataError, match=f"has {side}/ only.*80/20"):
         folder.info(top)
     assert folder.info(top / side).classes == 2
 

@@ -375,7 +375,7 @@ def test_repeats_within_a_side_are_a_note(clean: Path, tmp_path: Path) -> None:
     _copied(CLIPART + "1.jpg", CLIPART + "2.jpg")(Tree(top))
     report = verify(_info("domainnet"), DataSource(tmp_path))
     assert report.total == 0
-    assert any("1 images come again" in note for note in report.notes)
+    assert any("1 images are repeated" in note for note in report.notes)
 
 
 def test_known_faults_of_the_published_lists_are_notes(clean: Path, tmp_path: Path) -> None:

@@ -246,9 +246,9 @@ def test_a_record_of_other_conditions_is_not_replaced(
     ("options", "message"),
     [
         (["--set", "validation=0"], "--set validation: must lie above 0: tuning never looks at"),
-        (["--tasks", "2,4"], "--tasks: tuning takes one, not 2, 4"),
-        (["--dataset", "toy,icons"], "--dataset: tuning takes one, not toy, icons"),
-        (["--backbone", "tiny_sup,tiny_dino"], "--backbone: tuning takes one, not"),
+        (["--tasks", "2,4"], "--tasks: tuning takes one value, not 2, 4"),
+        (["--dataset", "toy,icons"], "--dataset: tuning takes one value, not toy, icons"),
+        (["--backbone", "tiny_sup,tiny_dino"], "--backbone: tuning takes one value, not"),
         (["--method", "ncmm"], "did you mean 'ncm'?"),
         (["--record", "/proc/nowhere/x.yaml"], "/proc/nowhere"),
         (["--record", "."], "--record .: is a folder"),

@@ -179,7 +179,7 @@ class _ResumingDownloader:
             )
         if _is_taken(self._target):
             self._part.unlink()
-            raise FetchError(f"{self._target}: came into being while it was fetched; left as it is")
+            raise FetchError(f"{self._target}: appeared while it was being fetched; left as it is")
 
     def _transfer_all(self, file: IO[bytes]) -> None:
         """Transfer until the part is the whole file; pauses after every failure."""
@@ -342,7 +342,7 @@ def _look_up(url: str) -> None:
     thread.start()
     thread.join(CONNECT_SECONDS)
     if thread.is_alive():
-        raise UnreachableError(f"{url}: no connection to {host}: no answer to its name")
+        raise UnreachableError(f"{url}: no connection to {host}: its name does not resolve")
 
 
 def switched_on(*names: str) -> str | None:
@@ -356,7 +356,7 @@ def switched_on(*names: str) -> str | None:
 def require_online(url: str) -> None:
     """Raise `UnreachableError` when downloads are switched off by CLBENCH_OFFLINE."""
     if switch := switched_on(OFFLINE):
-        raise UnreachableError(f"{url}: {switch} is set, so that nothing is fetched")
+        raise UnreachableError(f"{url}: {switch} is set, so nothing is fetched")
 
 
 def _is_taken(target: Path) -> bool:

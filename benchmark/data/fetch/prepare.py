@@ -106,7 +106,9 @@ def prepare(
     left = find_missing(info, source)
     if left is not None:
         names = ", ".join(str(left.folder / file.name) for file in (*left.absent, *left.packed))
-        raise DataError(f"data set {info.name}: still missing after all was fetched: {names}")
+        raise DataError(
+            f"data set {info.name}: still missing after everything was fetched: {names}"
+        )
 
 
 def _complete(

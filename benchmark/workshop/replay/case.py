@@ -108,7 +108,7 @@ def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> Meta:
     try:
         values = json.loads(str(arrays[META]))
     except json.JSONDecodeError as error:
-        raise ReplayError(f"{path}: {META} is no JSON: {error}") from error
+        raise ReplayError(f"{path}: {META} is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise ReplayError(f"{path}: {META} is no JSON object")
+        raise ReplayError(f"{path}: {META} is not a JSON object")
     return Meta(path, values)

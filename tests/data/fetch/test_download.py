@@ -302,7 +302,7 @@ def test_a_file_that_appears_meanwhile_is_left_alone(server: FileServer, tmp_pat
     def watch(event: Step | Note) -> None:
         (tmp_path / NAME).write_bytes(b"mine")
 
-    with pytest.raises(FetchError, match="came into being"):
+    with pytest.raises(FetchError, match="appeared while"):
         download(remote(server), tmp_path, watch)
     assert (tmp_path / NAME).read_bytes() == b"mine"
 

@@ -41,7 +41,7 @@ def test_recorded_numbers_are_reproduced(name: str) -> None:
     for array in set(read(GOLDEN / name)) - {"meta_json"}:
         assert named[array].covered != array.startswith("st_adapter")
         if not named[array].covered:
-            assert "st_adapter is no part of this suite" in named[array].note
+            assert "st_adapter is not part of this suite" in named[array].note
 
 
 OTHERS = {

@@ -136,11 +136,11 @@ def test_the_schedule_is_the_recorded_one(tmp_path: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "prompt_param": (lambda p: meta_change(p, prompt_param=[4, 2]), "is not a pool, a length"),
-    "layers": (lambda p: meta_change(p, e_layers=["a"]), "are no block numbers"),
+    "layers": (lambda p: meta_change(p, e_layers=["a"]), "are not block numbers"),
     "block": (lambda p: meta_change(p, e_layers=[7]), "different block numbers"),
     "odd": (lambda p: meta_change(p, prompt_param=[4, 3, 0.0]), "length must be even"),
     "pool": (lambda p: meta_change(p, prompt_param=[1, 2, 0.0]), "do not reach 2 tasks"),
-    "code": (lambda p: meta_change(p, implementation="mine"), "'mine' is no prompt code"),
+    "code": (lambda p: meta_change(p, implementation="mine"), "'mine' is not a known prompt code"),
     "draws": (lambda p: rewrite(p, lambda a: a.pop("gs_randn/t1/e_k_1")), "gs_randn/t1/e_k_1 is m"),
 }
 

@@ -24,7 +24,7 @@ def conv_adapter(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     comparison = CaseComparison(case.arrays, tolerance)
     for name in case.arrays:
         if not name.startswith((OURS, *INPUTS)):
-            comparison.leave(name, f"{name.partition('/')[0]} is no part of this suite")
+            comparison.leave(name, f"{name.partition('/')[0]} is not part of this suite")
     adapter = _adapter(case)
     _check_start(comparison, adapter)
     _fill(case, adapter)

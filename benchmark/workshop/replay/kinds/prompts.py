@@ -56,10 +56,10 @@ def _prompt_sizes(case: RecordedCase) -> PromptSizes:
     if len(sizes) != 3 or not all(isinstance(size, int | float) for size in sizes):
         raise ReplayError(f"{case.path}: prompt_param {sizes} is not a pool, a length and a third")
     if not layers or not all(isinstance(layer, int) for layer in layers):
-        raise ReplayError(f"{case.path}: e_layers {layers} are no block numbers")
+        raise ReplayError(f"{case.path}: e_layers {layers} are not block numbers")
     implementation = case.meta.get("implementation", kind=str)
     if not implementation.endswith(("/InfLoRA", "/CODA-Prompt")):
-        raise ReplayError(f"{case.path}: {implementation!r} is no prompt code that is known here")
+        raise ReplayError(f"{case.path}: {implementation!r} is not a known prompt code")
     inflora = implementation.endswith("/InfLoRA")
     depth = case.meta.get("model", "depth", kind=int)
     there = tuple(layer for layer in layers if layer < depth)
