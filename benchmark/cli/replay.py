@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say, warn
+from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import argument, command, option
 
 if TYPE_CHECKING:
@@ -56,8 +56,11 @@ def replay(options: ReplayOptions) -> int:
 def _show(outcome: Replay) -> None:
     verdict = "ok" if outcome.ok else "NOT OK"
     say(f"{outcome.file} ({outcome.kind}): {verdict}, largest error {outcome.error:.3g}")
-    width = max((len(line.name) for line in outcome.results), default=0)
-    for line in outcome.results:
-        error = "-" if line.error is None else f"{line.error:.3g}"
-        text = f"  {line.name:<{width}}  {error:>9}  {line.status}"
-        say(f"{text}: {line.note}" if line.note else text)
+    say_table(
+        (
+            f"  {line.name}",
+            "-" if line.error is None else f"{line.error:.3g}",
+            f"{line.status}: {line.note}" if line.note else line.status,
+        )
+        for line in outcome.results
+    )

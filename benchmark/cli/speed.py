@@ -9,18 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.console import say, warn
+from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import command, flag, names, option, positive, results_option
-from benchmark.words import duration
+from benchmark.words import duration, plural
 
 if TYPE_CHECKING:
     from benchmark.workshop.speed import SpeedSettings, Variant
 
-_HEAD = (
-    "step ms", "floor ms", "step/floor (min..max)", "pairs", "train img/s", "eval img/s",
-    "of peak", "peak MB",
+_HEADERS = (
+    "method", "step ms", "floor ms", "step/floor (min..max)", "pairs", "train img/s",
+    "eval img/s", "of peak", "peak MB", "measured",
 )  # fmt: skip
-_WIDTHS = (9, 9, 22, 6, 12, 11, 8, 8)
 
 
 def _seconds(text: str) -> float:
@@ -112,14 +111,17 @@ def _measure(options: SpeedOptions, settings: SpeedSettings, chosen: list[Varian
 
     records = Records(options.results, settings)
     clock = Clock(len(chosen) + (not options.no_runner), _progress)
-    say(_conditions(asdict(settings)) + ", medians of paired repetitions")
-    width = _width(variant.label for variant in chosen)
-    say(_line("method", _HEAD, width))
-    for row in speed_rows(chosen, settings, clock):
-        records.add(row)
-        say(_line(row.label, _cells(asdict(row)), width))
-        if row.remark and row.step_ms is not None:
-            warn(f"{row.label}: no ratio, {row.remark}")
+    rows = []
+    try:
+        for row in speed_rows(chosen, settings, clock):
+            records.add(row)
+            rows.append(asdict(row))
+            warn(f"{row.label}: {_number(row.step_ms, 2)} ms a step")
+            if row.remark and row.step_ms is not None:
+                warn(f"{row.label}: no ratio, {row.remark}")
+    finally:  # an interruption loses none of them
+        say(_conditions(asdict(settings)) + ", medians of paired repetitions")
+        say_table(map(_cells, rows), _HEADERS[:-1], right=_HEADERS[1:])
     if not options.no_runner:
         pairs = runner_overhead(settings, clock)
         records.add_runner(pairs)
@@ -140,13 +142,12 @@ def _show(options: SpeedOptions) -> int:
     for path in files:
         content = read(path)
         say(f"{_conditions(content['conditions'])}, from {path}")
-        rows = content["rows"]
-        width = _width(row["label"] for row in rows)
-        say(_line("method", (*_HEAD, "measured"), width))
-        for row in rows:
-            if "step_ms" in row:
-                say(_line(row["label"], (*_cells(row), row["finished"]), width))
-            else:
+        methods = [row for row in content["rows"] if "step_ms" in row]
+        say_table(
+            ((*_cells(row), row["finished"]) for row in methods), _HEADERS, right=_HEADERS[1:-1]
+        )
+        for row in content["rows"]:
+            if "step_ms" not in row:
                 say(_runner(row["ratio"], len(row["pairs_ms"])))
     return 0
 
@@ -158,6 +159,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         ratio = f"{median:.3f} ({low:.2f}..{high:.2f})"
     share = None if row["share_of_peak"] is None else 100 * row["share_of_peak"]
     return (
+        row["label"],
         _number(row["step_ms"], 2),
         _number(row["floor_ms"], 2),
         ratio,
@@ -185,17 +187,8 @@ def _runner(ratio: Iterable[float], pairs: int) -> str:
 def _conditions(of: Mapping[str, Any]) -> str:
     return (
         f"{of['backbone']}, {of['device']}, {of['precision']}, batch {of['batch_size']}, "
-        f"{of['threads']} threads"
+        f"{plural(of['threads'], 'thread')}"
     )
-
-
-def _width(labels: Iterable[str]) -> int:
-    return max(14, *(len(label) + 1 for label in labels))
-
-
-def _line(label: str, cells: Iterable[str], width: int) -> str:
-    shown = "".join(f"{cell:>{w}}" for cell, w in zip(cells, (*_WIDTHS, 22), strict=False))
-    return f"{label:<{width}}{shown}"
 
 
 def _warn_if_busy(options: SpeedOptions) -> None:

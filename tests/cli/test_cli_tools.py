@@ -80,7 +80,7 @@ def test_speed_prints_a_row_a_method(tmp_path: Path, capsys: pytest.CaptureFixtu
     words = ["speed", "--method", "linear_probe", "--repeats", "1", "--batch-size", "4"]
     assert main([*words, "--results", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("tiny_sup, cpu, fp32, batch 4, 1 threads")
+    assert lines[0].startswith("tiny_sup, cpu, fp32, batch 4, 1 thread")
     assert lines[1].split()[0] == "method"
     assert lines[2].split()[0] == "linear_probe"
     assert lines[3].startswith("runner over a bare training loop: ")

@@ -320,7 +320,7 @@ def test_interrupted_bench_shows_what_it_has(
     assert row["settings"] == {"pet": "prefix"}
     assert main(["speed", "--show", "--results", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("tiny_sup, cpu, fp32, batch 2, 1 threads")
+    assert lines[0].startswith("tiny_sup, cpu, fp32, batch 2, 1 thread")
     assert lines[2].startswith("lae pet=prefix ")
     assert len(lines) == 3
 
