@@ -67,7 +67,8 @@ def _extract(archive: Path, staging: Path, on_progress: Watch) -> None:
             extract = _extract_zip if zipfile.is_zipfile(file) else _extract_tar
             file.seek(0)
             for needed in extract(file, staging):
-                require_room(staging.parent, needed, purpose)
+                if needed:
+                    require_room(staging.parent, needed, purpose)
                 if file.tell() < total:  # the last step is reported when all is in place
                     on_progress(Step("unpack", archive.name, file.tell(), total))
     except (OSError, *_DAMAGED) as error:
@@ -78,19 +79,19 @@ def _extract(archive: Path, staging: Path, on_progress: Watch) -> None:
 
 
 def _extract_zip(file: IO[bytes], staging: Path) -> Iterator[int]:
-    """Extract entry by entry; yields the bytes that the next one will take."""
+    """Extract entry by entry; yields the bytes that all will take, then 0 after each."""
     with zipfile.ZipFile(file) as content:
         entries = content.infolist()
         yield sum(entry.file_size for entry in entries)
         for entry in entries:
-            yield entry.file_size
             content.extract(entry, staging)
+            yield 0
 
 
 def _extract_tar(file: IO[bytes], staging: Path) -> Iterator[int]:
     """Extract entry by entry; yields the bytes that the next one will take."""
     if not hasattr(tarfile, "data_filter"):
-        raise tarfile.TarError("unpacking tar archives safely needs Python 3.10.12 or newer")
+        raise ArchiveError(f"{file.name}: not unpacked: this needs Python 3.10.12 or newer")
     with tarfile.open(fileobj=file) as content:
         for entry in content:
             yield entry.size
