@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,3 +129,10 @@ def test_every_metric_is_computed_under_its_name() -> None:
     assert list(numbers) == list(metrics.METRICS)
     assert numbers["forgetting"] == metrics.forgetting(MATRIX)
     assert numbers["wrong_task"] == metrics.error_split(PREDICTIONS).wrong_task
+
+
+@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda metric: metric.name)
+def test_the_readme_defines_it_under_its_title(metric: metrics.Metric[...]) -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
+    names = [line.split("|")[1] for line in readme.splitlines() if line.startswith("| ")]
+    assert any(metric.title.lower() in name for name in names)
