@@ -25,8 +25,6 @@ class AugmentSettings:
     recolour: float = 0.2  # probability of a random permutation of the colour channels
     stroke: float = 0.3  # probability of thicker or thinner strokes
     outline: float = 0.0  # probability that only the contours of filled shapes are left
-    invert: float = 0.0  # probability that paper and ink change places
-    blur: float = 0.0  # probability of a blur of about one pixel
     tint: float = 0.0  # probability that every colour channel's ink is made weaker or stronger
 
     @classmethod
@@ -85,11 +83,6 @@ def augment(
     ink = _colour(ink, settings, generator)
     if settings.tint:
         ink = _tint(ink, settings, generator)
-    if settings.blur:
-        ink = _blur(ink, settings, generator)
-    if settings.invert:
-        chosen = _uniform(ink, 0.0, 1.0, generator) < settings.invert
-        ink = torch.where(chosen.view(-1, 1, 1, 1), 1.0 - ink, ink)
     return (1.0 - ink).clamp_(0.0, 1.0)
 
 
@@ -189,14 +182,6 @@ def _outline(ink: Tensor, settings: AugmentSettings, generator: torch.Generator)
     result = ink.clone()
     result[chosen] = part + F.max_pool2d(-part, 3, stride=1, padding=1)
     return result
-
-
-def _blur(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
-    """Return [B, 3, H, W] in which some images are averaged over 3 x 3 pixels, more or less."""
-    chosen = _uniform(ink, 0.0, 1.0, generator) < settings.blur
-    amount = _uniform(ink, 0.3, 1.0, generator) * chosen
-    smooth = F.avg_pool2d(ink, 3, stride=1, padding=1)
-    return torch.lerp(ink, smooth, amount.view(-1, 1, 1, 1))
 
 
 def _colour(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
