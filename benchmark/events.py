@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: plain values that can cross a process boundary."""
+"""Events of a run, as plain values that can cross a process boundary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A run begins or is taken up again; `tasks` and `epochs` (a task) tell how much work it is."""
+    """A run starts or resumes; its work is `tasks` times `epochs`."""
 
     key: str
     label: str
@@ -18,7 +18,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class TaskStarted:
-    """Training on 0-based `task` begins; earlier tasks are finished."""
+    """Training on 0-based `task` starts; earlier tasks are finished."""
 
     key: str
     task: int
@@ -26,7 +26,7 @@ class TaskStarted:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """0-based `epoch` of `epochs` of a task is over; `loss` is its mean."""
+    """0-based `epoch` of a task's `epochs` is finished; `loss` is its mean."""
 
     key: str
     task: int
@@ -65,7 +65,7 @@ Event = RunStarted | TaskStarted | EpochDone | TaskDone | RunDone | Message
 
 
 class ProgressSink(Protocol):
-    """Whoever shows progress."""
+    """Receives the events of runs."""
 
     def event(self, event: Event) -> None:
-        """Take note of one event."""
+        """Handle one event."""

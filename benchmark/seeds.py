@@ -13,7 +13,7 @@ def derive(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed for one purpose, e.g. `derive(0, "shuffle", task, epoch)`.
 
     Streams depend on nothing but their name, so a resumed run draws what an uninterrupted one
-    would have drawn, and a method that draws more numbers moves nobody else's.
+    would have drawn, and a method that draws more numbers changes no other stream.
     """
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""`clbench doctor`: whether everything a comparison needs is here, and what to do where not."""
+"""`clbench doctor`: check that everything a comparison needs is present."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DoctorOptions(DataOptions):
 
 
 class Finding(NamedTuple):
-    """One line of the examination.
+    """The result of one check.
 
     Attributes:
         fault: Whether no comparison can work like this.
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """The word at the beginning of the line."""
+        """The word for the result."""
         return "MISSING" if self.fault else "absent" if self.absent else "ok"
 
 
@@ -53,7 +53,7 @@ class Finding(NamedTuple):
     "clbench doctor",
 )
 def doctor(options: DoctorOptions) -> int:
-    """Print every finding; 2 when something needed is missing."""
+    """Print all findings; 2 when something needed is missing."""
     load_plugins(options.plugin)
     findings = [
         *_versions(),

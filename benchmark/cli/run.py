@@ -121,7 +121,7 @@ def read_request(
 
 
 def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> ExecutionSettings:
-    """How runs are to be carried out, as the options that all such commands share say."""
+    """Settings of the pool from the options that run and tune share."""
     from benchmark.engine.pool import ExecutionSettings
 
     return ExecutionSettings(
@@ -151,7 +151,7 @@ def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
 
 
 def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
-    """The command for one run alone, which can be given in any folder."""
+    """The command for one run, which works from any folder."""
     from benchmark.config.command import in_shell, run_arguments
 
     script = Path(sys.executable).with_name("clbench")

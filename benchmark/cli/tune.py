@@ -109,9 +109,9 @@ def tune(options: TuneOptions) -> int:
 
 
 def _earlier(path: Path, tuning: Tuning) -> TuningRecord | None:
-    """The record that is already there, to be completed; an error where it is of something else.
+    """The existing record, to be completed; raises TuningError where it is of another tuning.
 
-    Another budget is none where all its methods are tuned again: their trials go on.
+    A different budget is fine where all its methods are tuned again: their trials resume.
     """
     from benchmark.tuning.candidates import TuningError
     from benchmark.tuning.record import read_record
@@ -261,7 +261,7 @@ def suite_lines(record: TuningRecord) -> Iterator[str]:
 
 
 def budget_line(record: TuningRecord) -> str:
-    """What was spent, in one sentence."""
+    """The budget and the time spent, in one sentence."""
     budget = record.budget
     seeds = plural(budget.seeds, "run")
     spent = sum(method.seconds for method in record.methods.values())

@@ -1,4 +1,4 @@
-"""What the runs of one process share, and how a run's images reach its backbone."""
+"""What the runs of one process share, and how images are prepared for a backbone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Context:
         )
 
     def loader(self, images: Images, preparation: Preparation, *, keep: bool = False) -> Loader:
-        """What brings images to the device; `keep`: they are asked for again and again."""
+        """Loads images onto the device; `keep`: they will be read several times."""
         return make_loader(images, preparation, self.device, workers=self.workers, keep=keep)
 
     def backbone(self, name: str, file: str = "") -> Backbone:
@@ -65,7 +65,7 @@ class Context:
 
 
 def preparation(dataset: Dataset, backbone: Backbone) -> Preparation:
-    """How the data set's images are brought to the backbone's size."""
+    """How the data set's images are resized and augmented for the backbone."""
     return Preparation(
         backbone.spec.input_size or 224,
         CropFlip(scale=dataset.crop_scale),
@@ -83,7 +83,7 @@ def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
 
 
 def inputs_in_words(prepared: Preparation, pixels: InputRange) -> dict[str, str]:
-    """What a run does to its images, for comparing runs: equal words mean equal inputs."""
+    """What a run does to its images, for comparing runs: equal texts mean equal inputs."""
     return {
         "image size": str(prepared.size),
         "augmentation": str(prepared.augment),

@@ -102,7 +102,7 @@ def forward_flops(model: torch.nn.Module, images: torch.Tensor) -> float:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring peak memory anew (on Linux also for the process itself)."""
+    """Reset the measured peak memory (on Linux also that of the process itself)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return

@@ -27,7 +27,7 @@ BATCH_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 @dataclass(frozen=True)
 class StagePredictions:
-    """What is kept of one evaluation of n images; classes are labels in the order of learning.
+    """The stored part of one evaluation of n images; classes are in the order of learning.
 
     top_classes: int16 [n, k], best first; top_scores: float16 [n, k], their logits; known: int16
     [n], the best class within the image's own task.
@@ -148,7 +148,7 @@ def evaluate(
 
 
 def final_choices(predictions: Mapping[str, np.ndarray], stage: int) -> dict[str, np.ndarray]:
-    """Of stored predictions (see `results.schema`) the best class at the last stage alone.
+    """The best class at the last stage alone, of stored predictions (see `results.schema`).
 
     A small part of all, and enough for every metric of `benchmark.metrics`.
     """

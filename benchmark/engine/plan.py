@@ -1,4 +1,4 @@
-"""What is to be run: keys of the runs asked for, and which of them are done."""
+"""Keys of the runs asked for, and which of them are done."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def headline(suite: str, runs: Sequence[PlannedRun]) -> str:
 
 @dataclass
 class Plan:
-    """The runs, and why some of them have no key yet: one message a data set or backbone."""
+    """Runs, and why some have no key yet: one message for each data set or backbone."""
 
     runs: list[PlannedRun] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ def _plan(specs: Iterable[RunSpec], store: ResultStore, inputs: _Inputs) -> Iter
 
 
 def _portable(spec: RunSpec) -> RunSpec:
-    """The spec without paths of this machine: what they lead to is in the hashes of the key."""
+    """The spec without this machine's paths, whose contents are in the hashes of the key."""
     if spec.order != "natural" and not spec.order.startswith("shuffled:"):
         spec = replace(spec, order="file")
     return replace(spec, dataset="folder") if spec.dataset.startswith("folder:") else spec

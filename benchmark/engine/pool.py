@@ -31,7 +31,7 @@ _CAN_COPY = sys.platform == "linux"
 
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """How runs are carried out; none of it changes what is asked of a run."""
+    """How runs are carried out; none of it is part of a run's key."""
 
     results: Path
     jobs: int = 0  # processes; 0: one a GPU, or one a core
@@ -91,7 +91,7 @@ def warm_up() -> None:
 
 @contextmanager
 def ignore_sigint() -> Iterator[None]:
-    """Processes started inside ignore SIGINT, which reaches the whole group of processes.
+    """Processes started inside ignore SIGINT, which a terminal sends to the whole group.
 
     The parent alone answers it, and ends its workers.
     """
@@ -103,7 +103,7 @@ def ignore_sigint() -> Iterator[None]:
 
 
 def default_jobs(device: str) -> int:
-    """How many runs at a time where nobody says: one a GPU, or one a core."""
+    """Default number of runs at a time: one per GPU, or one per core."""
     import torch
 
     if device in ("auto", "cuda") and torch.cuda.is_available():
@@ -119,7 +119,7 @@ def _expected_work(run: PlannedRun) -> float:
 
 
 class _Worker:
-    """A process's own settings and caches."""
+    """What one process needs for its runs: threads, store and caches."""
 
     def __init__(self, settings: ExecutionSettings, index: int) -> None:
         import torch
@@ -202,7 +202,7 @@ class _Process:
         self.connection.send(run)
 
     def record_death(self, emit: Callable[[Event], None]) -> str:
-        """The process ended in the middle of a run: record that, and start another process."""
+        """Record that the process died during a run, and start another process."""
         assert self.current is not None
         self.process.join()
         run, code = self.current, self.process.exitcode

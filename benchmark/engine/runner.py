@@ -39,7 +39,7 @@ Emit = Callable[[Event], None]
 
 
 def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
-    """Carry out one run and store its result; gives its status.
+    """Carry out one run, store its result and return its status.
 
     A fault of the method or the data is recorded as a failed run. A results folder that cannot be
     written raises `StorageError`: nothing can be recorded then.
@@ -99,7 +99,7 @@ def _run_locked(planned: PlannedRun, store: ResultStore, context: Context, emit:
 
 
 class _Run(Observer):
-    """The state of a run under way."""
+    """A run in progress."""
 
     def __init__(self, planned: PlannedRun, context: Context, folder: Path, emit: Emit) -> None:
         self.spec, self.key = planned.spec, planned.key
@@ -124,7 +124,7 @@ class _Run(Observer):
         emit(RunStarted(planned.key, planned.label, len(self.tasks), spec.recipe.epochs))
 
     def carry_out(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Train and evaluate every task; gives the outcome and the stored predictions."""
+        """Train and evaluate every task; return the outcome and the predictions to store."""
         method, spec = self.method, self.spec
         images, labels, counts = self.stream.test()
         device = self.context.device
@@ -182,7 +182,7 @@ class _Run(Observer):
         }, predictions
 
     def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
-        """Tell that an epoch is over."""
+        """Emit an event after every epoch."""
         epochs = self.spec.recipe.epochs
         self.emit(EpochDone(self.key, task.index, epoch, epochs, mean_loss))
 
@@ -235,7 +235,7 @@ class _Run(Observer):
         record: TaskRecord,
         progress: Progress,
     ) -> list[float]:
-        """Evaluate after a task and add what it gave to `progress`; gives the accuracies."""
+        """Evaluate after a task, add the outcome to `progress` and return the accuracies."""
         started = time.perf_counter()
         accuracy, kept = evaluate(self.method, test, stage, class_tasks, self.spec.precision)
         progress.accuracy[stage] = accuracy

@@ -18,11 +18,11 @@ PART_OF_EVERY_RUN = True  # see engine.provenance
 
 
 class TrainingError(RuntimeError):
-    """Training that cannot go on, such as a loss that is no longer a number."""
+    """Training that cannot continue, such as a loss that is not finite."""
 
 
 class Observer:
-    """What wants to follow training; every method may be left as it is."""
+    """Callbacks during training; each does nothing by default."""
 
     def prepared(self, method: Method, task: Task) -> None:
         """After `begin_task`, before the first step."""
@@ -39,7 +39,7 @@ class Observer:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What training one task gave: mean loss of every epoch, time, trained parameters."""
+    """Outcome of training one task: mean loss of every epoch, time, trained parameters."""
 
     losses: list[float]
     seconds: float
@@ -97,7 +97,7 @@ def train_task(
             losses.append(_mean_loss(total, count, task, epoch))
             images += count
             observer.epoch_done(task, epoch, losses[-1])
-        _check_promise(method, clipped)
+        _check_backbone_untouched(method, clipped)
         optimiser.zero_grad(set_to_none=True)
     trainable = 0 if optimiser is None else sum(p.numel() for p in clipped)
 
@@ -160,8 +160,8 @@ def _mean_loss(total: Tensor, count: int, task: Task, epoch: int) -> float:
     return mean
 
 
-def _check_promise(method: Method, trained: list[torch.nn.Parameter]) -> None:
-    """A method that promises to leave the backbone alone is held to it."""
+def _check_backbone_untouched(method: Method, trained: list[torch.nn.Parameter]) -> None:
+    """Check that a method with `trains_backbone = False` leaves the backbone alone."""
     if method.trains_backbone:
         return
     declared = {id(p) for p in trained}
