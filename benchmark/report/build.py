@@ -15,6 +15,7 @@ from benchmark.report.formats import csv_table, latex, markdown
 from benchmark.report.model import Report
 from benchmark.report.notes import annotated
 from benchmark.report.page import PageFigure, render_page
+from benchmark.report.palette import report_palette
 from benchmark.report.paper.reported import Reported, load_reported, published_ranking
 from benchmark.report.paper.tables import Numbers, has_runs, paper_tables
 from benchmark.report.rows import make_blocks
@@ -98,9 +99,9 @@ def build_report(
     """Write tables, figures and the page below `out` from whatever is finished.
 
     `tables/*.md|csv|tex`, `figures/*.svg|pdf|png`, `report.html`; figures that did not change are
-    not drawn again. Raises StorageError when `out` cannot
-    be written and, when `strict`, `UnfairError` where rows that stand together are not comparable:
-    nothing is written then. relative_to: method or row that relative accuracies compare with;
+    not drawn again. Raises StorageError when `out` cannot be written and, when `strict`,
+    `UnfairError` where rows that stand together are not comparable: nothing is written then.
+    relative_to: method or row that relative accuracies compare with;
     highlight: methods or rows that keep their colour where there are many (see `figures.Options`);
     UnknownNameError, before anything is written, when no block has one of them.
     `expected` and `paper` as for `collect_report`.
@@ -115,7 +116,10 @@ def build_report(
         for ending, render in WRITERS.items():
             files[Path("tables") / f"{table.name}.{ending}"] = render(table).encode()
     folder = Path(out) / "figures"
-    drawn, digests = draw_figures(report.blocks, options, ResultStore(results_root), folder)
+    store = ResultStore(results_root)
+    palette = report_palette(report.blocks, options.in_colour)
+    options = replace(options, palette=palette, predictions=store.predictions)
+    drawn, digests = draw_figures(report.blocks, options, store, folder)
     made = [one for one in drawn if one.files]
     for one in made:
         for form, content in one.files.items():
@@ -126,7 +130,7 @@ def build_report(
             for one in made
             if one.job.figure.on_page
         ]
-        files[Path(PAGE)] = render_page(report, report.results, shown).encode()
+        files[Path(PAGE)] = render_page(report, report.results, shown, options).encode()
     paths = {Path(out) / name: content for name, content in files.items()}
     for path, content in paths.items():
         write_atomically(path, content, durable=False)

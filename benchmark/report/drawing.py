@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -31,8 +31,8 @@ from benchmark.report.figures import (
     ReportFigure,
     render,
 )
-from benchmark.report.palette import coloured_rows, report_palette
-from benchmark.report.rows import Block, Row
+from benchmark.report.palette import coloured_rows
+from benchmark.report.rows import Block
 from benchmark.results.store import ResultStore
 
 DIGESTS = ".digests.json"
@@ -91,16 +91,13 @@ def draw_figures(
 
     Args:
         blocks: Those of the report.
-        options: What the reader chose; palette and predictions are filled in.
+        options: What the reader chose, with a palette for the whole report.
         store: Of the runs.
         folder: Where the figures of the last report lie.
     """
     blocks = [block for block in blocks if block.finished]
     if not blocks:
         return [], b""
-    wanted = (*options.highlight, options.relative_to)
-    palette = report_palette(blocks, wanted)
-    options = replace(options, palette=palette, predictions=store.predictions)
     jobs = [Job(kind, (block,)) for block in blocks for kind in _kinds(BlockFigure)]
     jobs += [Job(kind, tuple(blocks)) for kind in _kinds(ReportFigure)]
     digests = _Digests(blocks, options, store)
@@ -115,7 +112,8 @@ def draw_figures(
 
 
 def _kinds(base: type[BlockFigure] | type[ReportFigure]) -> list[str]:
-    return [kind for kind in FIGURES.names() if issubclass(FIGURES.get(kind), base)]
+    kinds = [kind for kind in FIGURES.names() if issubclass(FIGURES.get(kind), base)]
+    return sorted(kinds, key=lambda kind: FIGURES.get(kind).place)
 
 
 # -- what has changed ---------------------------------------------------------------------------
@@ -141,26 +139,22 @@ class _Digests:
     def _block(self, block: Block) -> str:
         palette = self._options.palette
         assert palette is not None
-        shown = [line for line in block.rows if line.done]
+        shown = [row for row in block.rows if row.done]
         coloured = coloured_rows(
             replace(block, rows=tuple(shown)),
-            (*self._options.highlight, self._options.relative_to),
+            self._options.in_colour,
         )
         rows = [
-            (line.label, line.section, line.unfair, str(palette.style(line)), i in coloured)
-            for i, line in enumerate(shown)
+            (row.label, row.section, row.unfair, str(palette.style(row)), i in coloured)
+            for i, row in enumerate(shown)
         ]
-        runs = [self._run(run_key) for line in shown for run_key in _keys(line)]
+        runs = [self._run(run.result["key"]) for row in shown for run in row.done]
         return _digest(block.name, block.title, json.dumps(rows), *runs)
 
     def _run(self, key: str) -> str:
         folder = self._store.folder(key)
         files = (folder / name for name in ("result.json", "predictions.npz"))
         return _digest(key, *(file.read_bytes() if file.is_file() else b"" for file in files))
-
-
-def _keys(line: Row) -> Iterable[str]:
-    return (run.result["key"] for run in line.done)
 
 
 @cache

@@ -8,7 +8,7 @@ Bounds are dark grey and dotted, so that colour belongs to the methods compared.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmark.report.rows import Block, Row
@@ -44,7 +44,8 @@ _COLOURS_ON_DARK = (
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "h", "d")
 _LINES: tuple[str, ...] = ("-", "--", "-.")
 _FILLS: tuple[Fill, ...] = ("full", "left", "bottom", "right", "top", "none")
-_BOUND_MARKERS = ("x", "+", "1", "2", "3", "4")
+# Of lower bounds and references, methods, and upper bounds.
+_SECTION_MARKERS = (("x", "+", "1", "2", "3", "4", *_MARKERS), _MARKERS, ("*", *_MARKERS))
 
 Fill = Literal["full", "left", "bottom", "right", "top", "none"]
 
@@ -86,38 +87,34 @@ class Palette:
     """
 
     def __init__(self, rows: Iterable[Row], coloured: Set[str] = frozenset()) -> None:
-        methods = sorted({(row.section, row.method) for row in rows})
+        methods = {(row.section, row.method) for row in rows}
         ordered = sorted(methods, key=lambda pair: (pair[1] not in coloured, pair[1]))
-        compared = [name for section, name in ordered if section == 1]
-        lower = [name for section, name in methods if section == 0]
-        self._places = {name: i for i, name in enumerate(compared)}
-        self._lower = {name: i for i, name in enumerate(lower)}
+        self._places = {
+            name: place
+            for section in range(len(_SECTION_MARKERS))
+            for place, name in enumerate(name for own, name in ordered if own == section)
+        }
 
     def style(self, row: Row) -> Style:
         """The row's style; variants of a method share its colour."""
-        if row.section == 2:
-            marker = ("*", *_MARKERS)[row.variant % (len(_MARKERS) + 1)]
-            return Style(INK, marker, ":", _FILLS[row.variant // (len(_MARKERS) + 1) % len(_FILLS)])
-        if row.section == 0:
-            place = self._lower[row.method] + row.variant
-            markers = _BOUND_MARKERS + _MARKERS
-            fill = _FILLS[place // len(markers) % len(_FILLS)]
-            return Style(SOFT, markers[place % len(markers)], ":", fill)
-        place = self._places[row.method]
+        place, markers = self._places[row.method], _SECTION_MARKERS[row.section]
         turn = place + row.variant
-        return Style(
-            COLOURS[place % len(COLOURS)],
-            _MARKERS[turn % len(_MARKERS)],
-            _LINES[(place // len(COLOURS) + row.variant) % len(_LINES)],
-            _FILLS[turn // len(_MARKERS) % len(_FILLS)],
-        )
+        marker = markers[turn % len(markers)]
+        fill = _FILLS[turn // len(markers) % len(_FILLS)]
+        if row.section != 1:
+            return Style(INK if row.section == 2 else SOFT, marker, ":", fill)
+        line = _LINES[(place // len(COLOURS) + row.variant) % len(_LINES)]
+        return Style(COLOURS[place % len(COLOURS)], marker, line, fill)
 
 
 def report_palette(blocks: Sequence[Block], wanted: Iterable[str]) -> Palette:
     """The palette of all blocks; `wanted` as for `coloured_rows`."""
     names = tuple(wanted)
-    coloured = {block.rows[i].method for block in blocks for i in coloured_rows(block, names)}
-    return Palette([row for block in blocks for row in block.rows], coloured)
+    finished = [
+        replace(block, rows=tuple(row for row in block.rows if row.done)) for block in blocks
+    ]
+    coloured = {block.rows[i].method for block in finished for i in coloured_rows(block, names)}
+    return Palette([row for block in finished for row in block.rows], coloured)
 
 
 # -- the page ------------------------------------------------------------------------------------

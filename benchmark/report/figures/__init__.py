@@ -39,6 +39,7 @@ __all__ = [
     "ReportFigure",
     "check_names",
     "render",
+    "usable",
 ]
 
 

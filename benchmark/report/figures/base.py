@@ -19,10 +19,12 @@ class BlockFigure(ABC):
     Attributes:
         title: What the page writes below the figure.
         on_page: Whether the page shows it.
+        place: Where it stands among the figures of the page, the lowest first.
     """
 
     title: ClassVar[str]
     on_page: ClassVar[bool] = True
+    place: ClassVar[int] = 100
 
     @abstractmethod
     def draw(self, block: Block, canvas: Canvas) -> None:
@@ -38,6 +40,7 @@ class ReportFigure(ABC):
 
     title: ClassVar[str]
     on_page: ClassVar[bool] = True
+    place: ClassVar[int] = 100
 
     @abstractmethod
     def draw(self, blocks: Sequence[Block], canvas: Canvas) -> None:

@@ -37,7 +37,7 @@ _CAPTION, _LABEL = 64, 24  # characters of a line
 _LEADER = 0.2  # inches from the end of a curve to the marker before its label
 _LABEL_SPACE = 21.0  # points from the end of a curve to its label
 _WHITE = "#f8f8f8"  # on dark cells, whatever the page's colour
-_MOST_CELLS = 150  # of vector graphics; more are an image
+_MOST_CELLS = 300  # of vector graphics; more are an image
 _LEAST_SPAN = 5.0  # percentage points: noise of less never fills a figure
 
 
@@ -67,8 +67,7 @@ class Canvas:
     def looks(self, block: Block) -> list[tuple[Style, bool]]:
         """Style of every row of the block, and whether the row keeps its colour."""
         palette = self.options.palette or Palette(block.rows)
-        wanted = (*self.options.highlight, self.options.relative_to)
-        coloured = coloured_rows(block, wanted)
+        coloured = coloured_rows(block, self.options.in_colour)
         return [(palette.style(row), i in coloured) for i, row in enumerate(block.rows)]
 
     # -- parts ---------------------------------------------------------------------------------
@@ -76,7 +75,9 @@ class Canvas:
     def caption(self, text: str, height: float) -> None:
         """Write the caption above everything; height: of all below it, in inches."""
         self._caption = text
-        lines = textwrap.wrap(text, _CAPTION)
+        # What belongs together stays on one line.
+        joined = text.replace(" = ", "\xa0=\xa0").replace("± one", "±\xa0one")
+        lines = [line.replace("\xa0", " ") for line in textwrap.wrap(joined, _CAPTION)]
         whole = height + (len(lines) + 0.5) * LINE
         self.figure.set_size_inches(WIDTH, whole)
         self.figure.set_layout_engine("constrained", rect=(0, 0, 0.99, height / whole))
@@ -210,8 +211,10 @@ def line_look(style: Style) -> dict[str, Any]:
 
 
 def wrapped(text: str, width: int = _LABEL) -> str:
-    """A label in lines of at most `width` characters."""
-    return "\n".join(textwrap.wrap(text, width))
+    """A label in lines of at most `width` characters, broken at spaces and underscores."""
+    if "-" in text:
+        return "\n".join(textwrap.wrap(text, width))
+    return "\n".join(textwrap.wrap(text.replace("_", "-"), width)).replace("-", "_")
 
 
 def labels_with_n(rows: Sequence[Row], counts: Sequence[int]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmark.metrics import Summary
 from benchmark.report.figures.base import FIGURES, BlockFigure
 from benchmark.report.figures.numbers import (
-    reference_line,
+    reference_row,
     relative_summaries,
     stage_summaries,
     summary_text,
@@ -36,11 +36,12 @@ class AccuracyCurves(BlockFigure):
     """Accuracy after each task with a band of one standard deviation over the runs."""
 
     title = "Accuracy after each task"
+    place = 1
 
     def draw(self, block: Block, canvas: Canvas) -> None:
         """Draw one curve per row."""
         word = task_word(block)
-        curves = _curves(block, canvas, [stage_summaries(line) for line in block.rows])
+        curves = _curves(block, canvas, [stage_summaries(row) for row in block.rows])
         if not curves:
             raise NothingToDrawError("no stage was evaluated")
         axes = _draw_curves(canvas, curves, f"{block.title}; accuracy after each {word}", word)
@@ -52,13 +53,14 @@ class RelativeAccuracy(BlockFigure):
     """Accuracy on each task after the last one, less that of a chosen row."""
 
     title = "Accuracy on each task after the last, less that of a chosen row"
+    place = 2
 
     def draw(self, block: Block, canvas: Canvas) -> None:
         """Draw one curve per row but the chosen."""
-        chosen = reference_line(block, canvas.options.relative_to)
+        chosen = reference_row(block, canvas.options.relative_to)
         if len(block.rows) == 1:
             raise NothingToDrawError(f"no other row to compare with {chosen.label}")
-        found = [[] if line is chosen else relative_summaries(line, chosen) for line in block.rows]
+        found = [[] if row is chosen else relative_summaries(row, chosen) for row in block.rows]
         curves = _curves(block, canvas, found)
         if not curves:
             raise NothingToDrawError(
@@ -70,9 +72,9 @@ class RelativeAccuracy(BlockFigure):
             "same seed and class order"
         )
         missing = [
-            line.label
-            for line, summaries in zip(block.rows, found, strict=True)
-            if line is not chosen and not summaries
+            row.label
+            for row, summaries in zip(block.rows, found, strict=True)
+            if row is not chosen and not summaries
         ]
         if missing:
             caption += f"; not shown, no common seed and class order: {', '.join(missing)}"
@@ -82,10 +84,10 @@ class RelativeAccuracy(BlockFigure):
 
 @dataclass(frozen=True)
 class _Curve:
-    """A row's summary per task, nan where there is none; row: position in the block."""
+    """A row's summary per task, nan where there is none; position: of the row in the block."""
 
-    line: Row
-    row: int
+    row: Row
+    position: int
     style: Style
     coloured: bool
     summaries: Sequence[Summary]
@@ -112,8 +114,8 @@ class _Curve:
 def _curves(block: Block, canvas: Canvas, found: Sequence[Sequence[Summary]]) -> list[_Curve]:
     looks = canvas.looks(block)
     curves = [
-        _Curve(line, i, *look, summaries)
-        for i, (line, look, summaries) in enumerate(zip(block.rows, looks, found, strict=True))
+        _Curve(row, i, *look, summaries)
+        for i, (row, look, summaries) in enumerate(zip(block.rows, looks, found, strict=True))
         if summaries
     ]
     return [curve for curve in curves if curve.known]
@@ -138,7 +140,7 @@ def _draw_curves(
     caption += f"; mean of {runs_text(counts)}"
     if any(low != high for low, high in (curve.band for curve in curves)):
         caption += ", bands: ± one standard deviation"
-    labels = labels_with_n([curve.line for curve in curves], counts)
+    labels = labels_with_n([curve.row for curve in curves], counts)
     canvas.caption(caption, max(_PLOT, lines_high(labels)) + 0.35)
     axes = canvas.figure.add_subplot()
     axes.grid(axis="y")
@@ -160,10 +162,10 @@ def _draw_curves(
         artist.set(marker=".", markersize=1.5, markeredgecolor=PALE)
         low, high = curve.band
         if curve.coloured:
-            artist.set(zorder=3 + curve.line.section / 10, **line_look(curve.style))
+            artist.set(zorder=3 + curve.row.section / 10, **line_look(curve.style))
             if len(x) == 1:
                 axes.vlines(x, low, high, color=curve.style.colour, linewidth=0.7)
-            elif low != high and (curve.line.section == 1 or len(curves) <= MOST_COLOURED):
+            elif low != high and (curve.row.section == 1 or len(curves) <= MOST_COLOURED):
                 axes.fill_between(x, low, high, color=curve.style.colour, alpha=_BAND, linewidth=0)
         if len(x) == 1 < count:  # evaluated once, at the end: a level to compare with
             colour = curve.style.colour if curve.coloured else PALE
@@ -172,7 +174,7 @@ def _draw_curves(
             f"{word} {i + 1}: {summary_text(curve.summaries[i], sign=relative)}"
             for i in curve.known[::every]
         ]
-        canvas.values(artist, Values(curve.line.label, curve.row, texts))
+        canvas.values(artist, Values(curve.row.label, curve.position, texts))
         canvas.end_label(axes, (x[-1], y[-1]), label, curve.style if curve.coloured else None)
     margin = max(0.03 * (count - 1), 0.02) if count > 1 else 0.5
     axes.set_xlim(1 - margin, count + (0.01 * (count - 1) or margin))

@@ -27,13 +27,14 @@ class ForgettingMap(BlockFigure):
     """Forgetting of every task but the last, after the last, mean over the runs."""
 
     title = "Forgetting of each task (points)"
+    place = 5
 
     def draw(self, block: Block, canvas: Canvas) -> None:
         """Draw a cell per row and task, and one for the mean."""
         tasks = len(block.key.tasks)
         if tasks < 2:
             raise NothingToDrawError("with a single task nothing is forgotten")
-        found = [(i, forgetting_by_task(line)) for i, line in enumerate(block.rows)]
+        found = [(i, forgetting_by_task(row)) for i, row in enumerate(block.rows)]
         known = [(i, values) for i, values in found if not math.isnan(values[0])]
         if not known:
             raise NothingToDrawError("no method was evaluated after every task")
@@ -48,8 +49,8 @@ class ForgettingMap(BlockFigure):
         )
 
         word = task_word(block)
-        lines = [block.rows[i] for i, _ in known]
-        counts = [len(line.done) for line in lines]
+        rows = [block.rows[i] for i, _ in known]
+        counts = [len(row.done) for row in rows]
         caption = (
             f"{block.title}; forgetting of each {word} after the last (best accuracy before it "
             f"less accuracy after it, points), mean of {runs_text(counts)}"
@@ -57,13 +58,13 @@ class ForgettingMap(BlockFigure):
         left_out = [block.rows[i].label for i, values in found if math.isnan(values[0])]
         if left_out:
             caption += f"; not evaluated after every {word}: {', '.join(left_out)}"
-        labels = labels_with_n(lines, counts)
+        labels = labels_with_n(rows, counts)
         canvas.caption(caption, lines_high(labels) * 1.15 + _MARGINS)
         cells = np.array([values for _, values in known])
         high = max(_LEAST, 5 * math.ceil(float(cells.max()) / 5))
         axes = canvas.figure.add_subplot()
         mesh = draw_map(axes, cells, high)
-        axes.set_yticks(np.arange(len(lines)) + 0.5, [wrapped(label) for label in labels])
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [wrapped(label) for label in labels])
         ticks = task_ticks(tasks - 1, most=_MOST_NUMBERS)
         axes.set_xticks([tick - 0.5 for tick in ticks], list(map(str, ticks)))
         axes.set_xlabel(word.capitalize())
@@ -76,8 +77,8 @@ class ForgettingMap(BlockFigure):
             write_cells(axes, cells, high)
         else:
             canvas.figure.colorbar(mesh, ax=axes, location="bottom", shrink=0.6, aspect=40)
-        rows = [
-            Values(line.label, i, [f"{word} {j}: {number(v, 2)}" for j, v in enumerate(values, 1)])
-            for line, (i, values) in zip(lines, known, strict=True)
+        texts = [
+            Values(row.label, i, [f"{word} {j}: {number(v, 2)}" for j, v in enumerate(values, 1)])
+            for row, (i, values) in zip(rows, known, strict=True)
         ]
-        canvas.values(mesh, *rows)
+        canvas.values(mesh, *texts)

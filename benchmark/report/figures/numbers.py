@@ -25,11 +25,11 @@ Array: TypeAlias = NDArray[np.float64]
 
 
 def usable(block: Block) -> Block:
-    """The block with finished lines alone; NothingToDrawError when there are none."""
-    lines = tuple(line for line in block.rows if line.done)
-    if not lines:
+    """The block with finished rows alone; NothingToDrawError when there are none."""
+    rows = tuple(row for row in block.rows if row.done)
+    if not rows:
         raise NothingToDrawError("no run is finished")
-    return replace(block, rows=lines)
+    return replace(block, rows=rows)
 
 
 def task_word(block: Block) -> str:
@@ -48,9 +48,9 @@ def summary_text(summary: Summary, *, sign: bool = False) -> str:
 # -- accuracy after each task -------------------------------------------------------------------
 
 
-def stage_summaries(line: Row) -> list[Summary]:
+def stage_summaries(row: Row) -> list[Summary]:
     """Mean and standard deviation over the runs of the accuracy after each task; nan if unknown."""
-    runs = [metrics.stage_accuracies(run.result["outcome"]["accuracy"]) for run in line.done]
+    runs = [metrics.stage_accuracies(run.result["outcome"]["accuracy"]) for run in row.done]
     return [summarize(values) for values in zip(*runs, strict=True)]
 
 
@@ -59,8 +59,8 @@ def stage_summaries(line: Row) -> list[Summary]:
 
 def check_names(options: Options, blocks: Iterable[Block]) -> None:
     """Raises UnknownNameError, with the nearest name, for a method or row that no block has."""
-    lines = [line for block in blocks for line in block.rows]
-    known = {line.method for line in lines} | {line.label for line in lines}
+    rows = [row for block in blocks for row in block.rows]
+    known = {row.method for row in rows} | {row.label for row in rows}
     if options.relative_to and options.relative_to not in known:
         raise UnknownNameError("method to compare with", options.relative_to, known)
     for name in options.highlight:
@@ -68,20 +68,20 @@ def check_names(options: Options, blocks: Iterable[Block]) -> None:
             raise UnknownNameError("method to highlight", name, known)
 
 
-def reference_line(block: Block, name: str) -> Row:
+def reference_row(block: Block, name: str) -> Row:
     """The row called `name`, or the first of that method; see `Options` for an empty name."""
-    rows = [line for line in block.rows if line.done]
+    rows = [row for row in block.rows if row.done]
     wanted = name or DEFAULT_REFERENCE
-    first = sorted(rows, key=lambda line: (line.label != wanted, line.variant))
-    for line in first:
-        if wanted in (line.label, line.method):
-            return line
+    first = sorted(rows, key=lambda row: (row.label != wanted, row.variant))
+    for row in first:
+        if wanted in (row.label, row.method):
+            return row
     if name:
         raise NothingToDrawError(f"no finished run of {name} to compare with")
-    return next((line for line in rows if line.section == 1), rows[0])
+    return next((row for row in rows if row.section == 1), rows[0])
 
 
-def relative_summaries(line: Row, reference: Row) -> list[Summary]:
+def relative_summaries(row: Row, reference: Row) -> list[Summary]:
     """a[T][j] less the reference's for every task j, in percentage points.
 
     Over the pairs of runs of the same seed and class order: others do not have the same tasks.
@@ -92,7 +92,7 @@ def relative_summaries(line: Row, reference: Row) -> list[Summary]:
     }
     pairs = [
         (_last_row(run.result["outcome"]), theirs[replicate(run.result["spec"])])
-        for run in line.done
+        for run in row.done
         if replicate(run.result["spec"]) in theirs
     ]
     differences = [[a - b for a, b in zip(own, other, strict=True)] for own, other in pairs]
@@ -124,9 +124,9 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 # -- forgetting and confusion -------------------------------------------------------------------
 
 
-def forgetting_by_task(line: Row) -> list[float]:
+def forgetting_by_task(row: Row) -> list[float]:
     """Mean over the runs of the forgetting of every task but the last; nan where undefined."""
-    runs = [metrics.forgetting_by_task(run.result["outcome"]["accuracy"]) for run in line.done]
+    runs = [metrics.forgetting_by_task(run.result["outcome"]["accuracy"]) for run in row.done]
     return [summarize(values).mean for values in zip(*runs, strict=True)]
 
 
@@ -144,11 +144,11 @@ class Confusion:
     runs: int
 
 
-def confusion(line: Row, predictions: Callable[[str], Predictions]) -> Confusion | None:
-    """The line's confusion; None when no run has predictions of the last stage that can be used."""
+def confusion(row: Row, predictions: Callable[[str], Predictions]) -> Confusion | None:
+    """The row's confusion; None when no run has predictions of the last stage that can be used."""
     found = []
-    last = len(line.spec["tasks"]) - 1
-    for run in line.done:
+    last = len(row.spec["tasks"]) - 1
+    for run in row.done:
         try:
             arrays = predictions(run.result["key"])
             shares = metrics.task_confusion(arrays, last)

@@ -32,3 +32,8 @@ class Options:
     highlight: tuple[str, ...] = ()
     predictions: Callable[[str], Predictions] | None = None
     palette: Palette | None = None
+
+    @property
+    def in_colour(self) -> tuple[str, ...]:
+        """Methods, or labels of rows, that keep their colour."""
+        return tuple(filter(None, (*self.highlight, self.relative_to)))

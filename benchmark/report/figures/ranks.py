@@ -36,7 +36,7 @@ class AverageRanks(ReportFigure):
         from benchmark.report.figures.canvas import lines_high, task_ticks, wrapped
 
         count = len(found.methods)
-        uneven = [any(line.unfair for line in method.rows) for method in found.methods]
+        uneven = [any(row.unfair for row in method.rows) for method in found.methods]
         names = [
             method.label + " *" * marked
             for method, marked in zip(found.methods, uneven, strict=True)
@@ -56,7 +56,7 @@ class AverageRanks(ReportFigure):
         canvas.caption(caption, 1.2 * lines_high(names) + 0.5)
         axes = canvas.figure.add_subplot()
         palette = canvas.options.palette or Palette(
-            [line for method in found.methods for line in method.rows]
+            [row for method in found.methods for row in method.rows]
         )
         _draw_rows(axes, found, palette)
         if spread.resampled:

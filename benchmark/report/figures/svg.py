@@ -27,12 +27,12 @@ class Values:
 
     Attributes:
         label: The row's name.
-        row: Position of the row in its block.
+        position: Of the row in its block.
         texts: One per point or cell, in the order of drawing.
     """
 
     label: str
-    row: int
+    position: int
     texts: Sequence[str]
 
 
@@ -94,7 +94,7 @@ def _say(group: ET.Element, rows: Sequence[Values]) -> None:
 
 def _name(group: ET.Element, row: Values) -> None:
     group.set("data-name", _clean(row.label))
-    group.set("data-series", str(row.row))
+    group.set("data-series", str(row.position))
 
 
 def _style_to_attributes(element: ET.Element) -> None:

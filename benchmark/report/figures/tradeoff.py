@@ -31,15 +31,15 @@ _TIME_UNITS = (("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0))
 class _Point:
     """A row of the block, its position there, and its cost in `unit`."""
 
-    line: Row
-    row: int
+    row: Row
+    position: int
     size: float
     unit: str
 
     @property
     def final(self) -> Summary:
         """Final accuracy."""
-        return self.line.summary("final")
+        return self.row.summary("final")
 
     @property
     def low(self) -> float:
@@ -84,17 +84,17 @@ class _Tradeoff(BlockFigure):
 
         unit, scale = self.unit(block)
         points = [
-            _Point(line, i, line.summary(self.cost).mean / scale * self._counts(line), unit)
-            for i, line in enumerate(block.rows)
-            if not math.isnan(line.summary("final").mean)
+            _Point(row, i, row.summary(self.cost).mean / scale * self._counts(row), unit)
+            for i, row in enumerate(block.rows)
+            if not math.isnan(row.summary("final").mean)
         ]
         if not points:
             raise NothingToDrawError("no final accuracy is known")
-        counts = [len(point.line.done) for point in points]
+        counts = [len(point.row.done) for point in points]
         caption = f"{block.title}; {runs_text(counts)}"
         if max(counts) > 1:
             caption += ", bars: ± one standard deviation"
-        rivals = [point for point in points if point.line.section != 2]
+        rivals = [point for point in points if point.row.section != 2]
         if len(rivals) > 1:
             caption += f"; grey steps: Pareto front of {self.words} and accuracy"
             caption += " without upper bounds" * (len(rivals) < len(points))
@@ -106,12 +106,12 @@ class _Tradeoff(BlockFigure):
         if len(rivals) > 1:
             _draw_front(axes, [(point.size, point.final.mean) for point in rivals])
         axes.set(xlabel=f"{self.words.capitalize()} ({unit})", ylabel="Final accuracy (%)")
-        labels = labels_with_n([point.line for point in points], counts)
-        high = canvas.legend([line for line in axes.lines if line.get_gid()], labels)
+        labels = labels_with_n([point.row for point in points], counts)
+        high = canvas.legend([row for row in axes.lines if row.get_gid()], labels)
         canvas.caption(caption + self.note(block), _PLOT + 0.35 + high)
 
-    def _counts(self, line: Row) -> bool:
-        return self.of_bounds or line.section != 2
+    def _counts(self, row: Row) -> bool:
+        return self.of_bounds or row.section != 2
 
     def _draw_points(
         self, axes: Axes, canvas: Canvas, block: Block, points: Sequence[_Point]
@@ -120,17 +120,17 @@ class _Tradeoff(BlockFigure):
 
         looks = canvas.looks(block)
         for point in points:
-            style, coloured = looks[point.row]
+            style, coloured = looks[point.position]
             colour = style.colour if coloured else PALE
-            order = 2 + coloured + point.line.section / 10
-            if not self._counts(point.line):
+            order = 2 + coloured + point.row.section / 10
+            if not self._counts(point.row):
                 axes.axhline(
                     point.final.mean, color=colour, linestyle=":", linewidth=0.8, zorder=1.5
                 )
             axes.vlines(point.size, point.low, point.high, color=colour, linewidth=0.7)
             look = line_look(style) | {"color": colour, "linestyle": "none", "clip_on": False}
             [artist] = axes.plot([point.size], [point.final.mean], zorder=order, **look)
-            canvas.values(artist, Values(point.line.label, point.row, [point.text]))
+            canvas.values(artist, Values(point.row.label, point.position, [point.text]))
 
 
 @FIGURES.register("parameters")
@@ -138,6 +138,7 @@ class AccuracyOverParameters(_Tradeoff):
     """Final accuracy over added parameters, bars of one standard deviation."""
 
     title = "Final accuracy over parameters added to the backbone, and Pareto front"
+    place = 3
     cost = "expanded_parameters"
     words = "parameters added"
     of_bounds = False
@@ -152,21 +153,22 @@ class AccuracyOverTime(_Tradeoff):
     """Final accuracy over the training time of all tasks, bars of one standard deviation."""
 
     title = "Final accuracy over the training time of all tasks, and Pareto front"
+    place = 4
     cost = "train_seconds"
     words = "training time"
     of_bounds = True
 
     def unit(self, block: Block) -> tuple[str, float]:
         """Hours, minutes or seconds: the largest that the longest training has two of."""
-        longest = max(line.summary("train_seconds").mean for line in block.rows)
+        longest = max(row.summary("train_seconds").mean for row in block.rows)
         return next((u for u in _TIME_UNITS if longest >= 2 * u[1]), _TIME_UNITS[-1])
 
     def note(self, block: Block) -> str:
         """Whether the rows were timed on different machines."""
         machines = {
             (environment.get("device"), environment.get("hardware"), environment.get("threads"))
-            for line in block.rows
-            for environment in (run.result["environment"] for run in line.done)
+            for row in block.rows
+            for environment in (run.result["environment"] for run in row.done)
         }
         several = len(machines) > 1
         return f"; {len(machines)} kinds of machines: times not comparable" if several else ""

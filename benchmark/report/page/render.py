@@ -15,9 +15,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from benchmark.report.figures import Options, usable
 from benchmark.report.model import Report, Table, TableRow, bold, cell_text
 from benchmark.report.page.data import in_script, page_data
-from benchmark.report.palette import Palette, page_colours, page_variables
+from benchmark.report.palette import (
+    PALE,
+    Palette,
+    coloured_rows,
+    page_colours,
+    page_variables,
+    report_palette,
+)
 from benchmark.report.rows import Block
 from benchmark.results.store import Result
 
@@ -39,7 +47,7 @@ def render_page(
     report: Report,
     results: Mapping[str, Result],
     figures: Sequence[PageFigure] = (),
-    palette: Palette | None = None,
+    options: Options | None = None,
 ) -> str:
     """The whole report as one HTML file without any reference to another.
 
@@ -47,10 +55,10 @@ def render_page(
         report: Tables, blocks and messages.
         results: By run key, those behind the tables.
         figures: In the order of the page.
-        palette: Colours of the rows, as in the figures.
+        options: Those that the figures were drawn with.
     """
-    blocks = report.blocks
-    palette = palette or Palette([line for block in blocks for line in block.rows])
+    blocks, options = report.blocks, options or Options()
+    palette = options.palette or report_palette(blocks, options.in_colour)
     layout = _Layout(report)
     style = _source("page.css") + (
         f":root {{ {page_variables(dark=False)} }}\n"
@@ -76,7 +84,7 @@ def render_page(
                 for block in blocks
             ],
             wide_figures=[_Shown(figure) for figure in figures if not figure.block],
-            legends=[_legend(block, palette) for block in blocks],
+            legends=[_legend(block, palette, options.in_colour) for block in blocks],
             data=Markup(in_script(page_data(report.tables, results))),
         )
     )
@@ -127,8 +135,8 @@ class _Layout:
         self._block_of = {
             result["key"]: i
             for i, block in enumerate(report.blocks)
-            for line in block.rows
-            for result in (*(run.result for run in line.done), *line.broken)
+            for row in block.rows
+            for result in (*(run.result for run in row.done), *row.broken)
         }
 
     def part(self, number: int) -> _Part:
@@ -161,11 +169,16 @@ def _numbers(found: set[int]) -> str:
     return " ".join(map(str, sorted(found)))
 
 
-def _legend(block: Block, palette: Palette) -> list[tuple[str, str]]:
+def _legend(block: Block, palette: Palette, in_colour: Sequence[str]) -> list[tuple[str, str]]:
     """Label and colour of every row that figures show."""
-    colours = page_colours()
-    shown = [line for line in block.rows if line.done]
-    return [(line.label, colours[palette.style(line).colour]) for line in shown]
+    if not block.finished:
+        return []
+    block, colours = usable(block), page_colours()
+    coloured = coloured_rows(block, in_colour)
+    return [
+        (row.label, colours[palette.style(row).colour if i in coloured else PALE])
+        for i, row in enumerate(block.rows)
+    ]
 
 
 @cache
