@@ -72,18 +72,18 @@ class RecordedCase:
         """An array the replay cannot do without; None in `shape` stands for any size."""
         if name not in self.arrays:
             raise ReplayError(f"{self.path}: array {name} is missing")
-        found = self.arrays[name]
-        fits = len(found.shape) == len(shape) and all(
-            want in (None, have) for want, have in zip(shape, found.shape, strict=True)
+        value = self.arrays[name]
+        fits = len(value.shape) == len(shape) and all(
+            want in (None, have) for want, have in zip(shape, value.shape, strict=True)
         )
         if not fits:
             wanted = ", ".join("any" if size is None else str(size) for size in shape)
-            raise ReplayError(f"{self.path}: array {name} has shape {found.shape}, not ({wanted})")
-        return found
+            raise ReplayError(f"{self.path}: array {name} has shape {value.shape}, not ({wanted})")
+        return value
 
 
 def read_case(path: Path) -> RecordedCase:
-    """Read a whole file, so that damage is found before anything is run."""
+    """Read a whole file, so that damage is value before anything is run."""
     try:
         file = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:

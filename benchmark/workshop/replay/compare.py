@@ -14,10 +14,12 @@ from benchmark.workshop.replay.case import META
 
 @dataclass(frozen=True)
 class ArrayResult:
-    """What was found for one array.
+    """The outcome for one array.
 
-    error: largest absolute error, None where nothing was compared; ok: False fails the replay;
-    note: why nothing was compared, or what was.
+    Attributes:
+        error: Largest absolute error; None where nothing was compared.
+        ok: False fails the replay.
+        note: Why nothing was compared, or what was.
     """
 
     name: str

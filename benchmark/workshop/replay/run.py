@@ -67,14 +67,14 @@ def replay(file: str | Path, tolerance: float = 1e-8) -> Replay:
     if not tolerance >= 0:
         raise ReplayError(f"the tolerance must be at least 0, not {tolerance}")
     case = read_case(path)
-    found = _find(case)
+    case_kind = _find(case)
     try:
-        results = found.check(case, tolerance)
+        results = case_kind.check(case, tolerance)
     except ReplayError:
         raise
     except (ValueError, RuntimeError) as error:  # settings and numbers that our code refuses
-        raise ReplayError(f"{path}: cannot be replayed as {found.name}: {error}") from error
-    return Replay(path, found.name, tolerance, results)
+        raise ReplayError(f"{path}: cannot be replayed as {case_kind.name}: {error}") from error
+    return Replay(path, case_kind.name, tolerance, results)
 
 
 def _find(case: RecordedCase) -> Kind:

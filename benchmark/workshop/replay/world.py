@@ -181,14 +181,14 @@ def heads_side_by_side(method: Method) -> dict[str, Tensor]:
 def read_world(case: RecordedCase) -> World:
     """The files that `case` names as its inputs, relative to the folder above its own."""
     folder = case.path.parent.resolve().parent
-    found: dict[str, RecordedCase] = {}
+    parts: dict[str, RecordedCase] = {}
     for name in case.meta.get("inputs", kind=list):
         part = read_case(folder / str(name))
-        found["backbone" if any(key.startswith(WEIGHT) for key in part.arrays) else "data"] = part
+        parts["backbone" if any(key.startswith(WEIGHT) for key in part.arrays) else "data"] = part
     for role in ("backbone", "data"):
-        if role not in found:
+        if role not in parts:
             raise ReplayError(f"{case.path}: its inputs name no file with the {role}")
-    return World(case, found["backbone"], found["data"])
+    return World(case, parts["backbone"], parts["data"])
 
 
 def _schedule(meta: Meta) -> str:

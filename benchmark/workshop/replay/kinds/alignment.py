@@ -119,8 +119,8 @@ def _heads(case: RecordedCase, sizes: list[int], width: int) -> list[nn.Linear]:
 
 def _variants(case: RecordedCase) -> list[str]:
     """What stands before the slash in the names of arrays, where it is known here."""
-    found = dict.fromkeys(name.partition("/")[0] for name in case.arrays if "/" in name)
-    return [name for name in found if name == PLAIN or name.startswith(NORMALISED)]
+    names = dict.fromkeys(name.partition("/")[0] for name in case.arrays if "/" in name)
+    return [name for name in names if name == PLAIN or name.startswith(NORMALISED)]
 
 
 def _settings(meta: Meta, variant: str) -> AlignmentConfig:

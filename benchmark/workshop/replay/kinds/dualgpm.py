@@ -32,7 +32,7 @@ def _stream(case: RecordedCase, comparison: CaseComparison, stream: str) -> None
     sessions = case.meta.get("streams", stream, "total_sessions", kind=int)
     # The official code's own rule for a first update of d/2 and more directions.
     memory = GradientMemory(first_basis="leading")
-    found: dict[str, list[float | np.ndarray]] = {
+    sequences: dict[str, list[float | np.ndarray]] = {
         name: [] for name in ("threshold", "P", "dim", "is_retain", "skipped")
     }
     raised = False
@@ -44,14 +44,14 @@ def _stream(case: RecordedCase, comparison: CaseComparison, stream: str) -> None
         except MemoryFormError:
             raised = True
         basis = np.zeros((len(matrix), 0)) if memory.basis is None else memory.basis.numpy()
-        found["threshold"].append(share)
-        found["P"].append(basis @ basis.T)
-        found["dim"].append(basis.shape[1])
-        found["is_retain"].append(memory.retain)
-        found["skipped"].append(taken == 0)
+        sequences["threshold"].append(share)
+        sequences["P"].append(basis @ basis.T)
+        sequences["dim"].append(basis.shape[1])
+        sequences["is_retain"].append(memory.retain)
+        sequences["skipped"].append(taken == 0)
         if raised:
             break
-    for name, values in found.items():
+    for name, values in sequences.items():
         comparison.check(f"{stream}/{name}", np.asarray(values, dtype=np.float64))
     comparison.check(f"{stream}/raised", float(raised))
     # An input: an update without effect leaves no other trace of it than its symmetry.

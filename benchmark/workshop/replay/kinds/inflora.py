@@ -28,12 +28,12 @@ class WatchedInfLoRA(InfLoRA):
         self.seen_designs: list[Design] = []
 
     def moments(self, data: TaskData) -> InputMoments:
-        """Keep what is found; the first pass of a task is before training, the second after."""
+        """Keep the moments; the first pass of a task is before training, the second after."""
         self.seen_moments.append(super().moments(data))
         return self.seen_moments[-1]
 
     def designs(self, task: Task, data: TaskData) -> list[Design]:
-        """Keep what is designed."""
+        """Keep the designs."""
         self.seen_moments.clear()
         self.seen_designs = super().designs(task, data)
         return self.seen_designs
@@ -132,8 +132,8 @@ def _check_factors(comparison: CaseComparison, task: Task, factors: FactorFollow
     turn = (recorded.astype(np.float64) if fits else down) @ np.linalg.pinv(down)
 
     def turned(up: np.ndarray) -> np.ndarray:
-        found: np.ndarray = up @ turn
-        return found
+        product: np.ndarray = up @ turn
+        return product
 
     for trained, ours in (("lora_B_k", factors.key_up), ("lora_B_v", factors.value_up)):
         array = f"{trained}/t{task.index}"

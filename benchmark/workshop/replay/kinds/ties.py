@@ -23,8 +23,8 @@ def merging(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     shape = case.meta.get("shape", kind=list)
     recorded = case.array("vectors", case.meta.get("n_vectors", kind=int), *shape)
     vectors = as_tensor(recorded.reshape(len(recorded), -1))
-    found = {KEEP.match(name) for name in case.arrays}
-    settings = {(m["keep"], m["aggregate"]) for m in found if m is not None}
+    matches = {KEEP.match(name) for name in case.arrays}
+    settings = {(m["keep"], m["aggregate"]) for m in matches if m is not None}
     for keep, aggregate in settings:
         if aggregate is None:
             _check_steps(comparison, vectors, keep)
