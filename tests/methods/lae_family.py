@@ -1,4 +1,4 @@
-"""A small world for the tests of the LAE family: backbone, data, training through the trainer."""
+"""The forms of the LAE family, and training them task by task on toy images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+import toy_tasks
 from torch import Tensor
 
 from benchmark.data.loading import MemoryLoader
@@ -14,43 +14,26 @@ from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Method, Task
 from benchmark.spec import Recipe
-from methods.lae import Lae
-from methods.lae_conv import LaeConv
-from methods.lae_conv_ties import LaeConvTies
-from methods.lae_ties import LaeTies
 
-SIZES = (2, 3, 2)
-TASKS = make_tasks(SIZES)
+TASKS = make_tasks((2, 3, 2))
 RECIPE = Recipe(lr=1e-2, epochs=3, batch_size=4, schedule="constant")
 
-FORMS: dict[str, tuple[type[Method], dict[str, Any]]] = {
-    "lora": (Lae, {"pet": "lora"}),
-    "adapter": (Lae, {"pet": "adapter"}),
-    "prefix": (Lae, {"pet": "prefix"}),
-    "conv": (LaeConv, {}),
-    "ties": (LaeTies, {}),
-    "ties_prefix": (LaeTies, {"pet": "prefix"}),
-    "ties_history": (LaeTies, {"history": True}),
-    "conv_ties": (LaeConvTies, {}),
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lora": ("lae", {"pet": "lora"}),
+    "adapter": ("lae", {"pet": "adapter"}),
+    "prefix": ("lae", {"pet": "prefix"}),
+    "conv": ("lae_conv", {}),
+    "ties": ("lae_ties", {}),
+    "ties_prefix": ("lae_ties", {"pet": "prefix"}),
+    "ties_history": ("lae_ties", {"history": True}),
+    "conv_ties": ("lae_conv_ties", {}),
 }
-
-
-def vit(**options: Any) -> VisionTransformer:
-    torch.manual_seed(0)
-    shape: dict[str, Any] = {"img_size": 8, "patch_size": 4, "embed_dim": 16, "depth": 3}
-    return VisionTransformer(**shape | {"num_heads": 2, "num_classes": 0} | options).eval()
 
 
 def make(form: str, **settings: Any) -> Any:
     """A method with two adapted blocks and one frozen epoch unless told otherwise."""
-    kind, own = FORMS[form]
-    backbone = vit()
-    torch.manual_seed(1)
-    return kind(backbone, kind.Config(**{"blocks": 2, "freeze_epochs": 1} | own | settings))
-
-
-def images(count: int = 6, seed: int = 5) -> Tensor:
-    return torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    name, own = FORMS[form]
+    return toy_tasks.make(name, **{"blocks": 2, "freeze_epochs": 1} | own | settings)
 
 
 def data(task: Task, count: int = 10) -> TrainingImages:
@@ -64,7 +47,6 @@ def learn(
     method: Method,
     tasks: list[Task] = TASKS,
     *,
-    recipe: Recipe = RECIPE,
     grown: Callable[[Task], None] = lambda task: None,
     observer: Observer | None = None,
 ) -> Any:
@@ -73,7 +55,7 @@ def learn(
         torch.manual_seed(10 + task.index)
         method.grow(task)
         grown(task)
-        train_task(method, task, data(task), recipe, observer)
+        train_task(method, task, data(task), RECIPE, observer)
     return method.eval()
 
 

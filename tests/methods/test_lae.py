@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from lae_family import FORMS, TASKS, images, learn, make, same, values, vit
+from lae_family import FORMS, TASKS, learn, make, same, values
 from torch import Tensor
+from toy_tasks import images, vit
 
 from benchmark.engine.trainer import Observer
 from benchmark.method import Batch, Task

@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 import torch
-from lae_family import TASKS, images, learn, make, same, values, vit
+from lae_family import TASKS, learn, make, same, values
+from toy_tasks import images, vit
 
 from benchmark.peft.adapters import ConvAdapter, LinearAdapter
 from methods.lae_conv import LaeConv

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lae_family import TASKS, images, learn, make, same, values
+from lae_family import TASKS, learn, make, same, values
 from torch import Tensor
+from toy_tasks import images
 
 from benchmark.engine.trainer import Observer
 from benchmark.method import Method, Task

@@ -21,12 +21,11 @@ RECIPE = Recipe(lr=1e-2, epochs=2, batch_size=4)
 ViT = VisionTransformer
 
 
-def vit() -> ViT:
-    """A random ViT on 8 x 8 images."""
+def vit(**options: Any) -> ViT:
+    """A random ViT, on 8 x 8 images unless told otherwise."""
     torch.manual_seed(0)
-    return ViT(
-        img_size=8, patch_size=4, embed_dim=WIDTH, depth=DEPTH, num_heads=2, num_classes=0
-    ).eval()
+    shape: dict[str, Any] = {"img_size": 8, "patch_size": 4, "embed_dim": WIDTH, "depth": DEPTH}
+    return ViT(**shape | {"num_heads": 2, "num_classes": 0} | options).eval()
 
 
 def make(name: str, **settings: Any) -> Any:
