@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict
 
 import torch
@@ -97,14 +97,17 @@ class ParameterGroup(TypedDict):
     lr_scale: float
 
 
+T = TypeVar("T")
+
+
 def setting(
-    default: Any,
+    default: T,
     help: str,
     *,
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[Any, ...] | None = None,
-) -> Any:
+    choices: tuple[T, ...] | None = None,
+) -> T:
     """A field of a `Config`: its default (the published value), help text and valid range."""
     return field(
         default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
@@ -121,7 +124,7 @@ class MethodConfig:
             raise ValueError("; ".join(faults))
 
 
-def _faults(f: Any, value: Any) -> Iterator[str]:
+def _faults(f: Field[Any], value: Any) -> Iterator[str]:
     wanted = type(f.default)
     accepted = (int, float) if wanted is float else (wanted,)
     if f.default is not None and (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ class InputMoments:
         self._stop = False
         self.counts = [0] * len(self._layers)
 
-    def gather(self, forward: Callable[[Tensor], Any], images: Tensor) -> None:
+    def gather(self, forward: Callable[[Tensor], Tensor], images: Tensor) -> None:
         """Run `forward(images)` as far as the last of the layers; the rest gives nothing new."""
         self._stop = True
         with suppress(_ForwardStoppedError):
@@ -64,7 +63,7 @@ class InputMoments:
             found.append((mean + mean.T) / 2)  # exactly symmetric, which rounding need not be
         return found
 
-    def _hook(self, index: int) -> Any:
+    def _hook(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             tokens = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
             if tokens.dtype != torch.float64:
