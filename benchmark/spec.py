@@ -7,7 +7,6 @@ from dataclasses import Field, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import pydantic.dataclasses
-from annotated_types import Ge, Le, Lt
 
 # Raised by one whenever a change of the runner, the trainer or the data stream may move a number:
 # it is part of every run's key, so older results are then kept apart and run again.
@@ -18,8 +17,8 @@ Precision = Literal["fp32", "bf16"]
 Scenario = Literal["class", "domain"]
 
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Ge(0), Le(1)]
-HeldOut = Annotated[float, Ge(0), Lt(1)]  # a share of the training images
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+HeldOut = Annotated[float, pydantic.Field(ge=0, lt=1)]  # a share of the training images
 
 
 def _rising(epochs: tuple[int, ...]) -> tuple[int, ...]:
@@ -38,8 +37,8 @@ class Recipe:
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: NonNegative = 5e-4
-    epochs: Annotated[int, Ge(0)] = 20
-    batch_size: Annotated[int, Ge(1)] = 128
+    epochs: Annotated[int, pydantic.Field(ge=0)] = 20
+    batch_size: Annotated[int, pydantic.Field(ge=1)] = 128
     weight_decay: NonNegative = 0.0
     momentum: Share = 0.9  # sgd only
     betas: tuple[Share, Share] = (0.9, 0.999)  # adam and adamw only

@@ -1,4 +1,4 @@
-"""Validation by pydantic: models that convert as good as nothing, and their faults in words."""
+"""Validation by pydantic: strict models, and their errors in words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pydantic_core.core_schema import CoreSchema, no_info_before_validator_funct
 from typing_extensions import TypedDict
 
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
-_OURS = "fault"  # type of an error whose text is already in words
+_OURS = "error"  # type of an error whose text is already in words
 _KINDS = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
@@ -163,38 +163,40 @@ def check_field(kind: type, name: str, value: Any) -> Any:
     try:
         return check_fields(kind, {name: value})[name]
     except ValidationError as error:
-        texts = [f"{place.removeprefix(name)} {text}".strip() for place, text in faults(error)]
+        texts = [
+            f"{location.removeprefix(name)} {text}".strip() for location, text in messages(error)
+        ]
         raise ValueError("; ".join(texts)) from error
 
 
-# -- faults -------------------------------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------------------
 
-Place = tuple[str | int, ...]  # keys and indices
+Location = tuple[str | int, ...]  # keys and indices
 
 
-class Faults:
-    """Collects faults, to raise all of them at once."""
+class Errors:
+    """Collects errors, to raise all of them at once."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Place, str], None] = {}
+        self._found: dict[tuple[Location, str], None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def add(self, fault: object, *place: str | int) -> None:
-        """Note a fault at a place; one noted before is not repeated."""
-        self._found[place, str(fault)] = None
+    def add(self, error: object, *location: str | int) -> None:
+        """Note an error at a location; one noted before is not repeated."""
+        self._found[location, str(error)] = None
 
     @contextmanager
-    def at(self, *place: str | int) -> Iterator[None]:
-        """Notes a ValueError that is raised inside, or every fault of a ValidationError."""
+    def at(self, *location: str | int) -> Iterator[None]:
+        """Notes a ValueError that is raised inside, or every error of a ValidationError."""
         try:
             yield
         except ValidationError as error:
             for details in error.errors():
-                self.add(_describe(details), *place, *details["loc"])
+                self.add(_describe(details), *location, *details["loc"])
         except ValueError as error:
-            self.add(error, *place)
+            self.add(error, *location)
 
     def check(self) -> None:
         """Raise everything noted as a ValidationError, or do nothing."""
@@ -202,8 +204,8 @@ class Faults:
             raise _error(self._found)
 
 
-def faults(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Place, such as `methods.lae.when[0]`, and description of every fault."""
+def messages(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Location, such as `methods.lae.when[0]`, and description of every error."""
     for details in error.errors():
         text = ""
         for part in details["loc"]:
@@ -211,14 +213,14 @@ def faults(error: ValidationError) -> Iterator[tuple[str, str]]:
         yield text, _describe(details)
 
 
-def _error(found: Iterable[tuple[Place, str]]) -> ValidationError:
+def _error(found: Iterable[tuple[Location, str]]) -> ValidationError:
     lines = [
         InitErrorDetails(
-            type=PydanticCustomError(_OURS, "{text}", {"text": text}), loc=place, input=None
+            type=PydanticCustomError(_OURS, "{text}", {"text": text}), loc=location, input=None
         )
-        for place, text in found
+        for location, text in found
     ]
-    return ValidationError.from_exception_data("faults", lines)
+    return ValidationError.from_exception_data("errors", lines)
 
 
 def _describe(details: ErrorDetails) -> str:

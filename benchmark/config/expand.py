@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.backbones import catalogue
-from benchmark.config.reading import faults_of, parse
+from benchmark.config.reading import as_suite_error, parse
 from benchmark.config.suite import MethodPlan, Situation, Suite
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import Recipe, RunSpec, Settings
-from benchmark.validation import Faults, check_field, unknown_key
+from benchmark.validation import Errors, check_field, unknown_key
 
 STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
 BACKBONE_FILE = "backbone.file"
@@ -44,45 +44,45 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     """Every run that the suite with these overrides asks for, complete and checked, each once.
 
     Data sets, backbones and task splits given here take the place of those of all the suite's
-    grids. Raises `SuiteError` with every fault found.
+    grids. Raises `SuiteError` with every error.
     """
     given = overrides or Overrides()
-    faults = Faults()
-    datasets = _names("dataset", given.dataset, faults)
-    backbones = _names("backbone", given.backbone, faults)
-    methods = _names("method", given.method, faults) or tuple(suite.methods)
+    errors = Errors()
+    datasets = _names("dataset", given.dataset, errors)
+    backbones = _names("backbone", given.backbone, errors)
+    methods = _names("method", given.method, errors) or tuple(suite.methods)
     for seed in given.seeds:
         if seed < 0:
-            faults.add(f"must be at least 0, not {seed}", "--seeds")
+            errors.add(f"must be at least 0, not {seed}", "--seeds")
     grids = [
         (datasets or g.dataset or suite.dataset, backbones or g.backbone or suite.backbone, g)
         for g in (suite, *suite.also)
     ]
-    assignments = read_assignments(given.sets, faults)
-    stream = _stream(suite, assignments, faults)
+    assignments = read_assignments(given.sets, errors)
+    stream = _stream(suite, assignments, errors)
     for name in _once(name for grid in grids for name in grid[0]):
         known = dataset_info(name).splits
         if stream["split"] not in known:
-            fault = UnknownNameError(f"split of {name}", stream["split"], known)
-            faults.add(fault, "split")
+            error = UnknownNameError(f"split of {name}", stream["split"], known)
+            errors.add(error, "split")
     configs = {name: METHODS.get(name).Config for name in methods}
-    check_used(assignments, configs, faults)
-    backbone_file = _weights_file(assignments, _once(b for grid in grids for b in grid[1]), faults)
+    check_used(assignments, configs, errors)
+    backbone_file = _weights_file(assignments, _once(b for grid in grids for b in grid[1]), errors)
     domains = stream["scenario"] == "domain"
-    places = _once(
+    products = _once(
         (dataset, backbone, tasks)
         for names, networks, grid in grids
         for dataset, backbone in itertools.product(names, networks)
         for tasks in (
-            _domain_tasks(given, dataset, faults)
+            _domain_tasks(given, dataset, errors)
             if domains
-            else _task_sizes(suite, given, grid.tasks or suite.tasks, dataset, faults)
+            else _task_sizes(suite, given, grid.tasks or suite.tasks, dataset, errors)
         )
     )
-    situations = _once(Situation(name, backbone, len(tasks)) for name, backbone, tasks in places)
-    resolved = {at: _methods(suite, configs, at, assignments, faults) for at in situations}
-    with faults_of():
-        faults.check()
+    situations = _once(Situation(name, backbone, len(tasks)) for name, backbone, tasks in products)
+    resolved = {at: _methods(suite, configs, at, assignments, errors) for at in situations}
+    with as_suite_error():
+        errors.check()
 
     seeds = _once(given.seeds or suite.seeds)
     return [
@@ -97,7 +97,7 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
             seed=seed,
             **(stream | {"order": stream["order"].format(seed=seed)}),
         )
-        for dataset, backbone, tasks in places
+        for dataset, backbone, tasks in products
         for seed in seeds
         for method, recipe, settings in resolved[Situation(dataset, backbone, len(tasks))]
     ]
@@ -107,11 +107,11 @@ def _once(items: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(items))
 
 
-def _names(kind: str, asked: Iterable[str], faults: Faults) -> tuple[str, ...]:
+def _names(kind: str, asked: Iterable[str], errors: Errors) -> tuple[str, ...]:
     """The names that exist; the rest is checked even if none was right."""
     known = []
     for name in _once(asked):
-        with faults.at(f"--{kind}"):
+        with errors.at(f"--{kind}"):
             _FINDERS[kind](name)
             known.append(name)
     return tuple(known)
@@ -121,12 +121,12 @@ def _names(kind: str, asked: Iterable[str], faults: Faults) -> tuple[str, ...]:
 
 
 def _task_sizes(
-    suite: Suite, given: Overrides, entries: Sequence[int | str], dataset: str, faults: Faults
+    suite: Suite, given: Overrides, entries: Sequence[int | str], dataset: str, errors: Errors
 ) -> tuple[tuple[int, ...], ...]:
     info = dataset_info(dataset)
     sizes = []
     for entry in given.tasks or entries or (info.default_tasks,):
-        with faults.at("--tasks" if given.tasks else f"{suite.path}: tasks"):
+        with errors.at("--tasks" if given.tasks else f"{suite.path}: tasks"):
             sizes.append(parse_tasks(entry, info.classes, dataset))
     return _once(sizes)
 
@@ -157,27 +157,27 @@ def parse_tasks(entry: int | str, classes: int, dataset: str) -> tuple[int, ...]
     )
 
 
-def _domain_tasks(given: Overrides, dataset: str, faults: Faults) -> tuple[tuple[int, ...], ...]:
+def _domain_tasks(given: Overrides, dataset: str, errors: Errors) -> tuple[tuple[int, ...], ...]:
     """One task a domain, each with all classes."""
     info = dataset_info(dataset)
     count = len(info.domains)
     if count < 2:
-        faults.add(f"domain: {dataset} has no domains to learn one after the other", "scenario")
+        errors.add(f"domain: {dataset} has no domains to learn one after the other", "scenario")
         return ()
     for entry in given.tasks:
         if str(entry) not in (str(count), "+".join([str(info.classes)] * count)):
-            faults.add(f"scenario domain: {dataset} has {count} tasks, its domains", "--tasks")
+            errors.add(f"scenario domain: {dataset} has {count} tasks, its domains", "--tasks")
     return ((info.classes,) * count,)
 
 
-def _stream(suite: Suite, assignments: list[Assignment], faults: Faults) -> dict[str, Any]:
+def _stream(suite: Suite, assignments: list[Assignment], errors: Errors) -> dict[str, Any]:
     """Values of the keys of the data stream; the order may hold `{seed}`, each run's own."""
-    changed = values_for(assignments, "", "", RunSpec, faults)
+    changed = values_for(assignments, "", "", RunSpec, errors)
     values = {key: getattr(suite, key) for key in STREAM_KEYS} | changed
-    place, folder = f"{suite.path}: order", suite.path.parent
+    origin, folder = f"{suite.path}: order", suite.path.parent
     if "order" in changed:
-        place, folder = "--set order", Path()
-    with faults.at(place):
+        origin, folder = "--set order", Path()
+    with errors.at(origin):
         values["order"] = _order(values["order"], folder)
     return values
 
@@ -197,7 +197,7 @@ def _order(order: str, folder: Path) -> str:
 
 
 def _weights_file(
-    assignments: Iterable[Assignment], backbones: Sequence[str], faults: Faults
+    assignments: Iterable[Assignment], backbones: Sequence[str], errors: Errors
 ) -> str:
     """The full path of the file that `--set backbone.file` asks for, empty where none was."""
     path = ""
@@ -207,18 +207,18 @@ def _weights_file(
         file = Path(one.value.strip()).expanduser().resolve()
         sources = [catalogue.find(name).source for name in backbones]
         if not one.value.strip():
-            faults.add("must name a file of weights", one.option)
+            errors.add("must name a file of weights", one.option)
         elif len(backbones) != 1:
-            faults.add(
+            errors.add(
                 f"is the weights of one backbone, and {len(backbones)} are asked for "
                 f"({', '.join(backbones)}): choose one with --backbone, or put files called "
                 "after the backbones into the folder that CLBENCH_WEIGHTS names",
                 one.option,
             )
         elif sources[0] in ("file", "random"):
-            faults.add(f"cannot be given, as backbone {backbones[0]} says what to load", one.option)
+            errors.add(f"cannot be given, as backbone {backbones[0]} says what to load", one.option)
         elif not file.is_file():
-            faults.add(f"no such file: {file}", one.option)
+            errors.add(f"no such file: {file}", one.option)
         path = str(file)
     return path
 
@@ -231,15 +231,15 @@ def _methods(
     configs: Mapping[str, type[Any]],
     at: Situation,
     assignments: list[Assignment],
-    faults: Faults,
+    errors: Errors,
 ) -> list[tuple[str, Recipe, Settings]]:
     """Recipe and settings of every method: defaults, the suite's, then the user's values."""
     resolved = []
     for name, config in configs.items():
         training, settings = suite.methods.get(name, MethodPlan()).at(at)
-        training |= values_for(assignments, name, "training", Recipe, faults)
-        settings |= values_for(assignments, name, "settings", config, faults)
-        with faults.at(f"--set {name}.settings"):
+        training |= values_for(assignments, name, "training", Recipe, errors)
+        settings |= values_for(assignments, name, "settings", config, errors)
+        with errors.at(f"--set {name}.settings"):
             recipe = Recipe(**{**suite.training, **training})
             resolved.append((name, recipe, config(**settings)))
     return resolved
@@ -262,11 +262,11 @@ class Assignment:
     value: Any
 
 
-def read_assignments(sets: Iterable[str], faults: Faults) -> list[Assignment]:
+def read_assignments(sets: Iterable[str], errors: Errors) -> list[Assignment]:
     """The well-formed `--set` options."""
     found = []
     for text in sets:
-        with faults.at(f"--set {text}"):
+        with errors.at(f"--set {text}"):
             found.append(_read(text))
     return found
 
@@ -288,7 +288,7 @@ def _read(text: str) -> Assignment:
 
 
 def values_for(
-    assignments: Iterable[Assignment], method: str, block: str, kind: type, faults: Faults
+    assignments: Iterable[Assignment], method: str, block: str, kind: type, errors: Errors
 ) -> dict[str, Any]:
     """The checked values meant for one block of a method; its own win over those for all.
 
@@ -297,29 +297,29 @@ def values_for(
         method: Name of the method; empty for what all runs share.
         block: `training`, `settings` or, for what all runs share, empty.
         kind: The dataclass with the keys: `Recipe`, the method's Config or `RunSpec`.
-        faults: Takes what does not suit.
+        errors: Takes what does not suit.
     """
     known = {field.name for field in fields(kind)}
     values = {}
     for one in sorted(assignments, key=lambda a: bool(a.method)):
         if one.block == block and one.method in ("", method) and one.key in known:
-            with faults.at(one.option):
+            with errors.at(one.option):
                 values[one.key] = check_field(kind, one.key, one.value)
     return values
 
 
 def check_used(
-    assignments: Iterable[Assignment], configs: Mapping[str, type[Any]], faults: Faults
+    assignments: Iterable[Assignment], configs: Mapping[str, type[Any]], errors: Errors
 ) -> None:
     """Note every assignment to a block that none of the methods with these Configs takes."""
     for one in assignments:
         if not one.block:
             continue
         if one.method and one.method not in configs:
-            faults.add(f"not a selected method: {unknown_key(one.method, configs)}", one.option)
+            errors.add(f"not a selected method: {unknown_key(one.method, configs)}", one.option)
             continue
         owners = [one.method] if one.method else list(configs)
         kinds = [Recipe if one.block == "training" else configs[name] for name in owners]
         names = _once(field.name for kind in kinds for field in fields(kind))
         if configs and one.key not in names:
-            faults.add(unknown_key(one.key, names), one.option)
+            errors.add(unknown_key(one.key, names), one.option)

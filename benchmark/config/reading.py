@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from benchmark.validation import faults
+from benchmark.validation import messages
 
 try:  # ten times as fast, where PyYAML was built with it
     from yaml import CSafeLoader as SafeLoader
@@ -20,7 +20,7 @@ except ImportError:
 
 
 class SuiteError(ValueError):
-    """A file or an option that cannot be used; `problems` holds every fault found."""
+    """A file or an option that cannot be used; `problems` holds every error."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -28,13 +28,13 @@ class SuiteError(ValueError):
 
 
 @contextmanager
-def faults_of(source: object = "") -> Iterator[None]:
+def as_suite_error(source: object = "") -> Iterator[None]:
     """Turns a ValidationError into a `SuiteError` that names the file and each key path."""
     try:
         yield
     except ValidationError as error:
-        found = [(str(source), place, text) for place, text in faults(error)]
-        raise SuiteError([": ".join(filter(None, parts)) for parts in found]) from error
+        parts = [(str(source), location, text) for location, text in messages(error)]
+        raise SuiteError([": ".join(filter(None, three)) for three in parts]) from error
 
 
 class _Loader(SafeLoader):

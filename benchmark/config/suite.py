@@ -22,12 +22,12 @@ from pydantic import (
 from pydantic_core import PydanticKnownError
 
 from benchmark.backbones import catalogue
-from benchmark.config.reading import SuiteError, faults_of, read_mapping
+from benchmark.config.reading import SuiteError, as_suite_error, read_mapping
 from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import HeldOut, InputRange, Precision, Recipe, Scenario
-from benchmark.validation import Faults, OneOrMore, StrictModel, check_fields, some_fields
+from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields, some_fields
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
 DEFAULT_SUITE = "icons"
@@ -99,12 +99,12 @@ class Case(StrictModel):
 
     @model_validator(mode="after")
     def _says_something(self) -> Case:
-        faults = Faults()
+        errors = Errors()
         if not (self.dataset or self.backbone or self.tasks):
-            faults.add("must name what it depends on: dataset, backbone, tasks")
+            errors.add("must name what it depends on: dataset, backbone, tasks")
         if not (self.training or self.settings):
-            faults.add("must change something: training or settings")
-        faults.check()
+            errors.add("must change something: training or settings")
+        errors.check()
         return self
 
     def holds(self, at: Situation) -> bool:
@@ -135,11 +135,11 @@ class MethodPlan(StrictModel):
     @field_validator("when")
     @classmethod
     def _cases_fit(cls, cases: tuple[Case, ...], info: ValidationInfo) -> tuple[Case, ...]:
-        faults = Faults()
+        errors = Errors()
         for index, case in enumerate(cases):
-            with faults.at(index, "settings"):
+            with errors.at(index, "settings"):
                 _config(info)(**{**info.data.get("settings", {}), **case.settings})
-        faults.check()
+        errors.check()
         return cases
 
     @field_validator("search", mode="plain", json_schema_input_type=dict[str, list[Any]])
@@ -181,16 +181,16 @@ def _methods(given: Any) -> dict[str, MethodPlan]:
         raise PydanticKnownError("dict_type")
     if not given:
         raise ValueError("must not be empty")
-    faults = Faults()
+    errors = Errors()
     plans = {}
     for name, entry in given.items():
-        with faults.at(str(name)):
+        with errors.at(str(name)):
             config = METHODS.get(str(name)).Config
             blocks = {} if entry is None else entry
             if isinstance(blocks, Mapping):
                 blocks = {key: value for key, value in blocks.items() if value is not None}
             plans[name] = MethodPlan.model_validate(blocks, context=config)
-    faults.check()
+    errors.check()
     return plans
 
 
@@ -270,22 +270,22 @@ def suite_description(path: Path) -> str:
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """Read and check a suite; every fault is reported at once, with file and key path.
+    """Read and check a suite; every error is reported at once, with file and key path.
 
     Imports the modules of the suite's methods to check their settings, and so torch.
 
     Raises:
-        SuiteError: Holds every fault of the file, or of the suite that it extends.
+        SuiteError: Holds every error of the file, or of the suite that it extends.
     """
     path = find_suite(name_or_path)
     content = read_mapping(path)
     base = _base_file(path, content)
     if base is not None:
-        load_suite(str(base))  # its own faults are reported as its own
+        load_suite(str(base))  # its own errors are reported as its own
         content = _merge(path, content, base)
     elif "only" in content:
         raise SuiteError([f"{path}: only: chooses methods of another suite: say which, `extends`"])
-    with faults_of(path):
+    with as_suite_error(path):
         suite = Suite.model_validate({"name": path.stem, **content})
     suite._path = path
     return suite
@@ -311,10 +311,10 @@ def _base_file(path: Path, content: Mapping[str, Any]) -> Path | None:
     found = [folder[name] for folder in (beside, shipped) if name in folder]
     others = [file for file in found if file.resolve() != path.resolve()]
     if not others:
-        fault: object = "a suite cannot extend itself"
+        error: object = "a suite cannot extend itself"
         if not found:
-            fault = UnknownNameError("suite", name, {*beside, *shipped} - {path.stem})
-        raise SuiteError([f"{path}: extends: {fault}"])
+            error = UnknownNameError("suite", name, {*beside, *shipped} - {path.stem})
+        raise SuiteError([f"{path}: extends: {error}"])
     further = read_mapping(others[0]).get("extends")
     if further is not None:
         raise SuiteError(
@@ -361,13 +361,13 @@ def _updated(base: Any, own: Any, deep: bool = False) -> Any:
 
 def _chosen(path: Path, only: Any, methods: dict[str, Any]) -> dict[str, Any]:
     names = only if isinstance(only, list) else [only]
-    faults = [
+    errors = [
         f"{path}: only: {UnknownNameError('method of this suite', str(name), methods)}"
         for name in names
         if not isinstance(name, str) or name not in methods
     ]
     if not names:
-        faults.append(f"{path}: only: must name at least one method")
-    if faults:
-        raise SuiteError(faults)
+        errors.append(f"{path}: only: must name at least one method")
+    if errors:
+        raise SuiteError(errors)
     return {name: entry for name, entry in methods.items() if name in names}

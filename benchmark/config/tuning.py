@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic_core import PydanticKnownError
 
 from benchmark.spec import Recipe
-from benchmark.validation import Faults, StrictModel, check_field, unknown_key
+from benchmark.validation import Errors, StrictModel, check_field, unknown_key
 
 RECIPE = "training."  # before the name of a key of the recipe
 LR = RECIPE + "lr"
@@ -58,18 +58,18 @@ def read_search(given: Any, config: type, settings: Mapping[str, Any]) -> Search
     """The `search` block of a method with this Config and these settings.
 
     Raises:
-        pydantic.ValidationError: Names every fault.
+        pydantic.ValidationError: Names every error.
     """
-    faults, found = Faults(), Search()
+    errors, found = Errors(), Search()
     if not isinstance(given, Mapping):
         raise PydanticKnownError("dict_type")
     for name, values in given.items():
-        with faults.at(str(name)):
+        with errors.at(str(name)):
             found = Search(name, _values(name, values, config, settings))
     if len(given) > 1:
         names = ", ".join(map(str, given))
-        faults.add(f"chooses one setting beside the learning rate, not {names}")
-    faults.check()
+        errors.add(f"chooses one setting beside the learning rate, not {names}")
+    errors.check()
     return found
 
 
@@ -84,10 +84,10 @@ def _values(name: str, values: Any, config: type, settings: Mapping[str, Any]) -
         )
     if not isinstance(values, list) or not values:
         raise ValueError(f"must be a list of values to compare, not {values!r}")
-    faults = Faults()
+    errors = Errors()
     found: list[Any] = []
     for index, value in enumerate(values):
-        with faults.at(index):
+        with errors.at(index):
             if name in own:
                 checked = check_field(config, name, value)
                 config(**{**settings, name: checked})
@@ -96,5 +96,5 @@ def _values(name: str, values: Any, config: type, settings: Mapping[str, Any]) -
             if checked in found:
                 raise ValueError(f"{value!r} is given twice")
             found.append(checked)
-    faults.check()
+    errors.check()
     return tuple(found)

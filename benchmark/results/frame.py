@@ -103,7 +103,7 @@ def _kinds() -> dict[str, str]:
     """Types of the columns that are no metric and no cost."""
     texts = ("key", "status", "classes_per_task", "error", "marks", "stored")
     always = {int: "int64", float: "float64"}
-    perhaps = {int: "Int64", float: "float64", bool: "boolean"}  # a run that broke off lacks some
+    perhaps = {int: "Int64", float: "float64", bool: "boolean"}  # a run that failed lacks some
     return {
         **dict.fromkeys(texts, "string"),
         **{name: always.get(kind, "string") for name, kind in get_type_hints(SpecBlock).items()},

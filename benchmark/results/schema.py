@@ -22,16 +22,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from annotated_types import Ge, Le
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from benchmark.spec import InputRange, Precision, Scenario
-from benchmark.validation import faults
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from benchmark.validation import messages
 
 SCHEMA_VERSION = 2
 BATCH_MARK = "prediction depends on the other images of the batch"
@@ -39,9 +36,9 @@ Status = Literal["done", "failed", "cancelled"]
 Keep = Literal["all", "last"]  # predictions: every stage, or the last stage's best class alone
 Role = Literal["bound", "reference", "method"]
 Stream = Literal["tasks", "joint"]
-Percent = Annotated[float, Ge(0), Le(100 + 1e-6)]  # the rest is rounding
-Count = Annotated[int, Ge(0)]
-PositiveCount = Annotated[int, Ge(1)]
+Percent = Annotated[float, Field(ge=0, le=100 + 1e-6)]  # the rest is rounding
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
 
 
 class RecipeBlock(TypedDict):
@@ -174,23 +171,26 @@ class SchemaError(ResultError):
     """A result file of another version of the schema."""
 
 
-class _BrokenOutcome(TypedDict):
+class _IncompleteOutcome(TypedDict):
     status: Status
     error: str | None
 
 
-class _BrokenEnvironment(TypedDict):
+class _IncompleteEnvironment(TypedDict):
     role: Role
     stream: Stream
 
 
-class _Broken(TypedDict):
-    """A result of a run that is not done: what is there of it is incomplete by nature."""
+class _Incomplete(TypedDict):
+    """A result of a run that is not done."""
 
     key: str
     spec: SpecBlock
-    outcome: _BrokenOutcome
-    environment: _BrokenEnvironment
+    outcome: _IncompleteOutcome
+    environment: _IncompleteEnvironment
+
+
+_adapter = cache(TypeAdapter)  # made when the first result is read
 
 
 def check(content: Any, file: Path) -> Result:
@@ -202,33 +202,24 @@ def check(content: Any, file: Path) -> Result:
             f"schema {found!r}, this clbench reads {SCHEMA_VERSION}: use another results folder"
         )
         raise SchemaError(file, reason)
-    if wrong := list(_faults(content)):
+    if wrong := list(_errors(content)):
         raise ResultError(file, "; ".join(wrong))
     return cast("Result", content)
 
 
-def _faults(content: dict[str, Any]) -> Iterator[str]:
-    from pydantic import ValidationError
-
+def _errors(content: dict[str, Any]) -> Iterator[str]:
     outcome = content.get("outcome")
     done = isinstance(outcome, dict) and outcome.get("status") == "done"
     try:
-        _validator(Result if done else _Broken).validate_python(content, strict=True)
+        _adapter(Result if done else _Incomplete).validate_python(content, strict=True)
     except ValidationError as error:
-        yield from (f"{place} {fault}" for place, fault in faults(error))
+        yield from (f"{location} {text}" for location, text in messages(error))
         return
     if done:
-        yield from _matrix_faults(content["outcome"], len(content["spec"]["tasks"]))
+        yield from _matrix_errors(content["outcome"], len(content["spec"]["tasks"]))
 
 
-@cache
-def _validator(kind: type) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter  # here, so that whoever only names results starts without it
-
-    return TypeAdapter(kind)
-
-
-def _matrix_faults(outcome: Outcome, tasks: int) -> Iterator[str]:
+def _matrix_errors(outcome: Outcome, tasks: int) -> Iterator[str]:
     rows, counts = outcome["accuracy"], outcome["test_counts"]
     if len(rows) != tasks or len(counts) != tasks:
         yield f"{len(rows)} rows of accuracy and {len(counts)} test counts for {tasks} tasks"

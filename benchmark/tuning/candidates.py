@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.config import MethodPlan, Suite
-from benchmark.config.reading import faults_of
+from benchmark.config.reading import as_suite_error
 from benchmark.config.tuning import LR, RECIPE
 from benchmark.registry import METHODS
 from benchmark.seeds import derive
 from benchmark.spec import RunSpec
 from benchmark.tuning.search import Problem, Trial
-from benchmark.validation import Faults
+from benchmark.validation import Errors
 
 FIRST_SEED = 1000  # seeds below are the benchmark's own
 _SEEDS = 1_000_000  # from which those of a name are drawn
@@ -64,20 +64,20 @@ def candidates(
     as `Tuning` says.
     """
     found, skipped = [], {}
-    faults = Faults()
+    errors = Errors()
     for asked in specs:
         spec = asked
         if "validation" not in keep:
             spec = replace(asked, validation=suite.tuning.validation)
         elif not spec.validation > 0:
-            faults.add(_NO_TEST, "--set validation")
+            errors.add(_NO_TEST, "--set validation")
         reason = METHODS.get(spec.method).skip(spec)
         if reason is not None:
             skipped[spec.method] = reason
         else:
-            found.append(_candidate(suite, spec, "order" in keep, faults))
-    with faults_of():
-        faults.check()
+            found.append(_candidate(suite, spec, "order" in keep, errors))
+    with as_suite_error():
+        errors.check()
     if not found:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
         raise TuningError(f"no method is left to tune: {reasons or 'the suite has none'}")
@@ -109,7 +109,7 @@ def trains_nothing(method: str) -> bool:
         return False
 
 
-def _candidate(suite: Suite, spec: RunSpec, own_order: bool, faults: Faults) -> Candidate:
+def _candidate(suite: Suite, spec: RunSpec, own_order: bool, errors: Errors) -> Candidate:
     search = suite.methods.get(spec.method, MethodPlan()).search
     rate = None if trains_nothing(spec.method) else spec.recipe.lr
     if not search.name:
@@ -118,7 +118,7 @@ def _candidate(suite: Suite, spec: RunSpec, own_order: bool, faults: Faults) -> 
     values = (in_force, *(value for value in search.values if value != in_force))
     problem = Problem(rate, search.name, values, suite.tuning)
     for value in problem.compared:  # `when` and --set may have changed what it must go with
-        with faults.at(f"{suite.path}: methods.{spec.method}.search.{search.name}"):
+        with errors.at(f"{suite.path}: methods.{spec.method}.search.{search.name}"):
             _with(spec, search.name, value)
     return Candidate(spec, problem, own_order, values[max(len(problem.compared), 1) :])
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from benchmark.config.reading import SuiteError, dump, faults_of, read_mapping
+from benchmark.config.reading import SuiteError, as_suite_error, dump, read_mapping
 from benchmark.config.tuning import TuningSettings
 from benchmark.storage import write_atomically
 from benchmark.validation import StrictModel, as_tuple
@@ -23,7 +23,7 @@ _HEAD += "\n# was used: validation images are training images held out from trai
 
 
 class RecordError(ValueError):
-    """A record that cannot be used; names the file, the place and what is wrong."""
+    """A record that cannot be used; names file, key path and what is wrong."""
 
 
 def _plain(value: Any) -> Any:
@@ -124,7 +124,7 @@ def write_record(path: Path, record: TuningRecord) -> None:
 
 
 def read_record(path: Path) -> TuningRecord:
-    """The record in a file; `RecordError` names every fault."""
+    """The record in a file; `RecordError` names every error."""
     try:
         content = read_mapping(path)
         version = content.pop("record", None)
@@ -133,7 +133,7 @@ def read_record(path: Path) -> TuningRecord:
                 f"{path}: record: version {version!r} cannot be read, only {VERSION}: "
                 "is this a file that `clbench tune` wrote?"
             )
-        with faults_of(path):
+        with as_suite_error(path):
             return TuningRecord.model_validate(content)
     except SuiteError as error:
         raise RecordError(str(error)) from error

@@ -1,4 +1,4 @@
-"""One file of published numbers: from YAML to entries, every fault named with its place."""
+"""One file of published numbers: from YAML to entries, every error named with its key path."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from benchmark.config.reading import faults_of, read_mapping
+from benchmark.config.reading import as_suite_error, read_mapping
 from benchmark.registry import UnknownNameError
 from benchmark.report.paper.published import METRICS, Confidence, Entry, Setting, Spread
-from benchmark.validation import Faults, OneOrMore, StrictModel, check_fields
+from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields
 
 
 def read_file(path: Path) -> list[Entry]:
     """The entries of a file; `SuiteError` with everything that is wrong with it."""
     content = read_mapping(path)
-    with faults_of(path):
+    with as_suite_error(path):
         entries = list(_entries(_File.model_validate(content)))
-        faults = Faults()
+        errors = Errors()
         seen = set()
         for entry in entries:
             if entry.identity in seen:
-                faults.add("is given twice", entry.name)
+                errors.add("is given twice", entry.name)
             seen.add(entry.identity)
-        faults.check()
+        errors.check()
     return entries
 
 
@@ -98,17 +98,17 @@ class _Row(StrictModel):
 
     @model_validator(mode="after")
     def _marks_agree(self) -> _Row:
-        faults = Faults()
+        errors = Errors()
         known = [mean is not None for mean, _ in self.numbers.values()]
         if not known:
-            faults.add(f"has none of {', '.join(METRICS)}")
+            errors.add(f"has none of {', '.join(METRICS)}")
         if any(known) != (self.confidence != "none") or any(known) != all(known):
-            faults.add("confidence is `none` where the numbers are null, and nowhere else")
+            errors.add("confidence is `none` where the numbers are null, and nowhere else")
         if self.verified and (self.recalled or not any(known)):
-            faults.add("what is recalled or not there cannot be verified")
+            errors.add("what is recalled or not there cannot be verified")
         if self.recalled and not any(known):
-            faults.add("recalled, but there is no number")
-        faults.check()
+            errors.add("recalled, but there is no number")
+        errors.check()
         return self
 
 
@@ -128,13 +128,13 @@ class _Table(StrictModel):
     @field_validator("methods")
     @classmethod
     def _have_rows(cls, methods: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
-        faults = Faults()
+        errors = Errors()
         if "rows" in info.data:
             there = {row.method for row in info.data["rows"]}
             for method in methods:
                 if method not in there:
-                    faults.add("has no row in this table", method)
-        faults.check()
+                    errors.add("has no row in this table", method)
+        errors.check()
         return methods
 
     def setting_of(self, method: str | None) -> Setting:
@@ -157,12 +157,12 @@ class _File(StrictModel):
     def _tables(cls, given: Any, info: ValidationInfo) -> tuple[_Table, ...]:
         if not isinstance(given, list):
             raise PydanticKnownError("list_type")
-        faults = Faults()
+        errors = Errors()
         tables = []
         for index, table in enumerate(given):
-            with faults.at(index):
+            with errors.at(index):
                 tables.append(_Table.model_validate(table, context=info.data))
-        faults.check()
+        errors.check()
         return tuple(tables)
 
 

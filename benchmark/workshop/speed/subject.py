@@ -12,14 +12,14 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.config.expand import check_used, read_assignments, values_for
-from benchmark.config.reading import faults_of
+from benchmark.config.reading import as_suite_error
 from benchmark.data.stream import TrainingData, make_tasks
 from benchmark.data.transforms import plain
 from benchmark.engine.trainer import autocast, train_task
 from benchmark.method import Batch, Method, Task
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe, Settings, values_of
-from benchmark.validation import Faults, unknown_key
+from benchmark.validation import Errors, unknown_key
 
 CLASSES = 8  # a task
 TASKS = 10
@@ -50,27 +50,27 @@ def variants(
 ) -> list[Variant]:
     """The methods with the settings of `--set [METHOD.]settings.KEY=VALUE`.
 
-    every: also with every kind of module that a method offers. Raises `SuiteError` with all faults.
+    every: also with every kind of module that a method offers. Raises `SuiteError` with all errors.
     """
-    faults = Faults()
-    assignments = read_assignments(sets, faults)
+    errors = Errors()
+    assignments = read_assignments(sets, errors)
     for one in assignments:
         if one.block != "settings":
             fault = "no part of a training step: " + unknown_key(one.key, ("settings.KEY",))
-            faults.add(fault, one.option)
-    with faults_of():
-        faults.check()
+            errors.add(fault, one.option)
+    with as_suite_error():
+        errors.check()
     configs = {name: METHODS.get(name).Config for name in methods}
-    check_used(assignments, configs, faults)
+    check_used(assignments, configs, errors)
     found: list[Variant] = []
     for name, config in configs.items():
-        given = values_for(assignments, name, "settings", config, faults)
+        given = values_for(assignments, name, "settings", config, errors)
         for kinds in _VARIANTS.get(name, [{}]) if every else [{}]:
-            if not faults:
-                with faults.at(f"--set {name}.settings"):
+            if not errors:
+                with errors.at(f"--set {name}.settings"):
                     found.append(Variant(name, _changed(config(**{**kinds, **given}), config())))
-    with faults_of():
-        faults.check()
+    with as_suite_error():
+        errors.check()
     return list({variant.label: variant for variant in found}.values())
 
 
