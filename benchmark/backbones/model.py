@@ -73,9 +73,8 @@ def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) ->
     The number of heads cannot be read off the shapes: 64 channels a head unless it is given.
     """
     if missing := [name for name in _NEEDED if name not in tensors]:
-        raise BackboneError(
-            f"{path}: not a timm ViT: lacks {', '.join(missing)}; it holds {listing(sorted(tensors))}"
-        )
+        held = listing(sorted(tensors))
+        raise BackboneError(f"{path}: not a timm ViT: lacks {', '.join(missing)}; it holds {held}")
     for name, form in _NEEDED.items():
         if tensors[name].ndim != form.count(",") + 1 or 0 in tensors[name].shape:
             size = list(tensors[name].shape)

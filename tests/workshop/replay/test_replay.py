@@ -223,7 +223,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "damaged": (damage, "is damaged"),
     "no_meta": (lambda p: rewrite(p, lambda a: a.pop("meta_json")), "no meta_json"),
     "bad_meta": (lambda p: rewrite(p, lambda a: a.update(meta_json=np.array("{"))), "not JSON"),
-    "list_meta": (lambda p: rewrite(p, lambda a: a.update(meta_json=np.array("[]"))), "not a JSON ob"),
+    "list_meta": (lambda p: rewrite(p, lambda a: a.update(meta_json=np.array("[]"))), "not a JSON"),
     "unknown": (lambda p: meta_change(p, method="Other"), "plain formulas Other is not known"),
     "no_rank": (lambda p: meta_change(p, rank="two"), "field rank of meta_json is 'two'"),
     "bad_rank": (lambda p: meta_change(p, rank=0), "rank must be at least 1"),
