@@ -8,11 +8,14 @@ import shlex
 from pathlib import Path
 
 import pytest
+from synthetic_results import write_campaign
 
 from benchmark import registry
 from benchmark.backbones.catalogue import available
 from benchmark.cli import build_parser, main
 from benchmark.config import expand, load_suite
+from benchmark.report.figures import render
+from benchmark.report.rows import make_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -94,13 +97,15 @@ def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
 PYTHON = [(page.stem, code) for page in PAGES for code in fences(page, "python")]
 METHODS = [(page, code) for page, code in PYTHON if "import Method" in code]
 BACKBONES = [code for _, code in PYTHON if "BACKBONES.add(" in code]
+FIGURES = [code for _, code in PYTHON if "@FIGURES.register(" in code]
 DATASETS = [(page, code) for page, code in PYTHON if "DATASETS.add(" in code]
 SCRIPTS = [(page, code) for page, code in PYTHON if "load_results(" in code]
 SUITES = [(page.stem, code) for page in PAGES for code in fences(page, "yaml")]
 
 
 def test_every_example_is_of_a_kind_that_is_tested() -> None:
-    assert len(PYTHON) == len(METHODS) + len(DATASETS) + len(BACKBONES) + len(SCRIPTS)
+    kinds = (METHODS, DATASETS, BACKBONES, FIGURES, SCRIPTS)
+    assert len(PYTHON) == sum(map(len, kinds))
 
 
 @pytest.mark.slow
@@ -138,6 +143,16 @@ def test_example_backbones_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "example.py").write_text(code)
     (source,) = registry.add_plugin(tmp_path / "example.py")
     assert source.name in [spec.name for spec in available()]
+
+
+def test_example_figures_can_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", [])
+    (code,) = FIGURES
+    (tmp_path / "example.py").write_text(code)
+    (source,) = registry.add_plugin(tmp_path / "example.py")
+    blocks = make_blocks(write_campaign(tmp_path / "results").results())
+    drawn = render(source.name, blocks[0], forms=("png",))
+    assert drawn["png"].startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("page", "code"), SCRIPTS, ids=[page for page, _ in SCRIPTS])

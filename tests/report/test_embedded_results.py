@@ -232,6 +232,6 @@ def test_the_page_says_how_far_rankings_agree(report: Report) -> None:
     [between] = [note for note in ranks.notes if note.startswith("between blocks")]
     mean, least = re.findall(r"\d\.\d\d", between)
     assert f"with {mean} on average and {least} at least" in page
-    apart = re.search(r"mean ranks ([\d.]+) or less apart", ranks.caption)
+    apart = re.search(r"mean ranks up to ([\d.]+) are not significant", ranks.caption)
     assert apart is not None
-    assert f"is significant from {apart[1]} on" in page
+    assert f"up to {apart[1]} are not significant" in page
