@@ -226,7 +226,7 @@ def test_the_page_says_how_far_rankings_agree(report: Report) -> None:
     taus, chances = zip(*[map(float, match.groups()) for match in found if match], strict=True)
     assert len(taus) == 5
     assert f"is {min(taus):.2f} to {max(taus):.2f} in the five columns, p {min(chances)}" in page
-    found = [re.search(r"orders and seeds: ([\d.]+) on average", note) for note in ranks.notes]
+    found = [re.search(r"orders and seeds: mean ([\d.]+)", note) for note in ranks.notes]
     means = [float(match[1]) for match in found if match]
     assert f"tau {min(means):.2f} (`tiny_dino`) to {max(means):.2f} (`tiny_sup`" in page
     [between] = [note for note in ranks.notes if note.startswith("between blocks")]
