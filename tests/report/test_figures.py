@@ -66,7 +66,7 @@ def campaign_of(
     return block, Options(predictions=store.predictions)
 
 
-def line_of(block: Block, label: str) -> Any:
+def row_of(block: Block, label: str) -> Any:
     return next(line for line in block.rows if line.label == label)
 
 
@@ -220,7 +220,7 @@ def visible(made: Canvas) -> list[Text]:
 
 def test_curves_are_the_mean_over_runs(tmp_path: Path) -> None:
     block, _ = campaign_of(tmp_path)
-    line = line_of(block, "inflora")
+    line = row_of(block, "inflora")
     rows = [run.result["outcome"]["accuracy"] for run in line.done]
     for stage, summary in enumerate(stage_summaries(line)):
         values = [np.mean(row[stage]) for row in rows]
@@ -234,7 +234,7 @@ def test_relative_accuracy_is_paired_by_seed_and_order(tmp_path: Path) -> None:
         for seed in seeds:
             store.write(*make_result(make_spec(method, seed)))
     [block] = make_blocks(store.results())
-    own, other = line_of(block, "l2p"), line_of(block, "inflora")
+    own, other = row_of(block, "l2p"), row_of(block, "inflora")
     last = {
         (line.method, run.result["spec"]["seed"]): run.result["outcome"]["accuracy"][-1]
         for line in (own, other)
@@ -244,7 +244,7 @@ def test_relative_accuracy_is_paired_by_seed_and_order(tmp_path: Path) -> None:
         differences = [last["l2p", s][task] - last["inflora", s][task] for s in (1, 2)]
         assert summary.n == 2
         assert summary.mean == pytest.approx(np.mean(differences))
-    assert relative_summaries(line_of(block, "ncm"), other) == []
+    assert relative_summaries(row_of(block, "ncm"), other) == []
     shown = " ".join(texts("relative", block, Options()))
     assert "no common seed and class order: ncm" in shown
 
@@ -297,9 +297,9 @@ def test_pareto_front_against_its_definition() -> None:
 
 def test_forgetting_of_tasks_averages_to_the_metric(tmp_path: Path) -> None:
     block, _ = campaign_of(tmp_path)
-    line = line_of(block, "l2p")
+    line = row_of(block, "l2p")
     assert np.mean(forgetting_by_task(line)) == pytest.approx(line.summary("forgetting").mean)
-    assert all(map(math.isnan, forgetting_by_task(line_of(block, "joint"))))
+    assert all(map(math.isnan, forgetting_by_task(row_of(block, "joint"))))
     assert metrics.forgetting_by_task([[90.0], [80.0, 70.0], [85.0, 75.0, 60.0]]) == [5.0, -5.0]
     assert metrics.forgetting_by_task([[90.0]]) == []
 
@@ -307,7 +307,7 @@ def test_forgetting_of_tasks_averages_to_the_metric(tmp_path: Path) -> None:
 def test_confusion_rows_sum_to_one_and_hold_the_error(tmp_path: Path) -> None:
     block, options = campaign_of(tmp_path)
     assert options.predictions
-    line = line_of(block, "sequential")
+    line = row_of(block, "sequential")
     found = confusion(line, options.predictions)
     assert found and found.runs == 2
     np.testing.assert_allclose(found.shares.sum(axis=1), 100)
@@ -385,7 +385,7 @@ def test_rows_without_colour_are_grey_and_named(tmp_path: Path) -> None:
 
 def test_points_and_cells_say_their_values(tmp_path: Path) -> None:
     block, options = campaign_of(tmp_path)
-    line = line_of(block, "l2p")
+    line = row_of(block, "l2p")
     for kind, count in (("accuracy", 5), ("forgetting", 4), ("parameters", 1), ("time", 1)):
         svg = ET.fromstring(render(kind, block, options, ["svg"])["svg"])
         [group] = [g for g in svg.iter() if g.get("data-name") == "l2p"]
@@ -420,6 +420,7 @@ def test_svg_fits_a_page(tmp_path: Path) -> None:
 # -- form ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_figures_fit_one_column_and_no_text_is_too_small(tmp_path: Path) -> None:
     long = tuple(f"a_method_with_quite_a_long_name_{i}" for i in range(12))
     for methods in (METHODS, long):
@@ -445,21 +446,18 @@ def test_end_labels_do_not_overlap(tmp_path: Path) -> None:
         assert upper.y0 > lower.y0 + 5  # points
 
 
-def test_pdfs_embed_truetype(tmp_path: Path) -> None:
+def test_pdfs_embed_truetype_and_pngs_have_pixels_for_print(tmp_path: Path) -> None:
     block, options = campaign_of(tmp_path)
     for kind in KINDS:
-        content = render(kind, block, options, ["pdf"])["pdf"]
-        assert content.startswith(b"%PDF")
-        assert b"/FontFile2" in content
-        assert b"/Type3" not in content
+        files = render(kind, block, options, ["pdf", "png"])
+        assert files["pdf"].startswith(b"%PDF")
+        assert b"/FontFile2" in files["pdf"]
+        assert b"/Type3" not in files["pdf"]
+        with Image.open(io.BytesIO(files["png"])) as image:
+            assert image.width == 660
 
 
-def test_pngs_are_of_one_column_too(tmp_path: Path) -> None:
-    block, options = campaign_of(tmp_path)
-    with Image.open(io.BytesIO(render("accuracy", block, options, ["png"])["png"])) as image:
-        assert image.width == 660
-
-
+@pytest.mark.slow
 def test_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
     campaign_of(tmp_path)
     code = (
@@ -532,6 +530,7 @@ def drawn_now(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options:
     return stems
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = tmp_path / "results", tmp_path / "out"
     campaign_of(root)

@@ -161,13 +161,6 @@ def test_no_results_make_a_page_that_says_so() -> None:
     assert "no finished runs" in render_page(Report((), (), (), "no finished runs in x"), {})
 
 
-def test_only_failures_make_a_table_without_figures() -> None:
-    result: Result = make_broken(make_spec())  # type: ignore[assignment]
-    page = Page(render_page(reported([result]), by_key([result])))
-    assert any("failed" in row for row in page.rows)
-    assert not any(tag == "figure" for tag, _ in page.elements)
-
-
 def test_figures_stand_with_their_block_in_colours_that_follow_the_page(
     campaign: ResultStore, report: Report
 ) -> None:

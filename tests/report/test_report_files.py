@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KINDS = [kind for kind in FIGURES.names() if issubclass(FIGURES.get(kind), BlockFigure)]
 
 
+@pytest.mark.slow
 def test_every_block_gets_its_files(campaign: ResultStore, tmp_path: Path) -> None:
     campaign.write(*make_result(make_spec(tasks=(5, 5))))
     out = tmp_path / "out"
@@ -49,12 +50,7 @@ def test_every_block_gets_its_files(campaign: ResultStore, tmp_path: Path) -> No
     assert "26 done, 1 failed" in report.message
 
 
-def test_report_is_the_same_every_time(campaign: ResultStore, tmp_path: Path) -> None:
-    first = build_report(campaign.root, tmp_path / "a").files
-    second = build_report(campaign.root, tmp_path / "b").files
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-
-
+@pytest.mark.slow
 def test_drawing_on_all_cores_changes_nothing(
     campaign: ResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +182,7 @@ def test_forty_variants_are_told_apart_without_colour(method: str) -> None:
 # -- speed's precondition -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_report_loads_no_torch_and_what_draws_only_to_draw(
     campaign: ResultStore, tmp_path: Path
 ) -> None:

@@ -57,7 +57,7 @@ class Canvas:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
-        self.figure = Figure()
+        self.figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
         self._caption = ""
         self._values: dict[str, list[Values]] = {}
         self._ends: list[tuple[Annotation, Style | None]] = []
