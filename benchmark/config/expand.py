@@ -44,7 +44,10 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     """Every run that the suite with these overrides asks for, complete and checked, each once.
 
     Data sets, backbones and task splits given here take the place of those of all the suite's
-    grids. Raises `SuiteError` with every error.
+    grids.
+
+    Raises:
+        SuiteError: Holds every error.
     """
     given = overrides or Overrides()
     errors = Errors()
@@ -134,7 +137,8 @@ def _task_sizes(
 def parse_tasks(entry: int | str, classes: int, dataset: str) -> tuple[int, ...]:
     """Classes per task for `10` (equal tasks) or `50+10+10+10+10+10` (these sizes).
 
-    Raises ValueError when the tasks do not use up the classes, naming the nearest valid counts.
+    Raises:
+        ValueError: The tasks do not use up the classes; names the nearest valid counts.
     """
     parts = str(entry).strip().split("+")
     if not all(part.strip().isdigit() and int(part) > 0 for part in parts):

@@ -299,8 +299,10 @@ _OWN = ("name", "description", "extends", "only")  # never taken from another su
 def _base_file(path: Path, content: Mapping[str, Any]) -> Path | None:
     """The file of the suite that the one in `path` extends, or None.
 
-    It is looked for beside `path`, then among the suites that come with the project. Raises
-    `SuiteError` where there is none, or where it extends a third one.
+    It is looked for beside `path`, then among the suites that come with the project.
+
+    Raises:
+        SuiteError: There is none, or it extends a third one.
     """
     if "extends" not in content:
         return None
