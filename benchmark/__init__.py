@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 from benchmark.version import __version__ as __version__
 
 _PUBLIC = {
+    "Batch": "benchmark.method",
     "Method": "benchmark.method",
     "MethodConfig": "benchmark.method",
     "ParameterGroup": "benchmark.method",
     "Task": "benchmark.method",
-    "Batch": "benchmark.method",
     "TaskData": "benchmark.method",
-    "setting": "benchmark.method",
-    "register": "benchmark.registry",
+    "figures": "benchmark.api",
+    "load_backbone": "benchmark.backbones.load",
+    "load_dataset": "benchmark.data",
     "load_results": "benchmark.results.frame",
+    "register": "benchmark.registry",
+    "run": "benchmark.api",
+    "setting": "benchmark.method",
+    "tables": "benchmark.api",
 }
 __all__ = [
     "Batch",
@@ -29,12 +34,22 @@ __all__ = [
     "ParameterGroup",
     "Task",
     "TaskData",
+    "figures",
+    "load_backbone",
+    "load_dataset",
     "load_results",
     "register",
+    "run",
     "setting",
+    "tables",
 ]
 
 if TYPE_CHECKING:
+    from benchmark.api import figures as figures
+    from benchmark.api import run as run
+    from benchmark.api import tables as tables
+    from benchmark.backbones.load import load_backbone as load_backbone
+    from benchmark.data import load_dataset as load_dataset
     from benchmark.method import Batch as Batch
     from benchmark.method import Method as Method
     from benchmark.method import MethodConfig as MethodConfig

@@ -28,10 +28,10 @@ LAYERS = (
     {"engine"},
     {"tuning"},
     {"report"},
-    {"api"},
     {"workshop"},
     {"cli"},
-    {"__main__", "clbench"},
+    {"api", "__main__"},
+    {"clbench"},
 )
 # Parts of one layer that may know each other: part -> the others it may import.
 NEIGHBOURS = {"spec": set(), "backbones": {"data"}, "peft": set(), "config": {"methods"}}

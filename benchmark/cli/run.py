@@ -91,33 +91,21 @@ def read_request(
     options: SelectionOptions, seeds: tuple[int, ...]
 ) -> list[tuple[Suite, list[RunSpec]]]:
     """The suites in question and the runs asked of each, all checked."""
-    from benchmark.config import DEFAULT_SUITE, Overrides, expand, load_suite, suite_files
+    from benchmark.config import Overrides, requested
 
     load_plugins(options.plugin)
     sets = tuple(options.sets)
     if options.precision is not None:
         sets += (f"precision={options.precision}",)
-    known = suite_files()
-    groups: dict[str, tuple[str, ...]] = {}
-    if options.suite is not None or not options.dataset:
-        groups[options.suite or DEFAULT_SUITE] = options.dataset
-    else:  # a data set brings its own suite, with the settings meant for it
-        for name in options.dataset:
-            suite_name = name if name in known else DEFAULT_SUITE
-            groups[suite_name] = (*groups.get(suite_name, ()), name)
-    asked = []
-    for name, datasets in groups.items():
-        suite = load_suite(name)
-        overrides = Overrides(
-            dataset=datasets,
-            backbone=options.backbone,
-            method=options.method,
-            tasks=options.tasks,
-            seeds=seeds,
-            sets=sets,
-        )
-        asked.append((suite, expand(suite, overrides)))
-    return asked
+    overrides = Overrides(
+        dataset=options.dataset,
+        backbone=options.backbone,
+        method=options.method,
+        tasks=options.tasks,
+        seeds=seeds,
+        sets=sets,
+    )
+    return requested(options.suite, overrides)
 
 
 def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> ExecutionSettings:

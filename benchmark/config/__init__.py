@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.config.expand import Overrides, expand
+from benchmark.config.expand import Overrides, expand, requested
 from benchmark.config.reading import SuiteError
 from benchmark.config.suite import (
     DEFAULT_SUITE,
@@ -13,20 +13,17 @@ from benchmark.config.suite import (
     suite_description,
     suite_files,
 )
-from benchmark.spec import PROTOCOL_VERSION, Recipe, RunSpec
 
 __all__ = [
     "DEFAULT_SUITE",
-    "PROTOCOL_VERSION",
     "MethodPlan",
     "Overrides",
-    "Recipe",
-    "RunSpec",
     "Suite",
     "SuiteError",
     "expand",
     "find_suite",
     "load_suite",
+    "requested",
     "suite_description",
     "suite_files",
 ]

@@ -5,13 +5,20 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from benchmark.backbones import catalogue
 from benchmark.config.reading import as_suite_error, parse
-from benchmark.config.suite import MethodPlan, Situation, Suite
+from benchmark.config.suite import (
+    DEFAULT_SUITE,
+    MethodPlan,
+    Situation,
+    Suite,
+    load_suite,
+    suite_files,
+)
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import Recipe, RunSpec, Settings
@@ -38,6 +45,29 @@ class Overrides:
     tasks: tuple[int | str, ...] = ()
     seeds: tuple[int, ...] = ()
     sets: tuple[str, ...] = ()  # KEY=VALUE
+
+
+def requested(
+    suite: str | None = None, overrides: Overrides | None = None
+) -> list[tuple[Suite, list[RunSpec]]]:
+    """The runs asked for, by suite: the named one, else that of each data set, else the default.
+
+    Raises `SuiteError` with every fault of a suite.
+    """
+    given = overrides or Overrides()
+    groups: dict[str, tuple[str, ...]] = {}
+    if suite is not None or not given.dataset:
+        groups[suite or DEFAULT_SUITE] = given.dataset
+    else:  # a data set brings its own suite, with the settings meant for it
+        known = suite_files()
+        for name in given.dataset:
+            own = name if name in known else DEFAULT_SUITE
+            groups[own] = (*groups.get(own, ()), name)
+    asked = []
+    for name, datasets in groups.items():
+        loaded = load_suite(name)
+        asked.append((loaded, expand(loaded, replace(given, dataset=datasets))))
+    return asked
 
 
 def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:

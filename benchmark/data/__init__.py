@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from benchmark.data.base import DataError, DatasetInfo
+from pathlib import Path
+
+from benchmark.data.base import DataError, Dataset, DatasetInfo, DataSource, default_root
 from benchmark.registry import Registry, UnknownNameError
 
-__all__ = ["DATASETS", "DataError", "dataset_info", "dataset_names"]
+__all__ = ["DATASETS", "DataError", "dataset_info", "dataset_names", "load_dataset"]
 
 FOLDER = "folder:PATH"  # the form of a name that carries its own address
 DATASETS: Registry[DatasetInfo] = Registry(
@@ -27,3 +29,21 @@ def dataset_info(name: str) -> DatasetInfo:
     if name not in DATASETS:
         raise UnknownNameError("data set", name, [*dataset_names(), FOLDER])
     return DATASETS.get(name)
+
+
+def load_dataset(name: str, *, split: str = "default", root: str | Path | None = None) -> Dataset:
+    """Load a data set: `train` and `test` images with labels int64 [N] in natural class order.
+
+    Images are uint8 [H, W, 3], `data.train.images.read(index)`; files are decoded when read.
+
+    Args:
+        name: A name of `clbench list datasets`, or `folder:PATH`.
+        split: Which of its published splits.
+        root: Folder of all data sets; None: $CLBENCH_DATA or ./data.
+
+    Raises:
+        UnknownNameError: Nobody registered the name.
+        DataError: Files are missing or damaged; says what to do.
+    """
+    source = DataSource(default_root() if root is None else Path(root), split)
+    return dataset_info(name).load(source)

@@ -107,8 +107,8 @@ def build_report(
     `expected` and `paper` as for `collect_report`.
     """
     report = collect_report(results_root, expected=expected, paper=paper)
-    options = Options(relative_to, tuple(highlight))
-    check_names(options, report.blocks)
+    store = ResultStore(results_root)
+    options = figure_options(report, store, relative_to, highlight)
     if strict and (faults := unfair(report.blocks)):
         raise UnfairError(faults)
     files: dict[Path, bytes] = {}
@@ -116,9 +116,6 @@ def build_report(
         for ending, render in WRITERS.items():
             files[Path("tables") / f"{table.name}.{ending}"] = render(table).encode()
     folder = Path(out) / "figures"
-    store = ResultStore(results_root)
-    palette = report_palette(report.blocks, options.in_colour)
-    options = replace(options, palette=palette, predictions=store.predictions)
     drawn, digests = draw_figures(report.blocks, options, store, folder)
     made = [one for one in drawn if one.files]
     for one in made:
@@ -137,3 +134,12 @@ def build_report(
     if made:
         write_atomically(folder / DIGESTS, digests, durable=False)
     return replace(report, files=tuple(paths))
+
+
+def figure_options(
+    report: Report, store: ResultStore, relative_to: str = "", highlight: Sequence[str] = ()
+) -> Options:
+    """What the reader chose for the figures, checked, with the report's palette and predictions."""
+    options = Options(relative_to, tuple(highlight), store.predictions)
+    check_names(options, report.blocks)
+    return replace(options, palette=report_palette(report.blocks, options.in_colour))

@@ -70,6 +70,11 @@ class Job:
         return self.blocks[0].name if issubclass(self.figure, BlockFigure) else ""
 
     @property
+    def data(self) -> Block | tuple[Block, ...]:
+        """What it is drawn from."""
+        return self.blocks[0] if self.block else self.blocks
+
+    @property
     def stem(self) -> str:
         """Name of its files."""
         return "-".join(filter(None, (self.block, self.kind)))
@@ -98,8 +103,7 @@ def draw_figures(
     blocks = [block for block in blocks if block.finished]
     if not blocks:
         return [], b""
-    jobs = [Job(kind, (block,)) for block in blocks for kind in _kinds(BlockFigure)]
-    jobs += [Job(kind, tuple(blocks)) for kind in _kinds(ReportFigure)]
+    jobs = all_jobs(blocks)
     digests = _Digests(blocks, options, store)
     now = {job.stem: digests.of(job) for job in jobs}
     kept = _kept(folder, now)
@@ -109,6 +113,12 @@ def draw_figures(
         one.job.stem: {"digest": now[one.job.stem], "forms": sorted(one.files)} for one in drawn
     }
     return drawn, json.dumps(content, indent=1).encode()
+
+
+def all_jobs(blocks: Sequence[Block]) -> list[Job]:
+    """Every figure of these blocks, which all have finished runs."""
+    jobs = [Job(kind, (block,)) for block in blocks for kind in _kinds(BlockFigure)]
+    return jobs + [Job(kind, tuple(blocks)) for kind in _kinds(ReportFigure)]
 
 
 def _kinds(base: type[BlockFigure] | type[ReportFigure]) -> list[str]:
@@ -219,7 +229,7 @@ class _Drawing:
     def __call__(self, number: int) -> dict[str, bytes]:
         job = self.jobs[number]
         try:
-            return render(job.kind, job.blocks[0] if job.block else job.blocks, self.options)
+            return render(job.kind, job.data, self.options)
         except NothingToDrawError:
             return {}
 

@@ -24,11 +24,15 @@ every time. Both are imported when something is drawn, not before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmark.report.figures.base import FIGURES, BlockFigure, ReportFigure
 from benchmark.report.figures.numbers import check_names, usable
 from benchmark.report.figures.options import FORMATS, NothingToDrawError, Options
 from benchmark.report.rows import Block
+
+if TYPE_CHECKING:
+    from benchmark.report.figures.canvas import Canvas
 
 __all__ = [
     "FIGURES",
@@ -38,6 +42,7 @@ __all__ = [
     "Options",
     "ReportFigure",
     "check_names",
+    "draw",
     "render",
     "usable",
 ]
@@ -61,18 +66,24 @@ def render(
         NothingToDrawError: There is nothing to show.
         UnknownNameError: No figure has this name.
     """
-    figure = FIGURES.get(kind)()
     # Importing matplotlib takes most of the time of a small report: only when a figure is wanted.
     from benchmark.report.figures import canvas
 
     with canvas.style():
-        drawn = canvas.Canvas(options)
-        name = kind
-        if isinstance(figure, BlockFigure):
-            assert isinstance(data, Block)
-            figure.draw(usable(data), drawn)
-            name = f"{data.name}-{kind}"
-        else:
-            assert not isinstance(data, Block)
-            figure.draw(data, drawn)
-        return drawn.saved(name, forms)
+        name = f"{data.name}-{kind}" if isinstance(data, Block) else kind
+        return draw(kind, data, options).saved(name, forms)
+
+
+def draw(kind: str, data: Block | Sequence[Block], options: Options | None = None) -> Canvas:
+    """One figure on its canvas, as `render` saves it; wants `canvas.style` around it."""
+    from benchmark.report.figures.canvas import Canvas
+
+    drawn = Canvas(options)
+    figure = FIGURES.get(kind)()
+    if isinstance(figure, BlockFigure):
+        assert isinstance(data, Block)
+        figure.draw(usable(data), drawn)
+    else:
+        assert not isinstance(data, Block)
+        figure.draw(data, drawn)
+    return drawn
