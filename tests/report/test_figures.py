@@ -369,15 +369,16 @@ def test_many_rows_leave_colour_to_the_best_the_bounds_and_the_highlighted(tmp_p
     assert len(coloured_rows(block, [f"m{i}" for i in range(12)])) == MOST_COLOURED
 
 
-def test_rows_without_colour_are_grey_and_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["accuracy", "parameters"])
+def test_rows_without_colour_are_grey_and_named(tmp_path: Path, kind: str) -> None:
     block, options = many_rows(tmp_path)
-    made = on_canvas("accuracy", block, options)
-    curves = [line for line in made.figure.axes[0].lines if line.get_gid()]
-    assert len(curves) == len(block.rows)
-    grey = {i for i, curve in enumerate(curves) if curve.get_color() == PALE}
+    made = on_canvas(kind, block, options)
+    marks = [line for line in made.figure.axes[0].lines if line.get_gid()]
+    assert len(marks) == len(block.rows)
+    grey = {i for i, mark in enumerate(marks) if mark.get_markeredgecolor() == PALE}
     assert grey == set(range(len(block.rows))) - coloured_rows(block, ())
     shown = [text.get_text() for text in visible(made)]
-    assert all(line.label in shown for line in block.rows)
+    assert all(row.label in shown for row in block.rows)
 
 
 # -- values -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.metrics import Summary
@@ -128,8 +128,10 @@ class _Tradeoff(BlockFigure):
                     point.final.mean, color=colour, linestyle=":", linewidth=0.8, zorder=1.5
                 )
             axes.vlines(point.size, point.low, point.high, color=colour, linewidth=0.7)
-            look = line_look(style) | {"color": colour, "linestyle": "none", "clip_on": False}
-            [artist] = axes.plot([point.size], [point.final.mean], zorder=order, **look)
+            look = line_look(replace(style, colour=colour)) | {"linestyle": "none"}
+            [artist] = axes.plot(
+                [point.size], [point.final.mean], zorder=order, clip_on=False, **look
+            )
             canvas.values(artist, Values(point.row.label, point.position, [point.text]))
 
 
