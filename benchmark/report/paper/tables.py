@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, Literal
 
+from benchmark.metrics import METRICS
 from benchmark.report.formatting import listing, setting_text
 from benchmark.report.model import UNVERIFIED, Cell, Column, Source, Table, TableRow
 from benchmark.report.notes import Notes, joined_notes
@@ -27,7 +28,7 @@ _SOURCES: dict[Numbers, tuple[Source, ...]] = {
     "both": ("reported", "ours"),
     "delta": ("delta",),
 }
-_METRICS = {"final": ("Final", "Final"), "average": ("Average", "Avg.")}  # alone, in a pair
+_SHORT = {"final": "Final", "average": "Avg."}  # titles of columns beside another of the same
 _SPLITS_OF_SEVERAL = ("imagenet_r", "domainnet")  # have more than one published split
 
 _ACCURACY = (
@@ -44,10 +45,10 @@ _CAPTIONS: dict[Numbers, str] = {
     "delta": "Ours less the published mean, in percentage points; n: our runs.",
 }
 _PUBLISHED = (
-    f"{UNVERIFIED}: no first-hand source at hand states the published number, it was read by a "
-    "machine. Blank: not in this table of the paper, or not known."
+    f"{UNVERIFIED}: no available first-hand source states the published number; it was read by a "
+    "machine. Blank: not in this table of the paper, or unknown."
 )
-_OTHERS = "Methods that this table of the paper has not are below its own."
+_OTHERS = "Methods that are not in this table of the paper stand below its own."
 
 
 def paper_tables(blocks: Iterable[Block], reported: Reported, numbers: Numbers) -> list[Table]:
@@ -89,18 +90,18 @@ def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers:
     notes = Notes()
     rows = []
     listed = _rows(layout, parts, reported, numbers)
-    variants = Counter(method for method, _, lines in listed if any(lines))
-    for method, label, lines in listed:
+    variants = Counter(method for method, _, ours in listed if any(ours))
+    for method, label, ours in listed:
         # Beside several settings of ours a published number stands only where a run of ours does.
-        bare = variants[method] > 1 and any(lines)
+        bare = variants[method] > 1 and any(ours)
         cells = [
-            Cell() if bare and line is None else _cell(method, line, part, column)
-            for part, line in zip(parts, lines, strict=True)
+            Cell() if bare and row is None else _cell(method, row, part, column)
+            for part, row in zip(parts, ours, strict=True)
             for column in _columns(part.split, numbers)
         ]
         own = [
-            None if bare and line is None else _notes(method, line, part, numbers)
-            for part, line in zip(parts, lines, strict=True)
+            None if bare and row is None else _notes(method, row, part, numbers)
+            for part, row in zip(parts, ours, strict=True)
         ]
         said = joined_notes([part.split.title for part in parts], own)
         if method in FORMS and numbers != "reported":
@@ -146,13 +147,14 @@ def _preference(block: Block) -> tuple[object, ...]:
 
 def _columns(split: Split, numbers: Numbers) -> list[Column]:
     columns = []
-    for drop, (metric, (title, short)) in zip((0, 3), _METRICS.items(), strict=True):
+    for drop, (metric, short) in zip((0, 3), _SHORT.items(), strict=True):
+        label = METRICS[metric].label
         for source in _SOURCES[numbers]:
             words = {"reported": "paper", "ours": "ours", "delta": "difference"}[source]
             columns.append(
                 Column(
                     metric,
-                    title if numbers in ("reported", "ours") else f"{short}, {words}",
+                    label if numbers in ("reported", "ours") else f"{short}, {words}",
                     "points" if source == "delta" else "%",
                     "value" if source == "delta" else "spread",
                     source,
@@ -168,26 +170,27 @@ def _columns(split: Split, numbers: Numbers) -> list[Column]:
 def _rows(
     layout: Layout, parts: Sequence[_Part], reported: Reported, numbers: Numbers
 ) -> list[tuple[str, str, list[Row | None]]]:
-    """Method, label and the line of each part: the paper's rows in its order, then others."""
+    """Method, label and our row of each part: the paper's rows in its order, then others."""
     labels = _labels(layout, reported)
     nothing: list[Row | None] = [None] * len(parts)
     there = [part.block for part in parts if part.block is not None]
     found: dict[str, list[tuple[str, list[Row | None]]]] = {}
-    for label, lines in joined_rows(there) if numbers != "reported" else ():
-        by_block = dict(zip((id(block) for block in there), lines, strict=True))
-        spread = [by_block.get(id(part.block)) for part in parts]
-        method = next(line.method for line in lines if line is not None)
-        found.setdefault(method, []).append((label.removeprefix(method), spread))
+    for label, ours in joined_rows(there) if numbers != "reported" else ():
+        by_block = dict(zip((id(block) for block in there), ours, strict=True))
+        by_part = [by_block.get(id(part.block)) for part in parts]
+        method = next(row.method for row in ours if row is not None)
+        found.setdefault(method, []).append((label.removeprefix(method), by_part))
     methods = [*layout.rows, *(method for method in layout.more if method in found)]
     if layout.others:
         methods += [method for method in found if method not in METHODS]
     rows = []
     for method in methods:
         own = found.get(method, [("", nothing)])
-        gaps = any(not any(lines) for lines in zip(*(spread for _, spread in own), strict=True))
+        gaps = any(not any(ours) for ours in zip(*(by_part for _, by_part in own), strict=True))
         if len(own) > 1 and gaps and numbers == "both":
             own = [("", nothing), *own]  # the paper's own row: its settings are none of ours
-        rows += [(method, labels.get(method, method) + variant, spread) for variant, spread in own]
+        label = labels.get(method, method)
+        rows += [(method, label + variant, by_part) for variant, by_part in own]
     return rows
 
 
@@ -200,43 +203,43 @@ def _labels(layout: Layout, reported: Reported) -> dict[str, str]:
     return found
 
 
-def _cell(method: str, line: Row | None, part: _Part, column: Column) -> Cell:
+def _cell(method: str, row: Row | None, part: _Part, column: Column) -> Cell:
     if column.kind == "runs":
-        return Cell() if line is None else row_cell(line, column)
+        return Cell() if row is None else row_cell(row, column)
     entry = part.entry(method, column.key)
     published = None
     if entry is not None:
-        differs = differences(entry.setting, line) if line is not None and line.done else []
+        differs = differences(entry.setting, row) if row is not None and row.done else []
         published = entry.published("; ".join(differs))
-    if column.source == "reported" or line is None:
+    if column.source == "reported" or row is None:
         return Cell(published=published)
-    return replace(row_cell(line, column), published=published)
+    return replace(row_cell(row, column), published=published)
 
 
-def _notes(method: str, line: Row | None, part: _Part, numbers: Numbers) -> list[str] | None:
+def _notes(method: str, row: Row | None, part: _Part, numbers: Numbers) -> list[str] | None:
     """What has to be known of a row in one pair of columns; None where it has nothing there."""
-    entries = [part.entries.get((method, metric)) for metric in _METRICS]
+    entries = [part.entries.get((method, metric)) for metric in _SHORT]
     known = [entry for entry in entries if entry is not None] if numbers != "ours" else []
-    if line is None and not known:
+    if row is None and not known:
         return None
     found: list[str] = []
     shown = [entry for entry in known if entry.usable]
-    if line is not None and line.done:
-        beside = [text for entry in shown for text in differences(entry.setting, line)]
+    if row is not None and row.done:
+        beside = [text for entry in shown for text in differences(entry.setting, row)]
         found += beside
         if not any(text.startswith("split: ") for text in beside):
-            found += _split_note(line)
-        if line.spec["order"] != "natural" and not any("class order: " in t for t in beside):
-            found.append(f"ours in class order {order_words(line.spec['order'])}")
-    if line is not None:
-        found += line.notes
+            found += _split_note(row)
+        if row.spec["order"] != "natural" and not any("class order: " in t for t in beside):
+            found.append(f"ours in class order {order_words(row.spec['order'])}")
+    if row is not None:
+        found += row.notes
     found += [f"published number: {entry.note}" for entry in shown if entry.note]
     return list(dict.fromkeys([*found, *_blanks(known)]))
 
 
-def _split_note(line: Row) -> list[str]:
-    several = line.spec["dataset"] in _SPLITS_OF_SEVERAL
-    return [f"ours on split {line.spec['split']}"] if several else []
+def _split_note(row: Row) -> list[str]:
+    several = row.spec["dataset"] in _SPLITS_OF_SEVERAL
+    return [f"ours on split {row.spec['split']}"] if several else []
 
 
 def _blanks(known: Sequence[Entry]) -> list[str]:
@@ -245,7 +248,7 @@ def _blanks(known: Sequence[Entry]) -> list[str]:
     if any(entry.recalled for entry in known):
         found.append("the paper has numbers here that are known from memory alone: left blank")
     if any(entry.mean is None for entry in known):
-        found.append("the paper has numbers here that no source at hand gives: blank")
+        found.append("the paper has numbers here that no available source gives: blank")
     return found
 
 
