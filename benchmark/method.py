@@ -1,12 +1,12 @@
 """The whole contract between the runner and a continual-learning method.
 
-The runner owns seeds, device, precision, optimiser, schedule, data and evaluation. A method owns
+The runner owns seeds, device, precision, optimizer, schedule, data and evaluation. A method owns
 its parameters, its loss, its prediction and what it keeps between tasks. Calls come in this order:
 
     __init__
     for each task:
         grow -> begin_task -> parameter_groups
-        for each epoch:  begin_epoch, then for each batch: loss, (optimiser step), after_step
+        for each epoch:  begin_epoch, then for each batch: loss, (optimizer step), after_step
         end_task
         predict on the test images of every class seen so far
 
@@ -188,7 +188,7 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def grow(self, task: Task) -> None:
         """Add what task `task` needs; shapes may depend on the task only. Default: one head."""
-        if task.repeats:  # the same classes in another domain: the same head goes on learning
+        if task.repeats:  # the same classes in another domain: the same head keeps learning
             return
         self.heads.requires_grad_(False)
         self.heads.append(nn.Linear(self.backbone.num_features, len(task.classes)))
@@ -216,7 +216,7 @@ class Method(nn.Module, Generic[ConfigT]):
         return self.local_loss(self.features(batch.images), batch, task)
 
     def after_step(self, task: Task) -> None:
-        """Called after every optimiser step, for averages and the like. Default: nothing."""
+        """Called after every optimizer step, for averages and the like. Default: nothing."""
 
     def end_task(self, task: Task, data: TaskData) -> None:
         """Called after training: statistics, alignment, memory. Default: nothing."""

@@ -41,7 +41,7 @@ class Merging(nn.Module):
         """Before the first step of a task; the online expert still is that of the task before."""
 
     def after_step(self, online: nn.ModuleList, offline: nn.ModuleList) -> None:
-        """After every optimiser step."""
+        """After every optimizer step."""
 
     def end_task(self, online: nn.ModuleList, offline: nn.ModuleList) -> None:
         """After the last step of a task."""

@@ -42,7 +42,7 @@ class CLoRA(Method[CLoRAConfig]):
     Expanded parameters: blocks * targets * (2 * width) * rank, the pair in training; 3,538,944 for
     ViT-B/16.
 
-    Our choices, as the paper treats image generation: branches in all blocks, optimiser, epochs and
+    Our choices, as the paper treats image generation: branches in all blocks, optimizer, epochs and
     schedule as InfLoRA, one head a task. Choose `penalty` on a validation split, over powers of
     ten.
 

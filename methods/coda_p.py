@@ -49,7 +49,7 @@ class CodaP(PromptMethod[CodaPConfig]):
     d = 768, T dividing 100. The official code allocates M and never uses the rest of M / T.
 
     Deviations from the official code: components are tensors of their own per task, so earlier ones
-    cannot move, whatever the optimiser (the same under fresh Adam without weight decay); one linear
+    cannot move, whatever the optimizer (the same under fresh Adam without weight decay); one linear
     layer a task with local labels, which has the gradients of one layer whose earlier logits are
     masked.
 

@@ -42,12 +42,12 @@ class DualPrompt(PromptMethod[DualPromptConfig]):
     queries: cross-entropy over the task's classes plus the sum of 1 - cos. At prediction every
     image takes, in every block, the expert whose key is nearest to its own query.
 
-    Kept between tasks: the general prompts, which every task goes on training, and one expert and
+    Kept between tasks: the general prompts, which every task keeps training, and one expert and
     key per task and block; those of other tasks are frozen.
     Expanded parameters: d (|G| Lg + |E| M (Le + 1)), M = `pool` or T; 493,056 for d = 768, T = 10.
 
     Deviations from the code of CODA-Prompt and InfLoRA: experts are tensors of their own, not rows
-    of one, so the others cannot move, whatever the optimiser (the same under fresh Adam without
+    of one, so the others cannot move, whatever the optimizer (the same under fresh Adam without
     decay); one linear layer a task.
 
     Sources:

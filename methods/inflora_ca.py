@@ -43,7 +43,7 @@ class InfLoRACA(InfLoRA):
     Expanded parameters: those of `inflora`, blocks * 2 * (2 * width) * rank.
 
     Deviations from the official code, further to those of `inflora`: weight decay does not reach
-    the branches of past tasks (there it goes on shrinking them, as a zero gradient is not a missing
+    the branches of past tasks (there it keeps shrinking them, as a zero gradient is not a missing
     one); tasks may differ in size; covariances are factored once, in float64.
 
     Sources: the official code has two learners, both with a plain GPM and thresholds from 0.95; the

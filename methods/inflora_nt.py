@@ -15,7 +15,7 @@ class InfLoRANewTask(InfLoRA):
 
     Liang and Li, CVPR 2024, ablation of the design; no code was published. The down projection
     holds the leading directions of the new task's inputs (X = C for every task), which may lie in
-    the space of old tasks: trained for the new task it is apt to disturb the old ones.
+    the space of old tasks: trained for the new task it tends to disturb the old ones.
 
     Kept between tasks: the merged weights and the heads. There is no gradient memory: `lamb`,
     `lame`, `memory`, `projection` and `first_basis` have no effect and are there so that one set

@@ -12,7 +12,7 @@ class Joint(Method):
     The stream is one task with all classes, so the inherited loss is the cross-entropy over all of
     them. Expanded parameters: 0.
 
-    Its optimiser settings in the InfLoRA paper are not published; it uses the recipe of
+    Its optimizer settings in the InfLoRA paper are not published; it uses the recipe of
     `sequential`.
     """
 

@@ -109,7 +109,7 @@ class Lae(TwoExperts[LaeConfig]):
 
     Deviations from the official code:
     - features of frozen epochs are computed without gradient, and earlier heads are left out of
-      the optimiser, where the official code gives them zero gradients: the same numbers.
+      the optimizer, where the official code gives them zero gradients: the same numbers.
     - drop_last is the recipe's choice (official: True).
     - at most one offline copy (the official code can chain several; all its configurations use 1).
 

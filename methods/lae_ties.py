@@ -89,7 +89,7 @@ class LaeTies(TwoExperts[LaeTiesConfig]):
 
     Our choices: vectors are taken from the modules' starting values (signs of raw weights would
     follow the random down-projection), scales are merged like weights, factors of LoRA apart from
-    each other, keep 20 and lambda 1 as TIES was published. Trimming an offline vector anew after
+    each other, keep 20 and lambda 1 as TIES was published. Trimming an offline vector again after
     each task costs it most of its entries; `keep: 100`, `newcomer_only` and `history` are ways out,
     and `history` weighs all tasks alike, where pairwise merging halves the share of an old task
     each time.

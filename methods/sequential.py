@@ -15,7 +15,7 @@ class Sequential(Method):
     Kept between tasks: the model. Expanded parameters: 0.
 
     Deviations from the InfLoRA repository, which has only a network for this row: heads appear with
-    their task, where its prediction also reads the untrained heads of future tasks. Its optimiser
+    their task, where its prediction also reads the untrained heads of future tasks. Its optimizer
     settings are not published.
     """
 

@@ -111,7 +111,7 @@ def _format(path: Path) -> Literal["safetensors", "npz", "torch"]:
                 arrays = all(name.endswith(".npy") for name in archive.namelist())
             return "npz" if arrays else "torch"
     except (OSError, zipfile.BadZipFile) as error:
-        raise BackboneError(f"weight file {path} cannot be read: {error} (cut short?)") from error
+        raise BackboneError(f"weight file {path} cannot be read: {error} (truncated?)") from error
     if not head:
         raise BackboneError(f"weight file {path} cannot be read: it is empty")
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER:

@@ -116,7 +116,7 @@ def state_in_words(spec: BackboneSpec) -> str:
         return "here"
     try:
         file = located(with_file(spec, None))
-    except BackboneError:  # more than one file: an error for whoever asks for the backbone
+    except BackboneError:  # more than one file: an error only when the backbone is asked for
         return f"several files in {weights_folder()}"
     if file is not None:
         return f"here: {file}"

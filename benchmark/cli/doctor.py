@@ -117,7 +117,7 @@ def _datasets(root: Path) -> Iterator[Finding]:
         try:
             found = dataset_info(name).manifest_hash(DataSource(root))[:16]
             yield Finding(f"data set {name}", found)
-        except MissingDataError:  # needed only by whoever wants to run on it
+        except MissingDataError:  # needed only to run on it
             hint = f"clbench data prepare {name} --root {root}"
             yield Finding(f"data set {name}", hint, absent=True)
         except (ValueError, OSError) as error:
@@ -133,7 +133,7 @@ def _backbones() -> Iterator[Finding]:
         try:
             found = weight_hash_of(spec.name, fetch=False)[:16]
             yield Finding(f"backbone {spec.name}", f"{found} ({state_in_words(spec)})")
-        except MissingWeightsError:  # needed only by whoever wants to run on it
+        except MissingWeightsError:  # needed only to run on it
             yield Finding(f"backbone {spec.name}", advice(spec), absent=True)
         except (ValueError, OSError) as error:
             yield Finding(f"backbone {spec.name}", str(error), fault=True)

@@ -1,4 +1,4 @@
-"""`clbench plan`: what would run, what is done, and what the rest will cost."""
+"""`clbench plan`: what would run, what is done, and what the open runs will cost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PlanOptions(RunSelectionOptions, ExecutionOptions):
 @command(
     "plan",
     PlanOptions,
-    "show what would run, what is done, and what the rest will cost",
+    "show what would run, what is done, and what the open runs will cost",
     "clbench plan --suite icons_full",
 )
 def plan(options: PlanOptions) -> int:

@@ -105,7 +105,7 @@ def _changed(settings: Settings, options: PretrainOptions) -> Settings:
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if options.decay_epochs is not None:
         decay = float(options.decay_epochs)
-        changes["optimiser"] = replace(settings.optimiser, decay_epochs=decay)
+        changes["optimizer"] = replace(settings.optimizer, decay_epochs=decay)
     return replace(settings, **changes)
 
 

@@ -48,7 +48,7 @@ def _inspect(images: Images, index: int, decode: bool) -> Inspected:
         image = images.read(index)
         if path is not None and _is_cut_png(path):
             return Inspected(fault="truncated: a PNG file without its end")
-    except DataError as error:  # the path is said by whoever reports
+    except DataError as error:  # the report names the path
         reason = str(error).removeprefix(f"{path}: ").replace(f" {str(path)!r}", "")
         return Inspected(fault=reason)
     except OSError as error:

@@ -129,7 +129,7 @@ class TrainingImages(TrainingData):
         return self._pass("epoch", epoch, shuffle=True, drop_last=self._drop_last)
 
     def batches(self, augment: bool) -> Iterator[Batch]:
-        """A pass for statistics; an augmented one is shuffled and drawn anew at every call."""
+        """A pass for statistics; an augmented one is shuffled and drawn again at every call."""
         self._passes += 1
         return self._pass("pass", self._passes, shuffle=augment, drop_last=False)
 

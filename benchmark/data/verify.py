@@ -100,7 +100,7 @@ def verify(
     quick: lists and file names only; no image is decoded and no archive read.
 
     Two images are the same if their size and their pixels after decoding are: a copy in another
-    format that loses nothing counts, a copy that was compressed anew does not.
+    format that loses nothing counts, a copy that was recompressed does not.
     """
     findings = Findings(f"{info.name}, split {source.split}")
     list_faults = findings.faults[Fault.LISTS]

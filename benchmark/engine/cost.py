@@ -29,7 +29,7 @@ def flops_per_image(
     is shared out among the `batch_size` images of a step.
 
     Not counted, since no step has it: passes of `begin_task` and `end_task`, alignment of heads,
-    optimiser and averages. Kernels that torch has no formula for (norms, activations, softmax)
+    optimizer and averages. Kernels that torch has no formula for (norms, activations, softmax)
     count nothing, matrix products and convolutions all.
     """
     extra = query if method.frozen_features else 0.0

@@ -60,7 +60,7 @@ class Estimate:
     Attributes:
         runs: Number of open runs.
         unknown: Those of which nothing can be said; they count in no other figure.
-        rough: Those that were forecast, for want of a finished run like them.
+        rough: Those that were forecast because no finished run is like them.
     """
 
     runs: int = 0

@@ -81,7 +81,7 @@ def execute(
 def warm_up() -> None:
     """Begin to import the engine in the process that workers will be copied from.
 
-    It takes seconds, on another core than the planning that goes on meanwhile.
+    It takes seconds, on another core, in parallel with the planning.
     """
     if _CAN_COPY:
         multiprocessing.set_forkserver_preload(["benchmark.engine.runner"])

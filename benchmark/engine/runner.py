@@ -69,7 +69,10 @@ def _run_locked(planned: PlannedRun, store: ResultStore, context: Context, emit:
         run = _Run(planned, context, folder, emit)
         inputs = inputs_in_words(run.preparation, run.range)
         outcome, predictions = run.carry_out()
-    except (StorageError, ConnectionError):  # the second: whoever asked for the run is gone
+    except (
+        StorageError,
+        ConnectionError,
+    ):  # the second: the process that asked for the run is gone
         raise
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror or error}") from error

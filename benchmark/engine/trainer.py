@@ -28,7 +28,7 @@ class Observer:
         """After `begin_task`, before the first step."""
 
     def step(self, task: Task, epoch: int, loss: Tensor, lr: float) -> None:
-        """After every optimiser step; `loss` is still on the device."""
+        """After every optimizer step; `loss` is still on the device."""
 
     def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
         """After every epoch."""
@@ -69,14 +69,14 @@ def train_task(
         method.begin_task(task, data)
     observer.prepared(method, task)
 
-    optimiser = make_optimiser(method, recipe)
+    optimizer = make_optimizer(method, recipe)
     losses: list[float] = []
     images = 0
-    if optimiser is not None:
-        clipped = [p for g in optimiser.param_groups for p in g["params"]]
+    if optimizer is not None:
+        clipped = [p for g in optimizer.param_groups for p in g["params"]]
         for epoch in range(recipe.epochs):
             lr = learning_rate(recipe, epoch)
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = lr * group["lr_scale"]
             method.train()
             method.begin_epoch(task, epoch)
@@ -84,11 +84,11 @@ def train_task(
             for batch in data.epoch(epoch):
                 with autocast(device, precision):
                     loss = method.loss(batch, task)
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 if recipe.clip_norm > 0:
                     torch.nn.utils.clip_grad_norm_(clipped, recipe.clip_norm)
-                optimiser.step()
+                optimizer.step()
                 method.after_step(task)
                 # Summed on the device: reading the loss at every step would stall a GPU.
                 total += loss.detach() * len(batch.labels)
@@ -98,8 +98,8 @@ def train_task(
             images += count
             observer.epoch_done(task, epoch, losses[-1])
         _check_backbone_untouched(method, clipped)
-        optimiser.zero_grad(set_to_none=True)
-    trainable = 0 if optimiser is None else sum(p.numel() for p in clipped)
+        optimizer.zero_grad(set_to_none=True)
+    trainable = 0 if optimizer is None else sum(p.numel() for p in clipped)
 
     method.eval()
     observer.trained(method, task)
@@ -126,8 +126,8 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
     return recipe.lr
 
 
-def make_optimiser(method: Method, recipe: Recipe) -> torch.optim.Optimizer | None:
-    """A fresh optimiser over the method's groups, or None when it trains nothing."""
+def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer | None:
+    """A fresh optimizer over the method's groups, or None when it trains nothing."""
     groups = [
         {
             "params": group["params"],

@@ -159,14 +159,14 @@ def align(
     scale = mean_scale(sizes).to(like)
     losses: list[Tensor] = []
     rates: list[float] = []
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         [weight, bias],
         config.align_lr,
         config.align_momentum,
         weight_decay=config.align_decay,
         fused=True,
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(config.align_epochs, 1))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(config.align_epochs, 1))
     with torch.enable_grad(), torch.autocast(like.device.type, enabled=False):
         for epoch in range(config.align_epochs):
             shape = torch.Size((len(classes), count, like.shape[1]))
@@ -177,11 +177,11 @@ def align(
                 if config.logit_norm:
                     logits = normalise(logits, tasks, config.logit_norm)
                 loss = F.cross_entropy(logits, labels[index])
-                optimiser.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=True)
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
                 losses.append(loss.detach())
-                rates.append(optimiser.param_groups[0]["lr"])
+                rates.append(optimizer.param_groups[0]["lr"])
             schedule.step()
     return Aligned(weight.detach(), bias.detach(), losses, rates)
 

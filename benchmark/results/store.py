@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 # What numpy raises for a damaged archive; before Python 3.11 an array that is none is an
-# AttributeError, for want of __enter__.
+# AttributeError, because it lacks __enter__.
 _DAMAGED = (OSError, ValueError, TypeError, AttributeError, KeyError, EOFError, BadZipFile)
 
 # -- keys ---------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class TuningRecord(StrictModel):
     dirty: bool  # a trial ran on sources that differed from a revision
     version: str  # of clbench
     date: str  # start of the last trial, ISO 8601, UTC
-    changed: tuple[str, ...]  # what the user set otherwise than the suite, as for --set
+    changed: tuple[str, ...]  # what the user changed in the suite, as for --set
     criterion: str
     budget: TuningSettings
     # By what they choose.

@@ -111,7 +111,7 @@ def test_code_in_a_pickle_is_never_run(new: bool, vit_tensors: Tensors, tmp_path
         (b"<!DOCTYPE html><title>404</title>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "is a git-lfs pointer"),
         (b"no weights at all", "cannot be read"),
-        (b"PK\x03\x04 cut", "cut short"),
+        (b"PK\x03\x04 cut", "truncated"),
         (b'\x40\0\0\0\0\0\0\0{"a":', "cannot be read"),
     ],
 )

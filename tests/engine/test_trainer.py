@@ -16,7 +16,7 @@ from benchmark.engine.trainer import (
     Observer,
     TrainingError,
     learning_rate,
-    make_optimiser,
+    make_optimizer,
     train_task,
 )
 from benchmark.method import Batch, Method, MethodConfig, ParameterGroup, Task, TaskData, setting
@@ -152,9 +152,9 @@ def test_groups_get_their_own_rate() -> None:
 def test_recipe_overrides_the_multiplier_by_name() -> None:
     method = Recording()
     method.grow(make_tasks([2])[0])
-    optimiser = make_optimiser(method, replace(RECIPE, lr_scales={"heads": 5.0}))
-    assert optimiser is not None
-    assert [group["lr_scale"] for group in optimiser.param_groups] == [1.0, 5.0]
+    optimizer = make_optimizer(method, replace(RECIPE, lr_scales={"heads": 5.0}))
+    assert optimizer is not None
+    assert [group["lr_scale"] for group in optimizer.param_groups] == [1.0, 5.0]
 
 
 def test_method_without_parameters_is_not_trained() -> None:

@@ -107,14 +107,14 @@ def test_folding_changes_nothing() -> None:
         method.double()
         method.train()
         method.begin_task(task, data(task))
-        optimiser = torch.optim.Adam(
+        optimizer = torch.optim.Adam(
             [p for g in method.parameter_groups() for p in g["params"]], 1e-2
         )
         for batch in data(task).batches(augment=False):
             loss = method.loss(type(batch)(batch.images.double(), batch.labels), task)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
         trained(method, task)
         method.end_task(task, data(task))
         assert torch.allclose(method.features(images().double()), outputs[-1], atol=1e-12)

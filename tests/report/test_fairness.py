@@ -249,7 +249,7 @@ def test_what_makes_a_table_of_its_own_never_stands_beside_the_rest(part: str) -
     assert len({block.title for block in blocks}) == 2
 
 
-def test_rates_optimisers_and_settings_are_the_methods_own() -> None:
+def test_rates_optimizers_and_settings_are_the_methods_own() -> None:
     results = campaign()
     for result in of(results):
         result["spec"]["recipe"] |= {"lr": 0.5, "optimizer": "sgd", "schedule": "cosine"}

@@ -98,7 +98,7 @@ def download(remote: Remote, folder: Path, on_progress: Watch = ignore) -> Path:
     require_online(remote.url)
     lock = target.with_name(f".{target.name}.lock")
     with folder_for(target.parent), exclusive(lock, f"fetch {remote.name}", on_progress):
-        if _is_taken(target):  # whoever held the lock has fetched it
+        if _is_taken(target):  # the process that held the lock has fetched it
             check_present(target, remote, on_progress)
             return target
         downloader = _ResumingDownloader(remote, target, on_progress)
@@ -107,7 +107,7 @@ def download(remote: Remote, folder: Path, on_progress: Watch = ignore) -> Path:
         except ChecksumError as error:
             if not downloader.resumed:
                 raise
-            on_progress(Note(f"{error}; starting anew"))
+            on_progress(Note(f"{error}; starting over"))
             _retrieve(remote, folder, downloader)
     return target
 
@@ -129,7 +129,7 @@ def _retrieve(remote: Remote, folder: Path, downloader: _ResumingDownloader) -> 
 
 
 class _ResumingDownloader:
-    """A downloader for pooch that continues `target.part`; pooch alone begins anew.
+    """A downloader for pooch that continues `target.part`; pooch alone starts over.
 
     resumed: whether the file was put together from more than one transfer.
     """
@@ -225,7 +225,7 @@ class _ResumingDownloader:
             raise BrokenError(f"connection broken after {self._have} of {self._total} bytes")
 
     def _check_answer(self, response: requests.Response, start: int, file: IO[bytes]) -> None:
-        """Note what the server says of its file; begin anew where it does not continue ours."""
+        """Note what the server says of its file; start over where it does not continue ours."""
         headers = response.headers
         etag = headers.get("ETag", "")
         is_strong = etag and not etag.startswith("W/")  # If-Range takes no other
@@ -247,10 +247,10 @@ class _ResumingDownloader:
             is_same = self._validator in ("", validator) and self._total in (0, total)
             if not (is_same and span.startswith(f"bytes {start}-")):
                 self._restart(file)
-                raise BrokenError("the server's file has changed; starting anew")
+                raise BrokenError("the server's file has changed; starting over")
         elif start:
             self._restart(file)
-            self._note("the server cannot continue; starting anew")
+            self._note("the server cannot continue; starting over")
         self._validator, self._total = validator, total or self._remote.bytes
 
     def _copy(self, response: requests.Response, file: IO[bytes]) -> None:
@@ -468,5 +468,5 @@ def exclusive(path: Path, purpose: str, on_progress: Watch) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # whoever still waits for this file finds the work done
+        path.unlink(missing_ok=True)  # a process that waits for this file finds the work done
         lock.release()

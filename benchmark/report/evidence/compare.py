@@ -127,7 +127,7 @@ def _portable_blocks(blocks: Iterable[Block]) -> dict[BlockKey, Block]:
         key = _portable(block.key)
         there = found.get(key)
         if there is not None and there.key.protocol == block.key.protocol:
-            key = block.key  # two files of one name: told apart by their full paths
+            key = block.key  # two files with one name: identified by their full paths
         elif there is not None and there.key.protocol > block.key.protocol:
             continue
         found[key] = block

@@ -122,7 +122,7 @@ def column_names(table: Table) -> list[str]:
 
 
 def position_of(table: Table, column: Column) -> int:
-    """Where a column of the table stands; two that look alike are told apart by identity."""
+    """Where a column of the table stands; two that look alike are distinguished by identity."""
     same = [i for i, one in enumerate(table.columns) if one is column]
     return same[0] if same else table.columns.index(column)
 

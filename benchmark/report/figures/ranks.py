@@ -52,7 +52,7 @@ class AverageRanks(ReportFigure):
             caption += " Lines: 95 % of a bootstrap of class orders and seeds."
         caption += " Bars at the right: no significant difference."
         if any(uneven):
-            caption += " *: not measured like the rest, see the notes of the table."
+            caption += " *: measured differently from the other rows; see the notes of the table."
         canvas.caption(caption, 1.2 * lines_high(names) + 0.5)
         axes = canvas.figure.add_subplot()
         palette = canvas.options.palette or Palette(

@@ -26,7 +26,7 @@ from benchmark.workshop.pretrain.images import (
     check_fit,
     load_upstream,
 )
-from benchmark.workshop.pretrain.optimise import open_epochs, workers
+from benchmark.workshop.pretrain.optimize import open_epochs, workers
 from benchmark.workshop.pretrain.recipes import Settings
 from benchmark.workshop.pretrain.record import CurvePoint, EpochReport, PretrainRecord, finish
 
@@ -52,7 +52,7 @@ class Training(ABC):
         self.images, self.pool = images, pool
         self.epochs, self.batch_size = settings.epochs, settings.batch_size
         self.epoch_steps = len(images) // settings.batch_size
-        self.open_epochs = open_epochs(settings.optimiser, settings.epochs, self.epoch_steps)
+        self.open_epochs = open_epochs(settings.optimizer, settings.epochs, self.epoch_steps)
         self.standardise = Standardise.of(images)
 
     @property
@@ -62,7 +62,7 @@ class Training(ABC):
 
     @abstractmethod
     def parts(self) -> dict[str, Any]:
-        """Return the networks and optimisers that training changes."""
+        """Return the networks and optimizers that training changes."""
 
     @abstractmethod
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -152,11 +152,11 @@ def _run_epochs(
 def identity_of(settings: Mapping[str, Any], digest: str) -> str:
     """Return what a continued training must share with the earlier one, as JSON.
 
-    That is all settings but the number of epochs and the optimiser's `decay_epochs`, and the hash
+    That is all settings but the number of epochs and the optimizer's `decay_epochs`, and the hash
     of the data.
     """
     kept = {key: value for key, value in settings.items() if key != "epochs"}
-    kept["optimiser"] = {k: v for k, v in settings["optimiser"].items() if k != "decay_epochs"}
+    kept["optimizer"] = {k: v for k, v in settings["optimizer"].items() if k != "decay_epochs"}
     return json.dumps([kept, digest], sort_keys=True)
 
 
@@ -205,7 +205,7 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
         saved_identity, state = saved["identity"], saved["state"]
     except UNREADABLE as error:
         raise CheckpointError(
-            f"{path}: cannot be read ({error}); remove it to start anew"
+            f"{path}: cannot be read ({error}); remove it to start over"
         ) from error
     if saved_identity != identity:
         raise CheckpointError(

@@ -20,7 +20,7 @@ WEIGHT_DECAYS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """Accuracies in per cent on the test split, and what they were got with.
+    """Accuracies in percent on the test split, and what they were got with.
 
     Few effective dimensions are a warning: a linear probe scales every dimension and can still
     read them, but methods that train for a few steps, and distances, see the large ones alone.
@@ -90,7 +90,7 @@ def curve_split(upstream: UpstreamImages, names: int = NAMES) -> CurveSplit:
 def measure_features(
     features: Callable[[Tensor], Tensor], split: CurveSplit, batch_size: int = 256
 ) -> dict[str, float]:
-    """Return two accuracies in per cent on the validation images; `features` maps uint8 images."""
+    """Return two accuracies in percent on the validation images; `features` maps uint8 images."""
     with torch.no_grad():
         train, val = (
             torch.cat([features(part) for part in torch.split(images, batch_size)])
@@ -193,7 +193,7 @@ def _fit(features: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[
 
 
 def _accuracy(scores: Tensor, labels: Tensor) -> float:
-    """Return the share, in per cent, of rows of scores [N, C] whose largest entry is the label."""
+    """Return the share, in percent, of rows of scores [N, C] whose largest entry is the label."""
     return 100.0 * float((scores.argmax(dim=1) == labels).double().mean())
 
 

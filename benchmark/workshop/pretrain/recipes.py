@@ -8,7 +8,7 @@ from typing import Any, Literal
 from benchmark.backbones.catalogue import VitShape
 from benchmark.workshop.pretrain.augment import AugmentSettings, MaskSettings, ViewSettings
 from benchmark.workshop.pretrain.losses import HeadSettings
-from benchmark.workshop.pretrain.optimise import OptimiserSettings
+from benchmark.workshop.pretrain.optimize import OptimizerSettings
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SupervisedSettings:
     patch_drop: float = 0.25  # share of patches hidden from a training image
     whole_epochs: int = 4  # last epochs, in which no patch is hidden
     augment: AugmentSettings = field(default_factory=AugmentSettings)
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     validate_every: int = 5
 
     def __post_init__(self) -> None:
@@ -40,9 +40,9 @@ class SupervisedSettings:
         return "supervised"
 
 
-def _decay(epochs: float) -> OptimiserSettings:
-    """Return the optimiser of self-supervised training with the length of its last part."""
-    return OptimiserSettings(
+def _decay(epochs: float) -> OptimizerSettings:
+    """Return the optimizer of self-supervised training with the length of its last part."""
+    return OptimizerSettings(
         learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=epochs
     )
 
@@ -73,7 +73,7 @@ class SelfSupervisedSettings:
     centre_momentum: float = 0.9
     teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
     frozen_epochs: int = 1  # first epochs, in which the prototypes stay
-    optimiser: OptimiserSettings = field(default_factory=lambda: _decay(4.0))
+    optimizer: OptimizerSettings = field(default_factory=lambda: _decay(4.0))
     measure_every: int = 2
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What was measured in and after one epoch: its loss, scores in per cent, and more."""
+    """What was measured in and after one epoch: its loss, scores in percent, and more."""
 
     epoch: int
     figures: Mapping[str, float]
@@ -127,7 +127,7 @@ def write_record(record: PretrainRecord, out_dir: Path) -> None:
 
 
 def figure_in_words(name: str, value: float) -> str:
-    """Return a figure of the curve with its name: the scores are in per cent."""
+    """Return a figure of the curve with its name: the scores are in percent."""
     if name == VALIDATION_ACCURACY or name.startswith("upstream"):
         return f"{name} {value:.2f} %"
     return f"{name} {value:.4g}"
@@ -149,7 +149,7 @@ def _curve(record: PretrainRecord) -> list[str]:
 
 
 def _distillation_recipe(settings: Mapping[str, Any]) -> str:
-    """Return what a self-supervised recipe has beyond the optimiser."""
+    """Return what a self-supervised recipe has beyond the optimizer."""
     views, head, masks = settings["views"], settings["head"], settings["masks"]
     low, high = settings["teacher_temperature"]
     balance = f"centre momentum {settings['centre_momentum']:g}"
@@ -174,7 +174,7 @@ def _distillation_recipe(settings: Mapping[str, Any]) -> str:
 
 def _card(record: PretrainRecord) -> str:
     """Return the Markdown card of a backbone."""
-    shape, optimiser = record.settings["shape"], record.settings["optimiser"]
+    shape, optimizer = record.settings["shape"], record.settings["optimizer"]
     rows = {
         "Architecture": (
             f"timm VisionTransformer, {shape['img_size']} px, patch {shape['patch_size']}, "
@@ -192,11 +192,11 @@ def _card(record: PretrainRecord) -> str:
         ),
         "Recipe": (
             f"{record.settings['epochs']} epochs, batch {record.settings['batch_size']}, AdamW "
-            f"{tuple(optimiser['betas'])}, learning rate {optimiser['learning_rate']:g}, "
-            f"weight decay {optimiser['weight_decay']:g} on matrices, warm-up "
-            f"{_counted(optimiser['warmup_epochs'], 'epoch')}, cosine to zero over the last "
-            f"{optimiser['decay_epochs']:g}, gradient norm clipped at "
-            f"{optimiser['clip_norm']:g}; seed {record.settings['seed']}"
+            f"{tuple(optimizer['betas'])}, learning rate {optimizer['learning_rate']:g}, "
+            f"weight decay {optimizer['weight_decay']:g} on matrices, warm-up "
+            f"{_counted(optimizer['warmup_epochs'], 'epoch')}, cosine to zero over the last "
+            f"{optimizer['decay_epochs']:g}, gradient norm clipped at "
+            f"{optimizer['clip_norm']:g}; seed {record.settings['seed']}"
         ),
         "Self-distillation": (
             _distillation_recipe(record.settings) if "views" in record.settings else ""
@@ -230,7 +230,7 @@ def _card(record: PretrainRecord) -> str:
         ),
         "",
         f"Made again by `clbench pretrain {record.objective} --epochs {record.settings['epochs']} "
-        f"--decay-epochs {optimiser['decay_epochs']:g} --seed {record.settings['seed']}`.",
+        f"--decay-epochs {optimizer['decay_epochs']:g} --seed {record.settings['seed']}`.",
         "",
     ]
     return "\n".join(lines)

@@ -29,12 +29,12 @@ from benchmark.workshop.pretrain.losses import (
     used_prototypes,
     view_loss,
 )
-from benchmark.workshop.pretrain.optimise import (
+from benchmark.workshop.pretrain.optimize import (
     accumulate,
-    build_optimiser,
+    build_optimizer,
     decay_progress,
     learning_rate,
-    step_optimiser,
+    step_optimizer,
 )
 from benchmark.workshop.pretrain.probe import curve_split, measure_features
 from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
@@ -84,7 +84,7 @@ class SelfSupervisedTraining(Training):
             torch.manual_seed(derive(settings.seed, "initialisation"))
             self.student = DistilledNetwork(settings)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
-        self.optimiser = build_optimiser([self.student], settings.optimiser)
+        self.optimizer = build_optimizer([self.student], settings.optimizer)
         prototypes = settings.head.prototypes
         self.class_centre = torch.zeros(prototypes)
         self.patch_centre = torch.zeros(prototypes)
@@ -95,8 +95,8 @@ class SelfSupervisedTraining(Training):
         return self.teacher.backbone
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """Return both networks and the optimiser."""
-        return {"student": self.student, "teacher": self.teacher, "optimiser": self.optimiser}
+        """Return both networks and the optimizer."""
+        return {"student": self.student, "teacher": self.teacher, "optimizer": self.optimizer}
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on."""
@@ -146,9 +146,9 @@ class SelfSupervisedTraining(Training):
         losses = [partial(self._loss, step, index, part, seen) for index, part in enumerate(chunks)]
         loss = accumulate(self.pool, losses, parameters)
         every = (settings.epochs * steps, steps)
-        rate = learning_rate(settings.optimiser, step, *every)
-        step_optimiser(self.optimiser, rate, settings.optimiser.clip_norm)
-        progress = decay_progress(settings.optimiser, step, *every)
+        rate = learning_rate(settings.optimizer, step, *every)
+        step_optimizer(self.optimizer, rate, settings.optimizer.clip_norm)
+        progress = decay_progress(settings.optimizer, step, *every)
         momentum = teacher_momentum(settings.teacher_momentum, progress)
         follow(self.teacher.parameters(), self.student.parameters(), momentum)
         parts = [part for part in seen if part is not None]

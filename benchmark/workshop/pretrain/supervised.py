@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from benchmark.workshop.pretrain.augment import augment
 from benchmark.workshop.pretrain.images import UpstreamImages, to_float
 from benchmark.workshop.pretrain.loop import Measure, OnEpoch, Training, pretrain
-from benchmark.workshop.pretrain.optimise import (
+from benchmark.workshop.pretrain.optimize import (
     accumulate,
-    build_optimiser,
+    build_optimizer,
     learning_rate,
-    step_optimiser,
+    step_optimizer,
 )
 from benchmark.workshop.pretrain.recipes import SupervisedSettings
 from benchmark.workshop.pretrain.record import VALIDATION_ACCURACY, PretrainRecord
@@ -57,7 +57,7 @@ class _SupervisedTraining(Training):
             torch.manual_seed(_seed_for(settings.seed, "initialisation"))
             self._backbone = new_backbone(settings.shape)
             self.head = nn.Linear(self._backbone.num_features, len(upstream.classes))
-        self.optimiser = build_optimiser([self._backbone, self.head], settings.optimiser)
+        self.optimizer = build_optimizer([self._backbone, self.head], settings.optimizer)
 
     @property
     def backbone(self) -> VisionTransformer:
@@ -65,8 +65,8 @@ class _SupervisedTraining(Training):
         return self._backbone
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """Return backbone, head and optimiser."""
-        return {"backbone": self._backbone, "head": self.head, "optimiser": self.optimiser}
+        """Return backbone, head and optimizer."""
+        return {"backbone": self._backbone, "head": self.head, "optimizer": self.optimizer}
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train for one pass over the images; return the mean loss."""
@@ -82,13 +82,13 @@ class _SupervisedTraining(Training):
             chunks = torch.split(batch, settings.chunk_size)
             losses = [partial(self._loss, step, index, part) for index, part in enumerate(chunks)]
             total += accumulate(self.pool, losses, parameters)
-            rate = learning_rate(settings.optimiser, step, settings.epochs * steps, steps)
-            step_optimiser(self.optimiser, rate, settings.optimiser.clip_norm)
+            rate = learning_rate(settings.optimizer, step, settings.epochs * steps, steps)
+            step_optimizer(self.optimizer, rate, settings.optimizer.clip_norm)
         return {"loss": total / steps}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return the accuracy, in per cent, on the upstream validation images."""
+        """Return the accuracy, in percent, on the upstream validation images."""
         self._backbone.eval()
         images = torch.from_numpy(self.upstream.val_images)
         labels = torch.from_numpy(self.upstream.val_labels)

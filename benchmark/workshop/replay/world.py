@@ -68,7 +68,7 @@ class World:
         )
 
     def recipe(self) -> Recipe:
-        """The recorded optimiser and schedule as a recipe of ours."""
+        """The recorded optimizer and schedule as a recipe of ours."""
         meta = self.case.meta
         options = meta.get("optimizer", kind=dict)
         algo = meta.get("optimizer", "algo", kind=str).lower()

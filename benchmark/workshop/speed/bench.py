@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmark.backbones.load import load_backbone
 from benchmark.engine import cost
 from benchmark.engine.cost import matrix_peak
-from benchmark.engine.trainer import autocast, make_optimiser
+from benchmark.engine.trainer import autocast, make_optimizer
 from benchmark.method import Batch
 from benchmark.spec import Recipe
 from benchmark.workshop.speed.floors import Floor, floor_of, why_none
@@ -95,7 +95,7 @@ def release(device: torch.device) -> None:
 
 
 class _Subject:
-    """One method in its second task, with the optimiser and the floor of its step."""
+    """One method in its second task, with the optimizer and the floor of its step."""
 
     def __init__(
         self, variant: Variant, vit: VisionTransformer, settings: SpeedSettings, clock: Clock
@@ -107,13 +107,13 @@ class _Subject:
         self.method, self.task, self.batch = in_second_task(
             variant.method, variant.settings, vit, settings.batch_size, settings.precision
         )
-        self.optimiser = make_optimiser(self.method, Recipe(lr=1e-4))
+        self.optimizer = make_optimizer(self.method, Recipe(lr=1e-4))
 
     def row(self, peak: float) -> SpeedRow:
         """All figures; peak: operations per second of the machine."""
         budget, count = self.settings.budget, len(self.batch.labels)
         flops, pairs, steps, remark = 0.0, None, [], "nothing is trained"
-        if self.optimiser is not None:
+        if self.optimizer is not None:
             self.clock.note("one step")
             memory = self._memory(self.step)
             self.clock.note("operations of a step")
@@ -127,7 +127,7 @@ class _Subject:
                 pairs = paired(self.step, floor, budget, self.device, self._note, warm)
                 steps = [step for step, _ in pairs.times]
         self.method.eval()
-        if self.optimiser is None:
+        if self.optimizer is None:
             memory = self._memory(self.predict)
         self.clock.note("evaluation")
         few = TimingBudget(budget.repeats, budget.seconds / EVALUATION)
@@ -153,11 +153,11 @@ class _Subject:
 
     def step(self) -> None:
         """One training step as the runner's trainer makes it, the frozen query included."""
-        assert self.optimiser is not None
+        assert self.optimizer is not None
         loss = self._loss()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimiser.step()
+        self.optimizer.step()
         self.method.after_step(self.task)
 
     def predict(self) -> None:
@@ -175,7 +175,7 @@ class _Subject:
             return self.method.loss(Batch(images, labels, frozen), self.task)
 
     def _operations(self) -> float:
-        """Operations of a step, optimiser left out; leaves the method as it is."""
+        """Operations of a step, optimizer left out; leaves the method as it is."""
         # The plain attention formula: fused kernels are not counted on every device.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             torch.manual_seed(SEED)

@@ -61,7 +61,7 @@ def _bare(
     augment = CropFlip()
 
     def epoch(batches: int) -> None:
-        optimiser = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
         model.train()
         draws = torch.Generator().manual_seed(0)
         for index in torch.randperm(batches * size).to(device).split(size):
@@ -69,9 +69,9 @@ def _bare(
             x, y = augment(images[index], crops, images.shape[-1]), labels[index]
             with autocast(device, settings.precision):
                 loss = F.cross_entropy(model(x), y)
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
 
     return epoch
 

@@ -114,7 +114,7 @@ def test_pieces_that_do_not_fit_together_are_fetched_anew(
     notes: list[Step | Note] = []
     assert download(remote(server), tmp_path, notes.append).read_bytes() == CONTENT
     assert server.asked("f") == ["bytes=5000-", ""]
-    assert any(isinstance(note, Note) and "starting anew" in note.text for note in notes)
+    assert any(isinstance(note, Note) and "starting over" in note.text for note in notes)
 
 
 def test_without_a_checksum_a_part_of_unknown_origin_is_not_continued(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmark.backbones.catalogue import VitShape
 from benchmark.workshop.pretrain.augment import MaskSettings, ViewSettings
 from benchmark.workshop.pretrain.losses import HeadSettings
-from benchmark.workshop.pretrain.optimise import OptimiserSettings
+from benchmark.workshop.pretrain.optimize import OptimizerSettings
 from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings, SupervisedSettings
 from benchmark.workshop.pretrain.record import EpochReport
 
@@ -21,7 +21,7 @@ SUPERVISED = SupervisedSettings(
     whole_epochs=1,
     mixup=0.2,
     validate_every=2,
-    optimiser=OptimiserSettings(warmup_epochs=1.0),
+    optimizer=OptimizerSettings(warmup_epochs=1.0),
 )
 DINO = SelfSupervisedSettings(
     name="small",
@@ -34,7 +34,7 @@ DINO = SelfSupervisedSettings(
     temperature_warmup=1.0,
     balance="centre",
     measure_every=2,
-    optimiser=OptimiserSettings(warmup_epochs=1.0, decay_epochs=1.0),
+    optimizer=OptimizerSettings(warmup_epochs=1.0, decay_epochs=1.0),
 )
 IBOT = replace(DINO, masks=MaskSettings(), balance="sinkhorn")
 

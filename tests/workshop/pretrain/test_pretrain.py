@@ -19,9 +19,9 @@ from benchmark.workshop.pretrain.loop import (
     identity_of,
     load_checkpoint,
 )
-from benchmark.workshop.pretrain.optimise import (
-    OptimiserSettings,
-    build_optimiser,
+from benchmark.workshop.pretrain.optimize import (
+    OptimizerSettings,
+    build_optimizer,
     learning_rate,
 )
 from benchmark.workshop.pretrain.recipes import Settings, SupervisedSettings
@@ -69,7 +69,7 @@ def test_weight_decay_is_for_matrices_only() -> None:
     model = VisionTransformer(
         img_size=16, patch_size=8, embed_dim=32, depth=1, num_heads=2, num_classes=0
     )
-    decayed, free = build_optimiser([model], OptimiserSettings()).param_groups
+    decayed, free = build_optimizer([model], OptimizerSettings()).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert all(names[id(p)].endswith("weight") for p in decayed["params"])
     assert {"cls_token", "pos_embed", "norm.weight"} <= {names[id(p)] for p in free["params"]}
@@ -77,7 +77,7 @@ def test_weight_decay_is_for_matrices_only() -> None:
 
 
 def test_schedule_warms_up_and_ends_at_zero() -> None:
-    settings = OptimiserSettings(learning_rate=1.0, warmup_epochs=2, decay_epochs=5)
+    settings = OptimizerSettings(learning_rate=1.0, warmup_epochs=2, decay_epochs=5)
     rates = [learning_rate(settings, step, 100, 10) for step in range(101)]
     assert rates[0] == pytest.approx(0.05)
     assert max(rates) == rates[20] == rates[50] == pytest.approx(1.0)
@@ -126,7 +126,7 @@ def test_longer_training_repeats_a_shorter_one_until_its_decay(
 
     weights = []
     for epochs in (4, 7):
-        settings = replace(SUPERVISED, epochs=epochs, optimiser=OptimiserSettings(decay_epochs=1.0))
+        settings = replace(SUPERVISED, epochs=epochs, optimizer=OptimizerSettings(decay_epochs=1.0))
         folder = tmp_path / str(epochs)
         with pytest.raises(KilledError):
             pretrain_supervised(settings, upstream_dir, folder, cut)

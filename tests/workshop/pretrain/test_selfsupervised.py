@@ -292,12 +292,12 @@ def test_run_may_be_ended_early_before_its_decay_only(upstream_dir: Path, tmp_pa
             raise KilledError
 
     with pytest.raises(KilledError):
-        long = replace(DINO, epochs=9, optimiser=replace(DINO.optimiser, decay_epochs=4.0))
+        long = replace(DINO, epochs=9, optimizer=replace(DINO.optimizer, decay_epochs=4.0))
         pretrain_selfsupervised(long, upstream_dir, tmp_path / "cut", cut, threads=1)
     ended = pretrain_selfsupervised(DINO, upstream_dir, tmp_path / "cut", ignore, threads=1)
     direct = pretrain_selfsupervised(DINO, upstream_dir, tmp_path / "direct", ignore, threads=1)
     assert ended.weight_hash == direct.weight_hash
-    longer = replace(DINO, epochs=4, optimiser=replace(DINO.optimiser, decay_epochs=2.0))
+    longer = replace(DINO, epochs=4, optimizer=replace(DINO.optimizer, decay_epochs=2.0))
     with pytest.raises(CheckpointError, match="3 of 3 epochs are done"):
         pretrain_selfsupervised(longer, upstream_dir, tmp_path / "cut", ignore)
     with pytest.raises(CheckpointError, match="3 of 3 epochs are done"):

@@ -158,19 +158,19 @@ def _train(
 ) -> list[float]:
     """Train online modules and head in place, the offline modules following; return the losses."""
     (images, labels), (online, offline, head) = data, trained
-    optimiser = torch.optim.Adam([*online.values(), *head], lr=s.lr)
+    optimizer = torch.optim.Adam([*online.values(), *head], lr=s.lr)
     losses = []
     for epoch in range(s.epochs):
         for begin in range(0, s.images, s.batch):
             part = slice(begin, begin + s.batch)
             logits = features(vit, s, images[part], online) @ head[0].T + head[1]
             loss = F.cross_entropy(logits, labels[part])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
             if task > 0 and epoch < s.freeze:
                 for p in online.values():
                     p.grad = None
-            optimiser.step()
+            optimizer.step()
             losses.append(loss.item())
             for name, p in offline.items():
                 p.copy_(s.decay * p + (1 - s.decay) * online[name].detach())

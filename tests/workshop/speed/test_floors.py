@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.engine.trainer import make_optimiser
+from benchmark.engine.trainer import make_optimizer
 from benchmark.method import Batch, Method, Task, TaskData
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe
@@ -148,14 +148,14 @@ def test_loss_and_gradients_are_the_methods(name: str, given: dict[str, Any]) ->
 def test_steps_are_the_methods(name: str, given: dict[str, Any]) -> None:
     method, task, batch = in_second_task(name, given)
     floor = floor_of(method, task)
-    optimiser = make_optimiser(method, Recipe(lr=1e-4))
-    assert optimiser is not None
+    optimizer = make_optimizer(method, Recipe(lr=1e-4))
+    assert optimizer is not None
     for seed in range(3):
         torch.manual_seed(seed)
         loss = method.loss(batch, task)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         method.after_step(task)
         torch.manual_seed(seed)
         torch.testing.assert_close(floor.step(batch.images, batch.labels), loss.detach())

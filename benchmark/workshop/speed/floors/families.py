@@ -122,7 +122,7 @@ class _Merged(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         h, down, up = ctx.saved_tensors
         grad_down = None
-        # Autocast is off in backward passes: mixed precision goes on as it began.
+        # Autocast is off in backward passes: mixed precision continues as it began.
         with torch.autocast(grad.device.type, grad.dtype, enabled=grad.dtype == torch.bfloat16):
             grad_h = grad @ ctx.merged if ctx.needs_input_grad[0] else None
             rows, h = grad.flatten(0, 1), h.flatten(0, 1)

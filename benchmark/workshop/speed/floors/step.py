@@ -206,7 +206,7 @@ class Floor:
         self.trained, self._features, self._decay = start.trained, features, average
         self._first = start.task.classes.start
         self._head = start[f"{start.head}.weight"], start[f"{start.head}.bias"]
-        self._optimiser = torch.optim.Adam(self.trained.values(), lr=1e-4, fused=True)
+        self._optimizer = torch.optim.Adam(self.trained.values(), lr=1e-4, fused=True)
         self.averaged: dict[str, Tensor] = {}
         self._followed: list[Tensor] = []
         if average is not None and start.offline:
@@ -229,9 +229,9 @@ class Floor:
         """
         with autocast or nullcontext():
             loss = self.loss(images, labels)
-        self._optimiser.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._optimiser.step()
+        self._optimizer.step()
         if self._decay is not None and self.averaged:
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.averaged.values()), self._followed, 1 - self._decay)

@@ -1,4 +1,4 @@
-"""Optimiser, learning rate and gradients by several threads, for every pre-training objective."""
+"""Optimizer, learning rate and gradients by several threads, for every pre-training objective."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Loss = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
-class OptimiserSettings:
+class OptimizerSettings:
     """AdamW with linear warm-up, a plateau, a cosine to zero and clipped gradients.
 
     On the plateau the rate does not depend on the number of epochs, so that a longer training
@@ -30,7 +30,7 @@ class OptimiserSettings:
     clip_norm: float = 1.0
 
 
-def build_optimiser(modules: Iterable[nn.Module], settings: OptimiserSettings) -> torch.optim.AdamW:
+def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerSettings) -> torch.optim.AdamW:
     """Return AdamW over all parameters, with weight decay on matrices only."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     matrices = [p for p in parameters if _is_matrix(p)]
@@ -47,19 +47,19 @@ def _is_matrix(parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and parameter.shape[0] > 1
 
 
-def _phases(settings: OptimiserSettings, steps: int, epoch_steps: int) -> tuple[int, int]:
+def _phases(settings: OptimizerSettings, steps: int, epoch_steps: int) -> tuple[int, int]:
     """Return the numbers of steps of the warm-up and of the decay."""
     warmup = min(round(settings.warmup_epochs * epoch_steps), steps // 2)
     return warmup, min(round(settings.decay_epochs * epoch_steps), steps - warmup)
 
 
-def decay_progress(settings: OptimiserSettings, step: int, steps: int, epoch_steps: int) -> float:
+def decay_progress(settings: OptimizerSettings, step: int, steps: int, epoch_steps: int) -> float:
     """Return how much of the decay lies behind `step` (from 0) of `steps`: 0 to 1."""
     _, decay = _phases(settings, steps, epoch_steps)
     return max(0.0, (step - (steps - decay)) / max(1, decay))
 
 
-def learning_rate(settings: OptimiserSettings, step: int, steps: int, epoch_steps: int) -> float:
+def learning_rate(settings: OptimizerSettings, step: int, steps: int, epoch_steps: int) -> float:
     """Return the rate of `step` (from 0) of `steps`: warm-up, plateau, half a cosine to zero."""
     warmup, _ = _phases(settings, steps, epoch_steps)
     if step < warmup:
@@ -68,7 +68,7 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int, epoch_step
     return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def open_epochs(settings: OptimiserSettings, epochs: int, epoch_steps: int) -> int:
+def open_epochs(settings: OptimizerSettings, epochs: int, epoch_steps: int) -> int:
     """Return the number of first epochs whose rates do not depend on the number of epochs."""
     warmup, decay = _phases(settings, epochs * epoch_steps, epoch_steps)
     if warmup < round(settings.warmup_epochs * epoch_steps):
@@ -76,14 +76,14 @@ def open_epochs(settings: OptimiserSettings, epochs: int, epoch_steps: int) -> i
     return (epochs * epoch_steps - decay) // epoch_steps
 
 
-def step_optimiser(optimiser: torch.optim.Optimizer, rate: float, clip_norm: float) -> None:
+def step_optimizer(optimizer: torch.optim.Optimizer, rate: float, clip_norm: float) -> None:
     """Take one step at `rate` with the gradients' joint norm clipped, then drops the gradients."""
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     nn.utils.clip_grad_norm_(parameters, clip_norm)
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = rate
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 @contextmanager
