@@ -34,4 +34,9 @@ def size(count: float) -> str:
 
 def plural(count: int, noun: str, nouns: str = "") -> str:
     """A count and its noun: `1 run`, `3 runs`; `nouns` where an s at the end is not enough."""
-    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+    return f"{count} {inflected(count, noun, nouns)}"
+
+
+def inflected(count: int, noun: str, nouns: str = "") -> str:
+    """The noun alone as `count` of it are called: `seed`, `seeds`."""
+    return noun if count == 1 else nouns or f"{noun}s"

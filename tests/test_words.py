@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.words import duration, plural, size, time_unit
+from benchmark.words import duration, inflected, plural, size, time_unit
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ def test_sizes(count: float, text: str) -> None:
 def test_counts() -> None:
     assert [plural(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
     assert plural(3, "class", "classes") == "3 classes"
+    assert [inflected(n, "seed") for n in (1, 2)] == ["seed", "seeds"]
 
 
 @pytest.mark.parametrize(("longest", "unit"), [(90, "s"), (120, "min"), (8000, "h")])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import argument, command, option, require_results, results_option
-from benchmark.words import plural
+from benchmark.words import inflected, plural
 
 if TYPE_CHECKING:
     from benchmark.report.evidence.explain import Checkout, Explanation, RunFact
@@ -151,7 +151,7 @@ def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
         distinct = list(dict.fromkeys(texts))
         for text in distinct:
             seeds = [str(run.seed) for run, own in zip(runs, texts, strict=True) if own == text]
-            some = f"  (seed{'s' * (len(seeds) > 1)} {', '.join(seeds)})" * (len(distinct) > 1)
+            some = f"  ({inflected(len(seeds), 'seed')} {', '.join(seeds)})" * (len(distinct) > 1)
             yield f"{name:<9} {text or 'not recorded'}{some}"
 
 

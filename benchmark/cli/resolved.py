@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from benchmark.words import inflected
+
 if TYPE_CHECKING:
     from benchmark.spec import RunSpec
 
@@ -39,7 +41,7 @@ def _places(runs: list[RunSpec]) -> str:
         f"{dataset} in {_listed(counts)} tasks, {backbone}"
         for (dataset, backbone), counts in tasks.items()
     )
-    return f"{where}; seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+    return f"{where}; {inflected(len(seeds), 'seed')} {', '.join(seeds)}"
 
 
 def _listed(counts: list[int]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from benchmark.words import plural
+
 
 def number(value: float, decimals: int) -> str:
     """Fixed point with commas between thousands; an exact zero without decimals' noise of sign."""
@@ -20,7 +22,7 @@ def task_text(tasks: Sequence[int]) -> str:
     if len(parts) == 1:
         sizes = str(parts[0][0])
     count = len(tasks)
-    return f"{count} task{'s' * (count != 1)} of {sizes} class{'es' * (sizes != '1')}"
+    return f"{plural(count, 'task')} of {sizes} {'class' if sizes == '1' else 'classes'}"
 
 
 def setting_text(value: Any) -> str:

@@ -13,7 +13,7 @@ from benchmark.report.formatting import listing
 from benchmark.report.rows import Block, Row
 from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import Result
-from benchmark.words import plural
+from benchmark.words import inflected, plural
 
 if TYPE_CHECKING:
     from benchmark.tuning.record import TuningRecord
@@ -70,7 +70,8 @@ def _failures(broken: Iterable[Result]) -> list[str]:
             text = text[: _ERROR_LENGTH - 3] + "..."
         reasons[f"{outcome['status']}: {text}"].append(result["spec"]["seed"])
     return [
-        f"seed{'s' * (len(seeds) > 1)} {listing(seeds)} {text}" for text, seeds in reasons.items()
+        f"{inflected(len(seeds), 'seed')} {listing(seeds)} {text}"
+        for text, seeds in reasons.items()
     ]
 
 

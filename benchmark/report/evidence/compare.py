@@ -25,7 +25,7 @@ from benchmark.report.rows import (
 )
 from benchmark.report.statistics import noise
 from benchmark.results.store import Result, ResultStore
-from benchmark.words import plural
+from benchmark.words import inflected, plural
 
 COMPARED = ("final", "average", "forgetting")
 _DIGITS = 12  # shown of a hash
@@ -227,7 +227,7 @@ class _Collected:
         for own, other, side in ((runs_a, {**runs_b, **off}, gone), (runs_b, runs_a, new)):
             alone = [seed for order, seed in own if (order, seed) not in other]
             if alone:
-                seeds = f"seed{'s' * (len(alone) > 1)} {listing(sorted(set(alone)))}"
+                seeds = f"{inflected(len(alone), 'seed')} {listing(sorted(set(alone)))}"
                 side[seeds].append(label)
         sides = (
             ([runs_a[s] for s in both], [runs_b[s] for s in both])

@@ -13,6 +13,7 @@ from benchmark.report.model import UNDEFINED, Cell, Column, Published, Table, Ta
 from benchmark.report.rows import NUMBERS
 from benchmark.report.statistics.rank_spread import MEANINGS
 from benchmark.results.store import Result
+from benchmark.words import inflected
 
 __all__ = [
     "AmbiguousCellError",
@@ -191,7 +192,7 @@ def _conditions(results: Sequence[Result], here: Checkout | None) -> Iterator[st
             found.setdefault(text, []).append(result["spec"]["seed"])
     for text, seeds in found.items():
         some = len(seeds) < len(results)
-        yield f"seed{'s' * (len(seeds) > 1)} {listing(seeds)}: {text}" if some else text
+        yield f"{inflected(len(seeds), 'seed')} {listing(seeds)}: {text}" if some else text
 
 
 def _shared(blocks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
