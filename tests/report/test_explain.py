@@ -295,15 +295,15 @@ def test_conditions_name_the_files_that_changed_where_they_were_recorded() -> No
 @pytest.mark.parametrize(
     ("result", "words"),
     [
-        (changed({"dirty": True}), "uncommitted changes over 0123456789abcdef"),
+        (changed({"dirty": True}), "uncommitted changes to 0123456789abcdef"),
         (changed({"revision": None}), "not from a git checkout"),
         (changed({"device": "cuda"}), "on a GPU"),
         (changed(protocol=1), "needs the code of protocol 1"),
         (changed(method="mine"), "--plugin FILE"),
-        (changed(order="/a/list.txt"), "/a/list.txt: it must list the classes"),
+        (changed(order="/a/list.txt"), "/a/list.txt: if it lists the classes differently"),
         (changed(backbone_file="/a/w.safetensors"), "read from /a/w.safetensors"),
         (changed(dataset="folder:/a,b"), "takes no commas"),
-        (changed(backbone="file:w.pt"), "a path of the machine"),
+        (changed(backbone="file:w.pt"), "a path on the machine"),
     ],
 )
 def test_conditions_name_what_a_command_cannot_bring(result: Result, words: str) -> None:

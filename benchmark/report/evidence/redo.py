@@ -58,20 +58,19 @@ def conditions(result: Result, here: Checkout | None = None) -> Iterator[str]:
     yield from _code(result, here)
     if _plugin(spec["method"]) == PLUGIN:
         yield (
-            f"{spec['method']} is no method of this clbench: the run had it from a plugin file or "
-            "another package, and where that was is not stored: give the file with "
-            f"--plugin {PLUGIN}"
+            f"{spec['method']} is not a method of this clbench: it came from a plugin file or "
+            f"another package whose location is not stored; give the file with --plugin {PLUGIN}"
         )
     if spec["order"] != "natural" and not spec["order"].startswith("shuffled:"):
         yield (
-            f"the class order is that of the file {spec['order']}: it must list the classes as it "
-            "did then, or the key is another"
+            f"the class order is that of the file {spec['order']}: if it lists the classes "
+            "differently now, the key differs"
         )
     if spec["backbone_file"]:
         yield f"the weights are read from {spec['backbone_file']}: the same file must be there"
     for kind, name in (("data set", spec["dataset"]), ("backbone", spec["backbone"])):
         if name.startswith(("folder:", "file:")):
-            yield f"the {kind} is {name}, a path of the machine and the folder the run was given in"
+            yield f"the {kind} is {name}, a path on the machine and from the folder of the run"
             if "," in name:
                 yield f"--{kind.partition(' ')[0]} takes no commas: link {name} under another name"
     if environment.get("device", "cpu") != "cpu":
@@ -88,9 +87,8 @@ def _code(result: Result, here: Checkout | None) -> Iterator[str]:
     )
     if environment.get("dirty"):
         yield (
-            f"ran on uncommitted changes over {revision or version}: they are not stored, so "
-            "another key may come out; the hash of the method's source says whether its files are "
-            "the same"
+            f"ran on uncommitted changes to {revision or version}: they are not stored, so the key "
+            "may differ; the hash of the method's source tells whether its files are the same"
         )
     if spec["protocol"] != PROTOCOL_VERSION:
         yield (
