@@ -97,6 +97,7 @@ def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
 PYTHON = [(page.stem, code) for page in PAGES for code in fences(page, "python")]
 METHODS = [(page, code) for page, code in PYTHON if "import Method" in code]
 BACKBONES = [code for _, code in PYTHON if "BACKBONES.add(" in code]
+NOTEBOOKS = [(page, code) for page, code in PYTHON if "clbench.run(" in code]
 FIGURES = [code for _, code in PYTHON if "@FIGURES.register(" in code]
 DATASETS = [(page, code) for page, code in PYTHON if "DATASETS.add(" in code]
 SCRIPTS = [(page, code) for page, code in PYTHON if "load_results(" in code]
@@ -104,7 +105,7 @@ SUITES = [(page.stem, code) for page in PAGES for code in fences(page, "yaml")]
 
 
 def test_every_example_is_of_a_kind_that_is_tested() -> None:
-    kinds = (METHODS, DATASETS, BACKBONES, FIGURES, SCRIPTS)
+    kinds = (METHODS, DATASETS, BACKBONES, FIGURES, SCRIPTS, NOTEBOOKS)
     assert len(PYTHON) == sum(map(len, kinds))
 
 
@@ -130,7 +131,7 @@ def test_example_data_sets_can_be_learned(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_plugins", [])
-    (name,) = re.findall(r'DATASETS.add\("(\w+)"', code)
+    (name,) = re.findall(r'DATASETS.add\(\s*"(\w+)"', code)
     Path(f"{name}.py").write_text(code)
     words = ["run", "--plugin", f"{name}.py", "--dataset", name, "--tasks", "4"]
     assert main([*words, "--method", "ncm", "--jobs", "1", "--threads", "1", "--no-report"]) == 0
@@ -159,6 +160,18 @@ def test_example_figures_can_be_drawn(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_example_scripts_run(page: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     exec(compile(code, page, "exec"), {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "code"), NOTEBOOKS, ids=[page for page, _ in NOTEBOOKS])
+def test_example_notebooks_run(
+    page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = code.replace('method=["ncm", "inflora"]', 'method=["ncm"]')
+    assert quick != code
+    exec(compile(quick, page, "exec"), {})
+    assert list(tmp_path.glob("*.png"))
 
 
 @pytest.mark.parametrize(("page", "code"), SUITES, ids=[page for page, _ in SUITES])
