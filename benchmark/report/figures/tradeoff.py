@@ -84,7 +84,7 @@ class _Tradeoff(BlockFigure):
 
         unit, scale = self.unit(block)
         points = [
-            _Point(row, i, row.summary(self.cost).mean / scale * self._counts(row), unit)
+            _Point(row, i, row.summary(self.cost).mean / scale if self._counts(row) else 0.0, unit)
             for i, row in enumerate(block.rows)
             if not math.isnan(row.summary("final").mean)
         ]
@@ -107,7 +107,7 @@ class _Tradeoff(BlockFigure):
             _draw_front(axes, [(point.size, point.final.mean) for point in rivals])
         axes.set(xlabel=f"{self.words.capitalize()} ({unit})", ylabel="Final accuracy (%)")
         labels = labels_with_n([point.row for point in points], counts)
-        high = canvas.legend([row for row in axes.lines if row.get_gid()], labels)
+        high = canvas.legend([line for line in axes.lines if line.get_gid()], labels)
         canvas.caption(caption + self.note(block), _PLOT + 0.35 + high)
 
     def _counts(self, row: Row) -> bool:
