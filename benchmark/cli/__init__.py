@@ -124,9 +124,11 @@ def _is_expected(error: Exception) -> bool:
 
 
 def _in_words(error: Exception) -> str:
+    """The message of one error or of several; an indented line continues the one before it."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"clbench: error: {error.filename}: {error.strerror}"
     lines = str(error).splitlines() or [type(error).__name__]
-    if len(lines) == 1:
-        return f"clbench: error: {lines[0]}"
-    return "\n".join([f"clbench: {len(lines)} errors:", *(f"  {line}" for line in lines)])
+    count = sum(not line.startswith(" ") for line in lines)
+    if count == 1:
+        return "\n".join([f"clbench: error: {lines[0]}", *lines[1:]])
+    return "\n".join([f"clbench: {count} errors:", *(f"  {line}" for line in lines)])

@@ -194,6 +194,11 @@ class Remote:
     bytes: int = 0
     unpacked: tuple[str, ...] = ()
 
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """Its kind and the digest in lower case; an empty digest where none is known."""
+        return ("SHA-256", self.sha256) if self.sha256 else ("MD5", self.md5)
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -243,10 +248,10 @@ class MissingDataError(DataError):
         self.name, self.folder, self.files = name, folder, files
         lines = [f"data set {name} is not complete; missing:"]
         for file in files:
-            check = f"SHA-256 {file.sha256}" if file.sha256 else f"MD5 {file.md5}"
-            lines.append(f"{folder / file.name}  from {file.url}  ({check})")
+            checksum = " ".join(file.checksum)
+            lines.append(f"  {folder / file.name}  from {file.url}  ({checksum})")
         lines.append(
-            f"fetch them with `clbench data prepare {name} --root {folder.parent}`, or put them "
+            f"  fetch them with `clbench data prepare {name} --root {folder.parent}`, or put them "
             "there yourself; --data-root or CLBENCH_DATA names another folder of data sets"
         )
         super().__init__("\n".join(lines))

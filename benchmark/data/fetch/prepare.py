@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.base import DataError, DatasetInfo, DataSource, MissingDataError, Remote
+from benchmark.data.base import DatasetInfo, DataSource, MissingDataError, Remote
 from benchmark.data.fetch.download import (
     FetchError,
     Note,
@@ -18,12 +18,10 @@ from benchmark.data.fetch.download import (
     free_space,
     ignore,
     require_online,
-    require_room,
 )
 from benchmark.data.fetch.download import download as fetch
 from benchmark.data.fetch.unpack import ArchiveError, unpack
 from benchmark.data.location import check_split, is_there, report_missing
-from benchmark.storage import StorageError
 from benchmark.words import plural, size
 
 _ROUNDS = 3  # after fetching archives, the lists in them may turn out to be incomplete
@@ -35,7 +33,7 @@ class NotFetchedError(MissingDataError):
     def __init__(self, name: str, folder: Path, files: tuple[Remote, ...], reason: str) -> None:
         super().__init__(name, folder, files)
         self.reason = reason
-        self.args = (f"{self.args[0]}\nnot fetched: {reason}",)
+        self.args = (f"{self.args[0]}\n  not fetched: {reason}",)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return NotFetchedError, (self.name, self.folder, self.files, self.reason)
@@ -89,46 +87,32 @@ def prepare(
     """Complete a data set at `source`; nothing happens when it is complete.
 
     download: whether the network may be used. discard_archives: delete archives fetched here once
-    they are unpacked; those that were there before are never touched. Raises `NotFetchedError`,
-    within seconds when there is no network, with every file that is missing; `ArchiveError`,
-    `ChecksumError`, `DiskFullError` and `StorageError` name the file or folder at fault.
+    they are unpacked; those that were there before are never touched.
+
+    Raises:
+        NotFetchedError: Names every file that is missing, within seconds without a network.
+        ArchiveError, ChecksumError, DiskFullError, StorageError: Name the file or folder at fault.
     """
-    for _ in range(_ROUNDS):
-        missing = find_missing(info, source)
-        if missing is None:
-            return
-        _check_allowed(info, missing, download)
-        try:
-            _complete(info, source, missing.folder, on_progress, discard_archives)
-        except StorageError as error:  # a folder that cannot be written, for example
-            files = (*missing.absent, *missing.packed)
-            raise NotFetchedError(info.name, missing.folder, files, str(error)) from error
-    left = find_missing(info, source)
-    if left is not None:
-        names = ", ".join(str(left.folder / file.name) for file in (*left.absent, *left.packed))
-        raise DataError(
-            f"data set {info.name}: still missing after everything was fetched: {names}"
-        )
-
-
-def _complete(
-    info: DatasetInfo, source: DataSource, folder: Path, on_progress: Watch, discard_archives: bool
-) -> None:
-    """Fetch and unpack what is missing now."""
-    lock = folder / ".prepare.lock"
-    with folder_for(folder), exclusive(lock, f"prepare {info.name}", on_progress):
-        missing = find_missing(info, source)
-        if missing is None:  # another process has done it meanwhile
-            return
-        _announce(info, missing, on_progress)
-        _fetch_all(info, missing, on_progress, discard_archives)
-        for file in missing.packed:
-            check_present(missing.folder / file.name, file, on_progress)
-            _unpack(file, missing.folder, on_progress)
+    missing = find_missing(info, source)
+    if missing is None:
+        return
+    _check_allowed(info, missing, download)
+    lock = missing.folder / ".prepare.lock"
+    with folder_for(missing.folder), exclusive(lock, f"prepare {info.name}", on_progress):
+        for _ in range(_ROUNDS):
+            missing = find_missing(info, source)  # another process may have done it meanwhile
+            if missing is None:
+                return
+            _announce(info, missing, on_progress)
+            _fetch_all(info, missing, on_progress, discard_archives)
+            for file in missing.packed:
+                check_present(missing.folder / file.name, file, on_progress)
+                _unpack(file, missing.folder, on_progress)
+        check(info, source)
 
 
 def _check_allowed(info: DatasetInfo, missing: Missing, download: bool) -> None:
-    """Say at once, before anything is made, that nothing can be fetched."""
+    """Raise `NotFetchedError` where files have to be fetched, but nothing may be."""
     if not missing.absent:
         return
     if not download:
@@ -140,23 +124,11 @@ def _check_allowed(info: DatasetInfo, missing: Missing, download: bool) -> None:
 
 
 def _announce(info: DatasetInfo, missing: Missing, on_progress: Watch) -> None:
-    """Tell what will be fetched and unpacked; `DiskFullError` when it is known not to fit."""
+    """Tell what will be fetched and unpacked."""
     if missing.absent:
-        known = sum(file.bytes for file in missing.absent)
-        unknown = sum(not file.bytes for file in missing.absent)
-        sizes = [size(known)] if known else []
-        if unknown:
-            sizes.append(f"{unknown} of a size the server will tell")
+        files = plural(len(missing.absent), "file")
         free = size(free_space(missing.folder))
-        on_progress(
-            Note(
-                f"{info.name}: {plural(len(missing.absent), 'file')} to fetch into "
-                f"{missing.folder} ({', and '.join(sizes)}); {free} free"
-            )
-        )
-        parts = [missing.folder / f"{file.name}.part" for file in missing.absent if file.bytes]
-        kept = sum(part.stat().st_size for part in parts if part.exists())
-        require_room(missing.folder, known - kept, f"fetch {info.name}")
+        on_progress(Note(f"{info.name}: {files} to fetch into {missing.folder}; {free} free"))
     if missing.packed:
         names = ", ".join(file.name for file in missing.packed)
         on_progress(Note(f"{info.name}: to unpack in {missing.folder}: {names}"))

@@ -12,16 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from benchmark.data.base import DataError
-from benchmark.data.fetch.download import (
-    Step,
-    Watch,
-    folder_for,
-    ignore,
-    require_room,
-    write_failure,
-    writing,
-)
-from benchmark.storage import failure
+from benchmark.data.fetch.download import Step, Watch, ignore, require_room, write_failure
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
@@ -31,51 +22,40 @@ class ArchiveError(DataError):
 
 
 def unpack(archive: Path, folder: Path, on_progress: Watch = ignore) -> None:
-    """Put what a tar, tar.gz or zip archive holds below `folder`.
+    """Put what a tar, tar.gz or zip archive holds into `folder`.
 
     The checksum of the archive has been verified, so that its author is known. Everything goes to
     a temporary folder and is moved when it is complete: an interruption leaves nothing half in
-    place. Files of the same size that are there already are kept. Raises `ArchiveError` for an
-    archive that is damaged or differs from what is there, `DiskFullError` and `StorageError`
-    where the disk does not take it.
+    place. Files of the same size that are there already are kept.
+
+    Raises:
+        ArchiveError: The archive is damaged or differs from what is there.
+        DiskFullError: There is no room for what it holds.
+        StorageError: The folder cannot be written.
     """
     staging = folder / f".{archive.name}.unpacking"
-    with folder_for(folder):
-        try:
-            if staging.is_dir() and not staging.is_symlink():
-                shutil.rmtree(staging)  # of a process that was killed
-            staging.mkdir()
-        except OSError as error:
-            raise failure(staging, error) from error
-        try:
-            _extract(archive, staging, on_progress)
-            for source, target in list(_moves(archive, staging, folder.resolve())):
-                with writing(target, 0, f"unpack {archive}"):
-                    source.rename(target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    size = archive.stat().st_size
-    on_progress(Step("unpack", archive.name, size, size))
-
-
-def _extract(archive: Path, staging: Path, on_progress: Watch) -> None:
-    """Write every entry of the archive below `staging`."""
     total = archive.stat().st_size
     purpose = f"unpack {archive}"
     try:
+        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+        staging.mkdir()
         with archive.open("rb") as file:
             extract = _extract_zip if zipfile.is_zipfile(file) else _extract_tar
             file.seek(0)
             for needed in extract(file, staging):
-                if needed:
-                    require_room(staging.parent, needed, purpose)
+                require_room(folder, needed, purpose)
                 if file.tell() < total:  # the last step is reported when all is in place
                     on_progress(Step("unpack", archive.name, file.tell(), total))
+        for source, target in list(_moves(archive, staging, folder)):
+            source.rename(target)
     except (OSError, *_DAMAGED) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise write_failure(staging, error, total, purpose) from error
         reason = str(error) or type(error).__name__
         raise ArchiveError(f"{archive}: damaged or not a tar or zip archive: {reason}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    on_progress(Step("unpack", archive.name, total, total))
 
 
 def _extract_zip(file: IO[bytes], staging: Path) -> Iterator[int]:
@@ -102,23 +82,16 @@ def _moves(archive: Path, source: Path, target: Path) -> Iterator[tuple[Path, Pa
     """What has to be moved where, to bring `source` into a folder that may have some of it."""
     for path in sorted(source.iterdir()):
         goal = target / path.name
-        if not os.path.lexists(goal):
-            yield path, goal
-        elif _is_folder(path) and _is_folder(goal):
+        if path.is_dir() and goal.is_dir():
             yield from _moves(archive, path, goal)
-        elif not _is_same(path, goal):
+        elif not os.path.lexists(goal):
+            yield path, goal
+        elif not (path.is_file() and goal.is_file() and _size(path) == _size(goal)):
             raise ArchiveError(
                 f"{archive}: not unpacked: {goal} is there and differs from what it holds; nothing "
                 "is overwritten: move it away or unpack in another folder"
             )
 
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _is_same(path: Path, goal: Path) -> bool:
-    """Whether both are files of one size, or the same link."""
-    if path.is_symlink() or goal.is_symlink():
-        return path.is_symlink() and goal.is_symlink() and path.readlink() == goal.readlink()
-    return path.is_file() and goal.is_file() and path.stat().st_size == goal.stat().st_size
+def _size(path: Path) -> int:
+    return path.stat().st_size

@@ -15,18 +15,16 @@ class FileServer:
     """The files it has by path, and switches for the requests of each path.
 
     cuts: bytes after which each of the next transfers breaks. statuses: answers to the next
-    requests instead of the file. etag: "" for none.
+    requests instead of the file.
     """
 
     port: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
-    etag: dict[str, str] = field(default_factory=dict)
-    modified: dict[str, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
     cuts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     statuses: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     redirects: dict[str, str] = field(default_factory=dict)
     ranges: bool = True
-    honours_if_range: bool = True
     length: bool = True
     gate: threading.Event | None = None  # transfers wait for it half-way
     requests: list[tuple[str, str]] = field(default_factory=list)  # (path, Range)
@@ -57,21 +55,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str, wanted: str) -> None:
         state, content = self.served, self.served.files[name]
-        tags = {"ETag": state.etag.get(name, ""), "Last-Modified": state.modified.get(name, "")}
+        headers = {"Content-Type": state.types.get(name, "")}
         start = 0
-        condition = self.headers.get("If-Range")
-        same = not state.honours_if_range or condition is None or condition in tags.values()
-        if wanted and state.ranges and same:
+        if wanted and state.ranges:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= len(content):
                 total = {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"}
                 self._head(416, total)
                 return
-            tags["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         body = content[start:]
         if state.length:
-            tags["Content-Length"] = str(len(body))
-        self._head(206 if "Content-Range" in tags else 200, tags)
+            headers["Content-Length"] = str(len(body))
+        self._head(206 if "Content-Range" in headers else 200, headers)
         if state.cuts[name]:
             self.wfile.write(body[: state.cuts[name].pop(0)])
             self.close_connection = True

@@ -104,66 +104,43 @@ def test_what_is_there_is_kept(tmp_path: Path, out: Path, build: Build) -> None:
 
 
 @pytest.mark.parametrize("build", [tar, zipped])
-@pytest.mark.parametrize(
-    "kind", ["other size", "folder", "file for folder", "link for folder", "link for file"]
-)
+@pytest.mark.parametrize("kind", ["other size", "folder", "file for folder", "dangling link"])
 def test_nothing_is_overwritten(tmp_path: Path, out: Path, build: Build, kind: str) -> None:
-    (tmp_path / "elsewhere").mkdir()
     mine = out / "set" / "list.txt"
     if kind == "file for folder":
         (out / "set").write_text("mine")
-    elif kind == "link for folder":
-        (out / "set").symlink_to(tmp_path / "elsewhere")
+    elif kind == "folder":
+        mine.mkdir(parents=True)
     else:
         mine.parent.mkdir()
-        if kind == "folder":
-            mine.mkdir()
-        elif kind == "link for file":
-            mine.symlink_to(tmp_path / "elsewhere" / "new")
+        if kind == "dangling link":
+            mine.symlink_to(tmp_path / "elsewhere")
         else:
             mine.write_bytes(b"mine")
     refused(build(tmp_path, SOUND), out, "is there and differs")
 
 
-def test_the_folder_itself_may_be_a_link(tmp_path: Path, out: Path) -> None:
-    door = tmp_path / "door"
-    door.symlink_to(out)
-    unpack(tar(tmp_path, SOUND), door)
-    assert tree(out) == SOUND
+def test_links_to_folders_of_the_user_are_followed(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (out / "set").symlink_to(tmp_path / "disk")
+    unpack(tar(tmp_path, SOUND), out)
+    assert tree(tmp_path / "disk") == {
+        name.removeprefix("set/"): content for name, content in SOUND.items()
+    }
 
 
-def test_links_inside_are_made_and_others_refused(tmp_path: Path, out: Path) -> None:
-    inside = tar(tmp_path, SOUND, link("set/soft", "list.txt"))
-    for _ in range(2):  # the second time all of it is there
-        unpack(inside, out)
-        assert str((out / "set/soft").readlink()) == "list.txt"
-    shutil.rmtree(out / "set")
-    for target in ("/etc/passwd", "../../x"):
-        refused(tar(tmp_path, SOUND, link("set/l", target)), out)
+def test_what_leads_out_of_the_folder_is_refused(tmp_path: Path, out: Path) -> None:
+    refused(tar(tmp_path, SOUND, link("set/l", "../../x")), out)
     refused(tar(tmp_path, {**SOUND, "../up.txt": b"x"}), out, "outside")
 
 
-def test_a_python_without_the_filter_is_named(
-    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(tarfile, "data_filter")
-    refused(tar(tmp_path, SOUND), out, r"3\.10\.12")
-
-
 @every_kind
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("share", [0.0, 0.8])
 def test_archives_that_are_cut_short(tmp_path: Path, out: Path, build: Build, share: float) -> None:
     archive = build(tmp_path, {name: os.urandom(3000) for name in SOUND})
     whole = archive.read_bytes().rstrip(b"\0")  # one of a tar's end blocks would do
     archive.write_bytes(whole[: int(share * len(whole))])
     refused(archive, out)
-
-
-def test_what_is_no_archive(tmp_path: Path, out: Path) -> None:
-    archive = tmp_path / "a.tar"
-    for content in (b"PK", b"\x1f\x8b", b"<html>" * 500):
-        archive.write_bytes(content)
-        refused(archive, out, "not a tar or zip archive")
 
 
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path, out: Path) -> None:
