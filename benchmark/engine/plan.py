@@ -23,7 +23,7 @@ from benchmark.words import plural
 class PlannedRun:
     """A run with its key, its state in the store and a reason when it cannot be run.
 
-    status: done | unfinished | failed | cancelled | missing, or "not prepared" while its data or
+    status: done | unfinished | failed | interrupted | missing, or "not prepared" while its data or
     weights are not on this machine; it has no key then.
     """
 

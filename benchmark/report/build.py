@@ -72,7 +72,7 @@ def _published(reported: Reported) -> dict[str, list[str]]:
 
 
 def _message(store: ResultStore, results: Sequence[Result]) -> str:
-    counts = {"done": 0, "failed": 0, "cancelled": 0}
+    counts = {"done": 0, "failed": 0, "interrupted": 0}
     for result in results:
         counts[result["outcome"]["status"]] += 1
     unfinished = len(store.unfinished())

@@ -80,7 +80,7 @@ class Row:
     """One method with one set of settings.
 
     spec: the specification of one of its runs, for all that they share; variant: 0-based among the
-    rows of the same method; done: finished runs; broken: failed or cancelled ones; total: how many
+    rows of the same method; done: finished runs; broken: failed or interrupted; total: how many
     runs there should be: those asked for, else one for every replicate of the block; left_out: how
     many results of other code, data or weights do not count; role, stream: of the method, as in
     the results; notes: what a reader has to know; unfair: those of the notes that keep the row from

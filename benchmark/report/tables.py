@@ -125,7 +125,7 @@ def row_cell(row: Row, column: Column) -> Cell:
         values=row.values(name),
         runs=tuple(run.result["key"] for run in row.done),
         total=row.total,
-        failure="" if row.done or not statuses else max(statuses),  # failed before cancelled
+        failure="" if row.done or not statuses else min(statuses),  # failed before interrupted
         broken=tuple(result["key"] for result in row.broken),
     )
 

@@ -32,7 +32,7 @@ def load_results(
 
     Columns: `key`; the specification (dataset, method, backbone, order, seed and so on; `tasks` is
     their number; settings, recipe and classes_per_task are JSON texts, equal for runs of the same
-    variant); status (done, failed, cancelled), error, marks; every metric of
+    variant); status (done, failed, interrupted), error, marks; every metric of
     `benchmark.metrics.METRICS` in percent or points; costs (`stored`: what the method stores, by
     the names it declares, as JSON text); and where the run comes from (suite,
     revision, dirty, hashes, packages as JSON text, device, started, seconds). The columns are the

@@ -32,7 +32,7 @@ from benchmark.validation import messages
 
 SCHEMA_VERSION = 2
 BATCH_MARK = "prediction depends on the other images of the batch"
-Status = Literal["done", "failed", "cancelled"]
+Status = Literal["done", "failed", "interrupted"]
 Keep = Literal["all", "last"]  # predictions: every stage, or the last stage's best class alone
 Role = Literal["bound", "reference", "method"]
 Stream = Literal["tasks", "joint"]

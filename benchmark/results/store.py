@@ -123,7 +123,7 @@ class ResultStore:
         return self.runs / key
 
     def status(self, key: str) -> str:
-        """One of done, failed, cancelled, unfinished (no usable result yet) and missing.
+        """One of done, failed, interrupted, unfinished (no usable result yet) and missing.
 
         A damaged result counts as unfinished; one of another schema raises `SchemaError`, since
         running again would replace it.

@@ -144,14 +144,14 @@ def test_notes_are_said_once_and_numbered_in_order() -> None:
 def test_failed_cells_are_marked() -> None:
     results = [
         make_broken(make_spec("inflora")),
-        make_broken(make_spec("inflora", 1), status="cancelled"),
-        make_broken(make_spec("l2p"), status="cancelled"),
+        make_broken(make_spec("inflora", 1), status="interrupted"),
+        make_broken(make_spec("l2p"), status="interrupted"),
     ]
     [block] = annotated(make_blocks(results))
     table = block_table(block)
     final, runs = table.column("final"), table.column("runs")
     assert cell_text(table.row("inflora").cells[final], table.columns[final]) == "failed"
-    assert cell_text(table.row("l2p").cells[final], table.columns[final]) == "cancelled"
+    assert cell_text(table.row("l2p").cells[final], table.columns[final]) == "interrupted"
     assert cell_text(table.row("inflora").cells[runs], table.columns[runs]) == "0 of 2"
     line = parsed_csv(csv_table.render(table))["inflora"]
     assert (line["final_mean"], line["runs_finished"]) == ("", "0")

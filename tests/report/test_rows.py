@@ -99,11 +99,11 @@ def test_order_of_rows() -> None:
 def test_failed_runs_are_told_and_never_averaged() -> None:
     good = finished(make_spec(seed=0))
     bad = [make_broken(make_spec(seed=seed), error="no\n  memory") for seed in (1, 2)]
-    stopped = make_broken(make_spec(seed=3), status="cancelled", error="interrupted")
+    stopped = make_broken(make_spec(seed=3), status="interrupted", error="stopped")
     [line] = one_block(good, *bad, stopped).rows
     assert [run.result["key"] for run in line.done] == [good["key"]]
     assert line.total == 4
-    assert line.notes == ("seeds 1, 2 failed: no memory", "seed 3 cancelled: interrupted")
+    assert line.notes == ("seeds 1, 2 failed: no memory", "seed 3 interrupted: stopped")
 
 
 def test_long_errors_are_cut() -> None:
@@ -139,7 +139,7 @@ def test_runs_of_older_code_never_mix_with_newer_ones() -> None:
 
 def test_a_run_that_broke_off_on_newer_code_hides_no_finished_one() -> None:
     done = [finished(make_spec(seed=s), source="old", started="2026-01-01") for s in range(3)]
-    broken = make_broken(make_spec(seed=1), "cancelled", "stopped")
+    broken = make_broken(make_spec(seed=1), "interrupted", "stopped")
     broken["environment"] = done[1]["environment"] | {
         "method_source_hash": "new",
         "started": "2027",

@@ -108,7 +108,7 @@ def test_write_and_read_back(tmp_path: Path) -> None:
     assert sorted(p.name for p in store.folder(key).iterdir()) == ["predictions.npz", "result.json"]
 
 
-@pytest.mark.parametrize("status", ["failed", "cancelled"])
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
 def test_broken_run_is_stored_with_little(tmp_path: Path, status: str) -> None:
     store = ResultStore(tmp_path)
     broken = make_broken(make_spec(), status)
