@@ -13,7 +13,8 @@ from benchmark.cli.options import argument, command, option, require_results, re
 from benchmark.words import inflected, plural
 
 if TYPE_CHECKING:
-    from benchmark.report.evidence.explain import Checkout, Explanation, RunFact
+    from benchmark.report.evidence.explain import Explanation, RunFact
+    from benchmark.report.evidence.redo import Checkout
     from benchmark.report.model import Published
 
 _RUN_COLUMNS = ("run", "seed", "order", "value", "status", "started", "seconds")
@@ -43,7 +44,8 @@ class ExplainOptions:
 def explain(options: ExplainOptions) -> int:
     """Print the explanation; 2 when no single cell is meant."""
     from benchmark.report.build import collect_report
-    from benchmark.report.evidence.explain import AmbiguousCellError, explain_cell, find_cell
+    from benchmark.report.evidence.explain import explain_cell
+    from benchmark.report.evidence.lookup import AmbiguousCellError, find_cell
 
     require_results(options.results)
     report = collect_report(options.results)
@@ -68,7 +70,7 @@ def _here(method: str) -> Checkout:
     """The code of this installation, for what has changed since the runs."""
     from benchmark.engine.provenance import method_hash, revision, source_hashes
     from benchmark.registry import METHODS, PluginError, UnknownNameError
-    from benchmark.report.evidence.explain import Checkout
+    from benchmark.report.evidence.redo import Checkout
 
     try:
         source = METHODS.source(method)

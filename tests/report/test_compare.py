@@ -158,7 +158,7 @@ def test_code_that_changed_without_moving_a_bit_is_equal(first: Path) -> None:
     results = [result(m, s, environment=changed) for m in METHODS for s in range(3)]
     found = compared(first, results)
     assert all(change.equal for change in found.changes)
-    assert found.differences == ("method source source -> changed",)
+    assert found.differences == ["method source source -> changed"]
 
 
 def test_files_that_changed_are_named(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_files_that_changed_are_named(tmp_path: Path) -> None:
     two = {"sources": {"a.py": "1", "b.py": "2"}, "inputs": {"image size": "64"}}
     store(tmp_path / "a", [result("ncm", 0, environment=one)])
     found = compared(tmp_path / "a", [result("ncm", 0, 1, environment=two)])
-    assert found.differences == ("code of b.py 1 -> 2", "image size 32 -> 64")
+    assert found.differences == ["code of b.py 1 -> 2", "image size 32 -> 64"]
 
 
 def test_only_common_runs_are_compared(first: Path) -> None:
@@ -180,7 +180,7 @@ def test_only_common_runs_are_compared(first: Path) -> None:
     assert f"{block}: seeds 1, 2 of l2p" in found.only_first
     whole = {"coda_p", "inflora", "linear_probe"}
     assert any(set(t.removeprefix(f"{block}: ").split(", ")) == whole for t in found.only_first)
-    assert found.only_second == (f"{block}: seed 7 of ncm",)
+    assert found.only_second == [f"{block}: seed 7 of ncm"]
 
 
 def test_one_run_a_side_is_measured_by_its_test_images(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_variants_are_kept_apart_and_named(tmp_path: Path) -> None:
 def test_settings_that_changed_are_another_variant(tmp_path: Path) -> None:
     store(tmp_path / "a", [result("inflora", 0, settings={"rank": 5})])
     found = compared(tmp_path / "a", [result("inflora", 0, settings={"rank": 6})])
-    assert found.changes == ()
+    assert found.changes == []
     assert found.only_first[0].endswith("inflora (rank=5)")
     assert found.only_second[0].endswith("inflora (rank=6)")
 
@@ -272,7 +272,7 @@ def test_joint_training_has_a_final_accuracy_alone(tmp_path: Path) -> None:
     store(tmp_path / "a", [result("joint", 0, joint=True)])
     found = compared(tmp_path / "a", [result("joint", 0, joint=True)])
     assert [change.metric for change in found.changes] == ["final"]
-    assert (found.only_first, found.only_second) == ((), ())
+    assert (found.only_first, found.only_second) == ([], [])
     found = compared(tmp_path / "a", [result("joint", 0)])
     assert found.only_second[0].endswith("joint: average is not defined in A")
 
@@ -284,9 +284,9 @@ def test_run_that_fails_now_is_no_silent_loss(first: Path) -> None:
     (text,) = found.broke
     assert text.endswith("ncm, order natural, seed 2: finished in A, failed in B: no room")
     assert not found.moved
-    assert found.only_first == ()
+    assert found.only_first == []
     again = compare_results(first.parent / "b", first)  # now finished: nothing to complain about
-    assert (again.broke, again.only_second[0].rpartition(": ")[2]) == ((), "seed 2 of ncm")
+    assert (again.broke, again.only_second[0].rpartition(": ")[2]) == ([], "seed 2 of ncm")
 
 
 # -- the command --------------------------------------------------------------------------------

@@ -16,8 +16,14 @@ from benchmark.cli import main
 from benchmark.registry import UnknownNameError
 from benchmark.report.build import Report, collect_report
 from benchmark.report.evidence import redo
-from benchmark.report.evidence.explain import AmbiguousCellError, Checkout, explain_cell, find_cell
-from benchmark.report.evidence.lookup import column_names, row_names
+from benchmark.report.evidence.explain import explain_cell
+from benchmark.report.evidence.lookup import (
+    AmbiguousCellError,
+    column_names,
+    find_cell,
+    row_names,
+)
+from benchmark.report.evidence.redo import Checkout
 from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.model import Cell, Column, Published, Table, TableRow
 from benchmark.report.statistics.rank_spread import MEANINGS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePath
 from statistics import fmean
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from benchmark.report.formatting import listing
 from benchmark.report.rows import (
@@ -39,22 +39,33 @@ Basis = Literal["identical", "paired", "unpaired", "images"]
 class Change:
     """One metric of one method with one set of settings in one block, in both folders.
 
-    first, second: one value a run, in the same order where they pair; noise: half the width of the
-    interval that noise explains, in percentage points; causes: what differs between the runs;
-    pairs: whether the runs are of the same class orders and seeds.
+    sides: the runs of either folder, in the same order where they pair; pairs: whether they are of
+    the same class orders and seeds; causes: what differs between them; noise: half the width of
+    the interval that noise explains, in percentage points.
     """
 
     block: str
     label: str
-    method: str
     metric: str
-    first: tuple[float, ...]
-    second: tuple[float, ...]
-    keys: tuple[tuple[str, ...], tuple[str, ...]]
-    basis: Basis
-    noise: float
-    causes: tuple[str, ...]
+    sides: tuple[Sequence[Run], Sequence[Run]]
     pairs: bool
+    causes: tuple[str, ...]
+    noise: float = 0.0
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.sides[0][0].result["spec"]["method"]
+
+    @cached_property
+    def first(self) -> tuple[float, ...]:
+        """One value a run of the first folder."""
+        return tuple(run.numbers[self.metric] for run in self.sides[0])
+
+    @cached_property
+    def second(self) -> tuple[float, ...]:
+        """One value a run of the second folder."""
+        return tuple(run.numbers[self.metric] for run in self.sides[1])
 
     @property
     def difference(self) -> float:
@@ -66,6 +77,17 @@ class Change:
         """Whether every run gives the very same number in both."""
         return self.pairs and self.first == self.second
 
+    @cached_property
+    def basis(self) -> Basis:
+        """What the difference is measured by."""
+        single = len(self.first) == len(self.second) == 1
+        if not self.pairs:
+            return "images" if single else "unpaired"
+        values = zip(*self.sides, self.first, self.second, strict=True)
+        if any(a != b and _same_inputs(x.result, y.result) for x, y, a, b in values):
+            return "identical"
+        return "images" if single else "paired"
+
     @property
     def moved(self) -> bool:
         """Whether noise does not explain the difference."""
@@ -74,47 +96,43 @@ class Change:
         return self.basis == "identical" or abs(self.difference) > self.noise
 
 
-@dataclass(frozen=True)
+@dataclass
 class Comparison:
     """changes: every cell that is in both, in the order of the tables.
 
     only_first, only_second: what the other folder lacks, in words; broke: runs finished in the
     first folder and failed or interrupted in the second; left_out: results that do not count, in
-    words; differences: everything recorded that differs between compared runs; problems: result
-    files that could not be used.
+    words; problems: result files that could not be used.
     """
 
-    changes: tuple[Change, ...]
-    only_first: tuple[str, ...]
-    only_second: tuple[str, ...]
-    broke: tuple[str, ...]
-    left_out: tuple[str, ...]
-    differences: tuple[str, ...]
-    problems: tuple[str, ...]
+    changes: list[Change] = field(default_factory=list)
+    only_first: list[str] = field(default_factory=list)
+    only_second: list[str] = field(default_factory=list)
+    broke: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @property
-    def moved(self) -> tuple[Change, ...]:
+    def moved(self) -> list[Change]:
         """The cells beyond noise."""
-        return tuple(change for change in self.changes if change.moved)
+        return [change for change in self.changes if change.moved]
+
+    @property
+    def differences(self) -> list[str]:
+        """Everything recorded that differs between compared runs."""
+        return list(dict.fromkeys(cause for change in self.changes for cause in change.causes))
 
 
 def compare_results(first: str | Path, second: str | Path) -> Comparison:
     """Compare whatever is finished in two results folders; reads only."""
     stores = ResultStore(first), ResultStore(second)
     blocks_a, blocks_b = (_portable_blocks(make_blocks(store.results())) for store in stores)
-    collected = _Collected()
+    found = Comparison()
+    found.problems = [f"left out: {problem}" for store in stores for problem in store.problems]
     for key in dict.fromkeys((*blocks_a, *blocks_b)):
-        collected.add(blocks_a.get(key), blocks_b.get(key))
-    changes = _with_noise(collected.drafts)
-    return Comparison(
-        changes,
-        tuple(collected.only_first),
-        tuple(collected.only_second),
-        tuple(collected.broke),
-        tuple(collected.left_out),
-        tuple(dict.fromkeys(cause for change in changes for cause in change.causes)),
-        tuple(f"left out: {problem}" for store in stores for problem in store.problems),
-    )
+        _compare_blocks(found, blocks_a.get(key), blocks_b.get(key))
+    found.changes = _with_noise(found.changes)
+    return found
 
 
 # -- what belongs together ----------------------------------------------------------------------
@@ -147,150 +165,78 @@ def _portable_replicate(result: Result) -> Replicate:
     return PurePath(order).name, seed
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A change without its noise, and the runs behind it."""
-
-    change: Change
-    runs: tuple[tuple[Run, ...], tuple[Run, ...]]
-
-
-class _Collected:
-    """Cells in both folders, and in words what is in one alone."""
-
-    def __init__(self) -> None:
-        self.drafts: list[_Draft] = []
-        self.only_first: list[str] = []
-        self.only_second: list[str] = []
-        self.broke: list[str] = []
-        self.left_out: list[str] = []
-
-    def add(self, first: Block | None, second: Block | None) -> None:
-        self._left_out(first, "A")
-        self._left_out(second, "B")
-        if first is None or second is None:
-            self._alone(first, self.only_first)
-            self._alone(second, self.only_second)
-            return
-        rows = [{variant_text(row.spec): row for row in b.rows} for b in (first, second)]
-        labels = variant_labels({name: row.spec for side in rows for name, row in side.items()})
-        gone: dict[str, list[str]] = defaultdict(list)
-        new: dict[str, list[str]] = defaultdict(list)
-        for name in dict.fromkeys((*rows[0], *rows[1])):
-            a, b = rows[0].get(name), rows[1].get(name)
-            label = labels[name]
-            if a is None or b is None:
-                one, side = (a, gone) if b is None else (b, new)
-                if one is not None and one.done:
-                    side[""].append(label)
-                continue
-            self._row(second.title, label, a, b, gone, new)
-        self.only_first += _in_words(first.title, gone)
-        self.only_second += _in_words(second.title, new)
-
-    def _left_out(self, block: Block | None, folder: str) -> None:
-        if block is None:
-            return
-        self.left_out += [
-            f"{block.title}: {row.label}: {plural(row.left_out, 'result')} in {folder}, of "
-            "different code, data or weights than the newest finished ones"
-            for row in block.rows
-            if row.left_out
-        ]
-
-    def _alone(self, block: Block | None, side: list[str]) -> None:
-        if block is not None and block.finished:
-            labels = [row.label for row in block.rows if row.done]
-            side.append(f"{block.title}: {listing(labels)}")
-
-    def _row(
-        self,
-        block: str,
-        label: str,
-        first: Row,
-        second: Row,
-        gone: dict[str, list[str]],
-        new: dict[str, list[str]],
-    ) -> None:
-        runs_a, runs_b = (
-            {_portable_replicate(run.result): run for run in row.done} for row in (first, second)
-        )
-        both = [one for one in runs_a if one in runs_b]
-        off = {_portable_replicate(result): result for result in second.broken}
-        for order, seed in [one for one in runs_a if one in off]:
-            outcome = off[order, seed]["outcome"]
-            error = " ".join((outcome["error"] or "no reason recorded").split())
-            self.broke.append(
-                f"{block}: {label}, order {order}, seed {seed}: finished in A, "
-                f"{outcome['status']} in B: {error}"
-            )
-        for own, other, side in ((runs_a, {**runs_b, **off}, gone), (runs_b, runs_a, new)):
-            alone = [seed for order, seed in own if (order, seed) not in other]
-            if alone:
-                seeds = f"{inflected(len(alone), 'seed')} {listing(sorted(set(alone)))}"
+def _compare_blocks(found: Comparison, first: Block | None, second: Block | None) -> None:
+    found.left_out += [*_left_out(first, "A"), *_left_out(second, "B")]
+    rows_a, rows_b = (
+        {variant_text(row.spec): row for row in block.rows} if block is not None else {}
+        for block in (first, second)
+    )
+    labels = variant_labels({name: row.spec for name, row in (rows_a | rows_b).items()})
+    alone: list[dict[str, list[str]]] = [defaultdict(list), defaultdict(list)]
+    for name, label in labels.items():
+        a, b = rows_a.get(name), rows_b.get(name)
+        if second is not None and a is not None and b is not None:
+            words = _compare_rows(found, second.title, label, a, b)
+        else:
+            words = ["" if row is not None and row.done else None for row in (a, b)]
+        for side, seeds in zip(alone, words, strict=True):
+            if seeds is not None:
                 side[seeds].append(label)
-        sides = (
-            ([runs_a[s] for s in both], [runs_b[s] for s in both])
-            if both
-            else (list(runs_a.values()), list(runs_b.values()))
+    lists = (found.only_first, found.only_second)
+    for only, block, side in zip(lists, (first, second), alone, strict=True):
+        if block is not None:
+            only += [f"{block.title}: {seeds}{listing(rows)}" for seeds, rows in side.items()]
+
+
+def _left_out(block: Block | None, folder: str) -> Iterator[str]:
+    if block is None:
+        return
+    for row in block.rows:
+        if row.left_out:
+            yield (
+                f"{block.title}: {row.label}: {plural(row.left_out, 'result')} in {folder}, of "
+                "different code, data or weights than the newest finished ones"
+            )
+
+
+def _compare_rows(
+    found: Comparison, block: str, label: str, first: Row, second: Row
+) -> list[str | None]:
+    """Compare one row; gives in words which of its runs are in one folder alone, None for none."""
+    runs_a, runs_b = (
+        {_portable_replicate(run.result): run for run in row.done} for row in (first, second)
+    )
+    broken = {_portable_replicate(result): result for result in second.broken}
+    for order, seed in [one for one in runs_a if one in broken]:
+        outcome = broken[order, seed]["outcome"]
+        error = " ".join((outcome["error"] or "no reason recorded").split())
+        found.broke.append(
+            f"{block}: {label}, order {order}, seed {seed}: finished in A, "
+            f"{outcome['status']} in B: {error}"
         )
-        if sides[0] and sides[1]:
-            for metric in COMPARED:
-                self._cell(block, label, metric, sides, bool(both))
-
-    def _cell(
-        self,
-        block: str,
-        label: str,
-        metric: str,
-        sides: tuple[list[Run], list[Run]],
-        pairs: bool,
-    ) -> None:
-        first, second = (tuple(run.numbers[metric] for run in side) for side in sides)
-        undefined = [any(map(math.isnan, side)) for side in (first, second)]
-        if any(undefined):
-            if not all(undefined):
-                lacking, where = ("B", self.only_first) if undefined[1] else ("A", self.only_second)
-                where.append(f"{block}: {label}: {metric} is not defined in {lacking}")
-            return
-        basis = _basis(sides, first, second, pairs)
-        keys = tuple(tuple(run.result["key"] for run in side) for side in sides)
-        change = Change(
-            block,
-            label,
-            sides[0][0].result["spec"]["method"],
-            metric,
-            first,
-            second,
-            (keys[0], keys[1]),
-            basis,
-            0.0,
-            tuple(causes(*sides)),
-            pairs,
-        )
-        self.drafts.append(_Draft(change, (tuple(sides[0]), tuple(sides[1]))))
+    both = [one for one in runs_a if one in runs_b]
+    if runs_a and runs_b:
+        sides = [runs_a[one] for one in both or runs_a], [runs_b[one] for one in both or runs_b]
+        why = tuple(causes(*sides))
+        for metric in COMPARED:
+            change = Change(block, label, metric, sides, bool(both), why)
+            lacking_a, lacking_b = (
+                any(map(math.isnan, values)) for values in (change.first, change.second)
+            )
+            if lacking_a and not lacking_b:
+                found.only_second.append(f"{block}: {label}: {metric} is not defined in A")
+            elif lacking_b and not lacking_a:
+                found.only_first.append(f"{block}: {label}: {metric} is not defined in B")
+            elif not lacking_a:
+                found.changes.append(change)
+    return [_seeds(runs_a.keys() - runs_b.keys() - broken.keys()), _seeds(runs_b.keys() - runs_a)]
 
 
-def _in_words(title: str, found: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    for seeds, labels in found.items():
-        yield f"{title}: {seeds + ' of ' if seeds else ''}{listing(labels)}"
-
-
-# -- noise --------------------------------------------------------------------------------------
-
-
-def _basis(
-    sides: tuple[list[Run], list[Run]],
-    first: Sequence[float],
-    second: Sequence[float],
-    pairs: bool,
-) -> Basis:
-    if not pairs:
-        return "images" if len(first) == len(second) == 1 else "unpaired"
-    values = zip(*sides, first, second, strict=True)
-    if any(a != b and _same_inputs(x.result, y.result) for x, y, a, b in values):
-        return "identical"
-    return "paired" if len(first) > 1 else "images"
+def _seeds(replicates: Iterable[Replicate]) -> str | None:
+    seeds = [seed for _, seed in replicates]
+    if not seeds:
+        return None
+    return f"{inflected(len(seeds), 'seed')} {listing(sorted(set(seeds)))} of "
 
 
 def _same_inputs(first: Result, second: Result) -> bool:
@@ -301,32 +247,30 @@ def _same_inputs(first: Result, second: Result) -> bool:
     return same and first["key"] == second["key"] and not one["dirty"]
 
 
-def _with_noise(drafts: Sequence[_Draft]) -> tuple[Change, ...]:
+# -- noise --------------------------------------------------------------------------------------
+
+
+def _with_noise(changes: Sequence[Change]) -> list[Change]:
     """Every change with the noise of its kind; those that are equal or identical need none."""
-    open_drafts = [
-        draft for draft in drafts if not draft.change.equal and draft.change.basis != "identical"
-    ]
-    tests = max(len(open_drafts), 1)
-    widths: dict[int, float] = {}
-    groups: dict[tuple[str, str], list[_Draft]] = defaultdict(list)
-    for draft in open_drafts:
-        change = draft.change
-        if change.basis == "images":
-            sides = zip(*draft.runs, strict=True)
-            variances = [_image_variance(run, change.metric) for pair in sides for run in pair]
-            widths[id(draft)] = noise.image_half_width(variances, tests)
+    groups: dict[tuple[Basis, str], list[int]] = defaultdict(list)
+    for i, change in enumerate(changes):
+        if not change.equal and change.basis != "identical":
+            groups[change.basis, change.metric].append(i)
+    tests = sum(map(len, groups.values()))
+    found = list(changes)
+    for (basis, _), places in groups.items():
+        members = [changes[i] for i in places]
+        if basis == "images":
+            widths = [noise.image_half_width(_image_variances(one), tests) for one in members]
         else:
-            groups[change.basis, change.metric].append(draft)
-    for group in groups.values():
-        spreads = [_spread(draft) for draft in group]
-        for draft, width in zip(group, noise.half_widths(spreads, tests), strict=True):
-            widths[id(draft)] = width
-    return tuple(replace(draft.change, noise=widths.get(id(draft), 0.0)) for draft in drafts)
+            widths = noise.half_widths(list(map(_spread, members)), tests)
+        for i, width in zip(places, widths, strict=True):
+            found[i] = replace(changes[i], noise=width)
+    return found
 
 
-def _spread(draft: _Draft) -> noise.Spread:
-    change = draft.change
-    counts = [run.result["outcome"]["test_counts"] for side in draft.runs for run in side]
+def _spread(change: Change) -> noise.Spread:
+    counts = [run.result["outcome"]["test_counts"] for side in change.sides for run in side]
     floor = max(100 / sum(count) for count in counts)  # what one test image is worth
     if change.basis == "paired":
         differences = [b - a for a, b in zip(change.first, change.second, strict=True)]
@@ -334,9 +278,9 @@ def _spread(draft: _Draft) -> noise.Spread:
     return noise.unpaired(change.first, change.second, floor)
 
 
-def _image_variance(run: Run, metric: str) -> float:
-    outcome = run.result["outcome"]
-    return noise.image_variance(metric, outcome["accuracy"], outcome["test_counts"])
+def _image_variances(change: Change) -> list[float]:
+    outcomes = [run.result["outcome"] for side in change.sides for run in side]
+    return [noise.image_variance(change.metric, o["accuracy"], o["test_counts"]) for o in outcomes]
 
 
 # -- causes -------------------------------------------------------------------------------------
@@ -344,41 +288,40 @@ def _image_variance(run: Run, metric: str) -> float:
 
 def causes(first: Sequence[Run], second: Sequence[Run]) -> Iterator[str]:
     """What is recorded and differs between the runs of the two sides."""
-    readings: dict[str, Callable[[Result], Any]] = {
-        "method source": lambda r: r["environment"]["method_source_hash"][:_DIGITS],
-        "data": lambda r: r["environment"]["data_manifest_hash"][:_DIGITS],
-        "weights": lambda r: r["environment"]["weight_hash"][:_DIGITS],
-        "protocol": lambda r: r["spec"]["protocol"],
-        "revision": lambda r: _revision(r)[:_DIGITS],
-        "uncommitted changes": lambda r: "yes" if r["environment"]["dirty"] else "no",
-        "version": lambda r: r["environment"]["version"],
-        "device": lambda r: r["environment"]["device"],
-        "hardware": lambda r: r["environment"]["hardware"],
-        "threads": lambda r: r["environment"]["threads"],
+    sides = [[_recorded(run.result) for run in side] for side in (first, second)]
+    recorded = [one for side in sides for one in side]
+    for block in dict.fromkeys(block for one in recorded for block in one):
+        if not all(block in one for one in recorded):
+            continue  # nothing is claimed about what one of them did not record
+        for name in dict.fromkeys(name for one in recorded for name in one[block]):
+            before, after = (
+                list(dict.fromkeys(str(one[block].get(name, "none")) for one in side))
+                for side in sides
+            )
+            if set(before) != set(after):
+                words = f"code of {name}" if block == "sources" else name
+                yield f"{words} {listing(before)} -> {listing(after)}"
+
+
+def _recorded(result: Result) -> dict[str, Mapping[str, Any]]:
+    """What a run was made with, in blocks: an older result may lack a whole one."""
+    spec, environment = result["spec"], result["environment"]
+    facts = {
+        "method source": environment["method_source_hash"][:_DIGITS],
+        "data": environment["data_manifest_hash"][:_DIGITS],
+        "weights": environment["weight_hash"][:_DIGITS],
+        "protocol": spec["protocol"],
+        "revision": (environment["revision"] or "none")[:_DIGITS],
+        "uncommitted changes": "yes" if environment["dirty"] else "no",
+        "version": environment["version"],
+        "device": environment["device"],
+        "hardware": environment["hardware"],
+        "threads": environment["threads"],
+        **environment["packages"],
     }
-    for block in ("packages", "sources", "inputs"):
-        if all(block in run.result["environment"] for run in (*first, *second)):
-            names = {n: None for run in (*first, *second) for n in _entries(run.result, block)}
-            readings |= {
-                f"code of {name}" if block == "sources" else name: partial(_entry, block, name)
-                for name in names
-            }
-    for name, read in readings.items():
-        before, after = (
-            list(dict.fromkeys(str(read(run.result)) for run in side)) for side in (first, second)
-        )
-        if set(before) != set(after):
-            yield f"{name} {listing(before)} -> {listing(after)}"
-
-
-def _revision(result: Result) -> str:
-    return result["environment"]["revision"] or "none"
-
-
-def _entry(block: str, name: str, result: Result) -> str:
-    return _entries(result, block).get(name, "none")
-
-
-def _entries(result: Result, block: str) -> Mapping[str, str]:
-    found: Mapping[str, str] = cast("Mapping[str, Any]", result["environment"])[block]
+    found: dict[str, Mapping[str, Any]] = {"facts": facts}
+    if "sources" in environment:
+        found["sources"] = environment["sources"]
+    if "inputs" in environment:
+        found["inputs"] = environment["inputs"]
     return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from benchmark.report.evidence.lookup import AmbiguousCellError, find_cell, position_of
+from benchmark.report.evidence.lookup import position_of
 from benchmark.report.evidence.redo import Checkout, conditions, redo_command
 from benchmark.report.formatting import listing
 from benchmark.report.model import UNDEFINED, Cell, Column, Published, Table, TableRow, cell_text
@@ -14,17 +14,6 @@ from benchmark.report.rows import NUMBERS
 from benchmark.report.statistics.rank_spread import MEANINGS
 from benchmark.results.store import Result
 from benchmark.words import inflected
-
-__all__ = [
-    "AmbiguousCellError",
-    "Checkout",
-    "Explanation",
-    "RunFact",
-    "counts",
-    "explain_cell",
-    "find_cell",
-    "meaning",
-]
 
 
 @dataclass(frozen=True)
@@ -42,19 +31,19 @@ class RunFact:
     value: float | None
     status: str
     command: str
-    revision: str | None
-    dirty: bool
-    version: str
-    method_source_hash: str
-    data_manifest_hash: str
-    weight_hash: str
-    device: str
-    hardware: str
-    threads: int
-    packages: Mapping[str, str]
-    started: str
-    seconds: float
-    error: str = ""
+    error: str
+    revision: str | None = None
+    dirty: bool = False
+    version: str = ""
+    method_source_hash: str = ""
+    data_manifest_hash: str = ""
+    weight_hash: str = ""
+    device: str = ""
+    hardware: str = ""
+    threads: int = 0
+    packages: Mapping[str, str] = field(default_factory=dict)
+    started: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +88,12 @@ def explain_cell(
     own = column.kind != "runs" and column.key not in MEANINGS
     values = dict(zip(cell.runs, cell.values, strict=False)) if own else {}
     specs = [result["spec"] for result in there]
+    notes = [
+        *(table.notes[number - 1] for number in row.notes),
+        *counts(cell, column),
+        *(f"run {key} is not among the results" for key in shown if key not in results),
+        *_conditions(there, here),
+    ]
     return Explanation(
         table=table.title,
         row=row.label,
@@ -109,16 +104,7 @@ def explain_cell(
         settings=_shared(spec["settings"] for spec in specs),
         recipe=_shared(spec["recipe"] for spec in specs),
         published=cell.published if column.source != "ours" else None,
-        notes=tuple(
-            dict.fromkeys(
-                [
-                    *(table.notes[number - 1] for number in row.notes),
-                    *counts(cell, column),
-                    *(f"run {key} is not among the results" for key in shown if key not in results),
-                    *_conditions(there, here),
-                ]
-            )
-        ),
+        notes=tuple(dict.fromkeys(notes)),
         spec=_shared(
             {k: v for k, v in spec.items() if k not in ("settings", "recipe")} for spec in specs
         ),
@@ -126,7 +112,9 @@ def explain_cell(
 
 
 def _fact(result: Result, value: float | None) -> RunFact:
-    spec, outcome, environment = result["spec"], result["outcome"], result["environment"]
+    spec, outcome = result["spec"], result["outcome"]
+    environment: Mapping[str, Any] = result["environment"]
+    names = {field.name for field in fields(RunFact)}
     return RunFact(
         key=result["key"],
         seed=spec["seed"],
@@ -134,19 +122,8 @@ def _fact(result: Result, value: float | None) -> RunFact:
         value=value,
         status=outcome["status"],
         command=redo_command(result),
-        revision=environment.get("revision"),
-        dirty=environment.get("dirty", False),
-        version=environment.get("version", ""),
-        method_source_hash=environment.get("method_source_hash", ""),
-        data_manifest_hash=environment.get("data_manifest_hash", ""),
-        weight_hash=environment.get("weight_hash", ""),
-        device=environment.get("device", ""),
-        hardware=environment.get("hardware", ""),
-        threads=environment.get("threads", 0),
-        packages=environment.get("packages", {}),
-        started=environment.get("started", ""),
-        seconds=environment.get("seconds", 0.0),
         error=" ".join((outcome["error"] or "").split()),
+        **{name: fact for name, fact in environment.items() if name in names},
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from benchmark.registry import UnknownNameError
 from benchmark.report.formats.csv_table import headings
-from benchmark.report.model import Cell, Column, Table, TableRow
+from benchmark.report.model import Column, Table, TableRow
 
 # What the formats put around a name: numbers of notes, and signs against another meaning.
 _MARKS = re.compile(r"<sup>.*?</sup>|(\s*\[\d+\])+$|\\(?=[^a-zA-Z0-9\s])")
@@ -23,85 +24,77 @@ class AmbiguousCellError(ValueError):
         super().__init__(f"{asked} is in several places: {' | '.join(candidates)}")
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A cell, and how well the words name it: smaller is better."""
+class _Found(NamedTuple):
+    """A cell and where it stands."""
 
     table: Table
-    row: int
-    position: int
-    level: tuple[int, int]
-
-    @property
-    def column(self) -> Column:
-        return self.table.columns[self.position]
-
-    @property
-    def cell(self) -> Cell:
-        return self.table.rows[self.row].cells[self.position]
+    i: int
+    j: int
 
     @property
     def filled(self) -> bool:
         """Whether there is anything behind it."""
-        cell = self.cell
+        cell = self.table.rows[self.i].cells[self.j]
         return bool(cell.runs or cell.broken or cell.total or cell.published)
 
     @property
     def number(self) -> object:
         """The same for two cells that show the same number of the same runs."""
-        if not self.cell.runs:
-            return id(self.cell)
-        column = self.column
-        published = None if column.source == "ours" else self.cell.published
+        cell, column = self.table.rows[self.i].cells[self.j], self.table.columns[self.j]
+        if not cell.runs:
+            return id(cell)
+        published = None if column.source == "ours" else cell.published
         counted = column.kind == "runs"
-        return column.key, column.source, counted, self.cell.runs, self.cell.total, published
+        return column.key, column.source, counted, cell.runs, cell.total, published
 
     @property
     def arguments(self) -> str:
-        row = row_names(self.table)[self.row]
-        return shlex.join(
-            ["--table", self.table.name, row, column_names(self.table)[self.position]]
-        )
+        """The arguments of `clbench explain` that mean this cell alone."""
+        row, column = row_names(self.table)[self.i], column_names(self.table)[self.j]
+        return shlex.join(["--table", self.table.name, row, column])
 
 
 def find_cell(
     tables: Sequence[Table], row_text: str, column_text: str, table_text: str = ""
 ) -> tuple[Table, TableRow, Column]:
-    """The cell that is meant.
+    """The cell that is meant; upper and lower case count only where it decides.
 
-    row_text: the row's name as any format shows it, or the name of its method; column_text: key,
-    title, or title with unit of a column, with `group: ` before it or without, or a heading of the
-    CSV file; table_text: name or title of a table, empty for any. Upper and lower case count only
-    where it decides. Raises UnknownNameError with the nearest name where nothing fits, and
-    AmbiguousCellError where several cells with different numbers do.
+    Args:
+        tables: Where to look.
+        row_text: The row's name as any format shows it, or the name of its method.
+        column_text: Key, title, or title with unit of a column, with `group: ` before it or
+            without, or a heading of the CSV file.
+        table_text: Name or title of a table, empty for any.
+
+    Raises:
+        UnknownNameError: Nothing fits; with the nearest name.
+        AmbiguousCellError: Several cells with different numbers do.
     """
     if table_text:
         tables = _tables(tables, table_text)
-    with_row = [(table, _matches(row_text, _row_words(table))) for table in tables]
-    if not any(matches for _, matches in with_row):
-        rows = {name for table in tables for name in row_names(table)}
-        raise UnknownNameError("row", row_text, rows)
+    with_row = [(table, rows) for table in tables if (rows := _rows(table, row_text))]
+    if not with_row:
+        names = {name for table in tables for name in row_names(table)}
+        raise UnknownNameError("row", row_text, names)
     found = [
-        _Found(table, i, j, (row_level, column_level))
+        ((row_level, column_level), _Found(table, i, j))
         for table, rows in with_row
-        for row_level, i in rows
-        for column_level, j in _matches(column_text, _column_words(table))
+        for i, row_level in rows.items()
+        for j, column_level in _columns(table, column_text).items()
     ]
     if not found:
-        there = [table for table, rows in with_row if rows]
-        columns = {name for table in there for name in column_names(table)}
-        raise UnknownNameError(f"column with a row {row_text!r}", column_text, columns)
-    best = min(one.level for one in found)
-    meant = [one for one in found if one.level == best]
+        names = {name for table, _ in with_row for name in column_names(table)}
+        raise UnknownNameError(f"column with a row {row_text!r}", column_text, names)
+    best = min(level for level, _ in found)
+    meant = [cell for level, cell in found if level == best]
     numbers: dict[object, _Found] = {}
-    for one in [one for one in meant if one.filled] or meant:
-        numbers.setdefault(one.number, one)
+    for cell in [cell for cell in meant if cell.filled] or meant:
+        numbers.setdefault(cell.number, cell)
     if len(numbers) > 1:
-        raise AmbiguousCellError(
-            f"{row_text} {column_text}", [one.arguments for one in numbers.values()]
-        )
-    (one,) = numbers.values()
-    return one.table, one.table.rows[one.row], one.column
+        arguments = [cell.arguments for cell in numbers.values()]
+        raise AmbiguousCellError(f"{row_text} {column_text}", arguments)
+    [(table, i, j)] = numbers.values()
+    return table, table.rows[i], table.columns[j]
 
 
 def row_names(table: Table) -> list[str]:
@@ -128,67 +121,49 @@ def position_of(table: Table, column: Column) -> int:
 
 
 def _tables(tables: Sequence[Table], text: str) -> list[Table]:
-    for fold in (_as_it_is, str.casefold):
+    for fold in (str, str.casefold):
         chosen = [t for t in tables if fold(text) in (fold(t.name), fold(t.title))]
         if chosen:
             return chosen
     raise UnknownNameError("table", text, [table.name for table in tables])
 
 
-def _row_words(table: Table) -> list[list[list[str]]]:
-    names = row_names(table)
-    return [
-        [[name], [row.label], [row.method]] for name, row in zip(names, table.rows, strict=True)
-    ]
+def _rows(table: Table, text: str) -> dict[int, int]:
+    """Positions of the rows that the text may name, and how well: 0 is best."""
+    names = zip(row_names(table), table.rows, strict=True)
+    return _levels(text, [[[name], [row.label], [row.method]] for name, row in names])
 
 
-def _column_words(table: Table) -> list[list[list[str]]]:
-    return [
-        [[name], list(_column_aliases(column))]
-        for name, column in zip(column_names(table), table.columns, strict=True)
-    ]
+def _columns(table: Table, text: str) -> dict[int, int]:
+    """Positions of the columns that the text may name, and how well: 0 is best."""
+    names = zip(column_names(table), table.columns, strict=True)
+    return _levels(text, [[[name], _aliases(column)] for name, column in names])
 
 
-def _column_aliases(column: Column) -> Iterable[str]:
+def _aliases(column: Column) -> list[str]:
     csv = headings(replace(column, group=""))
-    for words in (column.heading, column.title, column.key, *csv):
-        yield words
-        yield _grouped(column, words)
+    words = [column.heading, column.title, column.key, *csv]
+    return words + [_grouped(column, word) for word in words]
 
 
-def _matches(text: str, words: list[list[list[str]]]) -> list[tuple[int, int]]:
-    """Level and position of what the text names, of the best level alone.
-
-    words: of every position its names, the surest kind of name first.
-    """
-    level = 0
-    for said, fold in _readings(text):
-        for kind in range(max((len(kinds) for kinds in words), default=0)):
-            found = [
-                (level, i)
-                for i, kinds in enumerate(words)
-                if kind < len(kinds) and said in map(fold, kinds[kind])
-            ]
-            if found:
-                return found
-            level += 1
-    return []
-
-
-def _readings(text: str) -> list[tuple[str, Callable[[str], str]]]:
-    """The text as it stands, without the marks of a format, and whatever its case."""
+def _levels(text: str, words: Sequence[Sequence[Sequence[str]]]) -> dict[int, int]:
+    """words: of every position its names, the surest kind of name first."""
     spaced = " ".join(text.split())
-    bare = " ".join(_MARKS.sub("", spaced).split())
-    return [
-        (spaced, _as_it_is),
-        (bare, _as_it_is),
+    bare = " ".join(_MARKS.sub("", spaced).split())  # without the marks of a format
+    readings: list[tuple[str, Callable[[str], str]]] = [
+        (spaced, str),
+        (bare, str),
         (spaced.casefold(), str.casefold),
         (bare.casefold(), str.casefold),
     ]
-
-
-def _as_it_is(text: str) -> str:
-    return text
+    found: dict[int, int] = {}
+    for i, kinds in enumerate(words):
+        tries = [(said, fold, names) for said, fold in readings for names in kinds]
+        hits = (n for n, (said, fold, names) in enumerate(tries) if said in map(fold, names))
+        level = next(hits, None)
+        if level is not None:
+            found[i] = level
+    return found
 
 
 def _grouped(column: Column, words: str) -> str:
