@@ -27,12 +27,6 @@ def test_alone_it_is_the_ordinary_two_sample_t_interval() -> None:
     assert half == pytest.approx((high - low) / 2)
 
 
-def test_one_run_against_several_has_a_spread() -> None:
-    spread = noise.unpaired([50.0, 52.0, 51.0], [60.0], 0.0)
-    assert (spread.df, spread.variance) == (2, 1.0)
-    assert spread.shares == pytest.approx(4 / 3)
-
-
 def test_many_cells_widen_the_interval() -> None:
     spread = noise.paired([0.3, -0.1, 0.4], 0.0)
     one, many = (noise.half_widths([spread], tests)[0] for tests in (1, 100))
@@ -117,8 +111,3 @@ def test_variance_of_the_final_accuracy_is_binomial() -> None:
 def test_variance_with_stages_missing_or_all_right() -> None:
     assert noise.image_variance("average", [None, [60.0, 70.0]], [100, 50]) > 0
     assert 0 < noise.image_variance("final", [[100.0]], [10]) < 100
-
-
-def test_half_width_of_single_runs() -> None:
-    assert noise.image_half_width([1.5, 2.5], 1) == pytest.approx(1.959964 * 2, rel=1e-5)
-    assert noise.image_half_width([1.5, 2.5], 50) > 3.2 * 2

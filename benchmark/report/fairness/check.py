@@ -14,12 +14,11 @@ decides no number: device, threads, jobs (`costs` tells of other hardware).
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmark.report.fairness.facts import CODE, COUNTED, facts, has_sources
+from benchmark.report.fairness.facts import CODE, COUNTED, facts
 from benchmark.report.fairness.tuned import tuning_differences
 from benchmark.report.formatting import listing
 from benchmark.report.rows import Block, Replicate, Row, age, replicate
@@ -60,8 +59,7 @@ def differences(rows: Sequence[Row], records: Sequence[TuningRecord] = ()) -> li
     records: of tunings that may be about this block.
     """
     done = [[run.result for run in row.done] for row in rows]
-    by_file = has_sources([result for results in done for result in results])
-    conditions = facts_that_differ(done, lambda result: facts(result, by_file=by_file))
+    conditions = facts_that_differ(done, facts)
     tuned = tuning_differences(done, records)
     usual = _usual_replicates(done)
     return [
@@ -73,81 +71,45 @@ def differences(rows: Sequence[Row], records: Sequence[TuningRecord] = ()) -> li
 # -- facts --------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Seen:
-    """What the runs of a row have of one fact: how many runs and the newest one's start, by value.
-
-    A row may be mixed: its runs need not agree.
-    """
-
-    runs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    newest: dict[str, str] = field(default_factory=lambda: defaultdict(str))
-
-
-_Observed = Mapping[str, _Seen]
-_Facts = Callable[[Result], Mapping[str, str]]
-
-
-def facts_that_differ(rows: Sequence[Sequence[Result]], of: _Facts) -> list[list[str]]:
+def facts_that_differ(
+    rows: Sequence[Sequence[Result]], of: Callable[[Result], Mapping[str, str]]
+) -> list[list[str]]:
     """For every row, in words, the facts in which its runs are not like those of most rows.
 
     of: gives the facts of a run; one that it leaves out is not compared.
     """
-    seen = [_observe(row, of) for row in rows]
-    measure = _measure(seen)
-    return [_words(own, measure) for own in seen]
+    said = [[of(run) for run in row] for row in rows]
+    having: dict[tuple[str, str], set[int]] = defaultdict(set)  # rows by fact and value
+    newest: dict[tuple[str, str], str] = defaultdict(str)
+    for i, row in enumerate(rows):
+        for run, own in zip(row, said[i], strict=True):
+            for fact in own.items():
+                having[fact].add(i)
+                newest[fact] = max(newest[fact], age(run))
+    ranked = sorted(having, key=lambda fact: (len(having[fact]), newest[fact], fact))
+    measure = dict(ranked)  # the last value of a name stays
+    return [_words(row, measure) for row in said]
 
 
-def _observe(row: Sequence[Result], of: _Facts) -> _Observed:
-    found: dict[str, _Seen] = defaultdict(_Seen)
-    for run in row:
-        for name, value in of(run).items():
-            found[name].runs[value] += 1
-            found[name].newest[value] = max(found[name].newest[value], age(run))
-    return found
-
-
-def _measure(rows: Sequence[_Observed]) -> dict[str, str]:
-    """The value of every fact that most rows have; of equals the newest run's."""
-    votes: dict[str, dict[str, tuple[int, str]]] = defaultdict(dict)
-    for row in rows:
-        for name, seen in row.items():
-            for value, newest in seen.newest.items():
-                count, latest = votes[name].get(value, (0, ""))
-                votes[name][value] = count + 1, max(latest, newest)
-    return {name: max(values, key=lambda v: (values[v], v)) for name, values in votes.items()}
-
-
-def _words(row: _Observed, measure: Mapping[str, str]) -> list[str]:
+def _words(row: Sequence[Mapping[str, str]], measure: Mapping[str, str]) -> list[str]:
     found: list[str] = []
-    files: dict[str, str] = {}
-    for name, seen in row.items():
-        other = {value: n for value, n in seen.runs.items() if value != measure[name]}
+    files: dict[str, list[str]] = defaultdict(list)  # by how many of the runs
+    for name in dict.fromkeys(name for own in row for name in own):
+        values = [own[name] for own in row if name in own]
+        other = [value for value in values if value != measure[name]]
         if not other:
             continue
-        share = _share(sum(other.values()), sum(seen.runs.values()))
+        share = "" if len(other) == len(values) else f" ({len(other)} of {len(values)} runs)"
         if name.startswith(CODE):
-            files[name.removeprefix(CODE)] = share
+            files[share].append(name.removeprefix(CODE))
             continue
-        own = " and ".join(map(_shown, other))
-        said = f"{own} {name}" if name in COUNTED else f"{name} {own}"
-        found.append(f"{said}{share}; the other rows have {_shown(measure[name])}")
-    return found + _code_that_differs(files)
-
-
-def _code_that_differs(files: Mapping[str, str]) -> list[str]:
-    by_share: dict[str, list[str]] = defaultdict(list)
-    for file, share in files.items():
-        by_share[share].append(file)
-    found = []
-    for share, names in by_share.items():
+        shown = " and ".join(map(_shown, dict.fromkeys(other)))
+        words = f"{shown} {name}" if name in COUNTED else f"{name} {shown}"
+        found.append(f"{words}{share}; the other rows have {_shown(measure[name])}")
+    for share, names in files.items():
         more = f" and {len(names) - _FILES} more" if len(names) > _FILES else ""
         found.append(f"different code in {listing(names[:_FILES])}{more}{share}")
     return found
-
-
-def _share(some: int, all_runs: int) -> str:
-    return "" if some == all_runs else f" ({some} of {all_runs} runs)"
 
 
 def _shown(value: str) -> str:
@@ -160,10 +122,7 @@ def _shown(value: str) -> str:
 
 def _usual_replicates(rows: Sequence[Sequence[Result]]) -> frozenset[Replicate]:
     """The replicates of most rows; of equally frequent ones the larger set."""
-    votes: dict[frozenset[Replicate], int] = defaultdict(int)
-    for row in rows:
-        if row:
-            votes[frozenset(replicate(run["spec"]) for run in row)] += 1
+    votes = Counter(frozenset(replicate(run["spec"]) for run in row) for row in rows if row)
     return max(votes, key=lambda c: (votes[c], len(c), sorted(c)), default=frozenset())
 
 

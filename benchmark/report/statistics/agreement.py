@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
+from typing import NamedTuple
 
 from benchmark.metrics import NAN
-from benchmark.report.rows import Block, Row, replicate
+from benchmark.report.rows import Block, Replicate, Row, replicate
 
 
-@dataclass(frozen=True)
-class Agreement:
+class Agreement(NamedTuple):
     """Rank correlations of two rankings, nan where all of one are equal.
 
     kendall: tau-b; spearman: of mean ranks; p: two-sided, of tau, over all permutations, or its
@@ -27,54 +26,25 @@ class Agreement:
     p: float
     names: tuple[str, ...]
 
-    @property
-    def text(self) -> str:
-        """In words."""
-        return (
-            f"Kendall's tau {self.kendall:.2f} (p = {self.p:.2g}), Spearman's rho "
-            f"{self.spearman:.2f} over {len(self.names)} methods"
-        )
-
-
-@dataclass(frozen=True)
-class Stability:
-    """Agreement between the rankings that single seeds with their class orders give.
-
-    kendall, spearman: mean over all pairs of seeds; lowest: the lowest tau of a pair; rankings: how
-    many; names: of the rows that have all of them.
-    """
-
-    kendall: float
-    spearman: float
-    lowest: float
-    rankings: int
-    names: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        if math.isnan(self.kendall):
-            return (
-                "the stability of the ranking is unknown: fewer than two rows have the same two "
-                "class orders and seeds"
-            )
-        return (
-            f"Kendall's tau between the rankings of {self.rankings} class orders and seeds: "
-            f"mean {self.kendall:.2f}, minimum {self.lowest:.2f}; Spearman's rho "
-            f"mean {self.spearman:.2f} ({len(self.names)} methods)"
-        )
-
 
 def agreement(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Agreement:
     """Agreement of two sets of numbers, larger is better in both, over the names they share."""
+    from scipy.stats import kendalltau, spearmanr
+
     names = tuple(n for n in ours if math.isfinite(ours[n]) and math.isfinite(theirs.get(n, NAN)))
+    if len(names) < 2:
+        return Agreement(NAN, NAN, NAN, names)
     x, y = [ours[n] for n in names], [theirs[n] for n in names]
-    tau, p = kendall(x, y)
-    return Agreement(tau, spearman(x, y), p, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of what gives nan
+        tau, rho = kendalltau(x, y), spearmanr(x, y)
+    return Agreement(float(tau.statistic), float(rho.statistic), float(tau.pvalue), names)
 
 
-def stability(rows: Sequence[Row], metric: str = "final") -> Stability:
-    """Agreement between seeds.
+def seed_agreements(
+    rows: Sequence[Row], metric: str = "final"
+) -> dict[tuple[Replicate, Replicate], Agreement]:
+    """Agreement between the rankings that single class orders and seeds give, by pair of these.
 
     Over the rows that have finished every class order and seed that most rows have; upper bounds
     take no part.
@@ -92,12 +62,11 @@ def stability(rows: Sequence[Row], metric: str = "final") -> Stability:
     most = max(counts.values(), default=0)
     usual = sorted(one for one, n in counts.items() if 2 * n > most)
     full = {label: own for label, own in numbers.items() if all(one in own for one in usual)}
-    rankings = [[own[one] for own in full.values()] for one in usual]
-    taus = [kendall(x, y)[0] for x, y in combinations(rankings, 2)]
-    if not taus or any(map(math.isnan, taus)):
-        return Stability(NAN, NAN, NAN, len(usual), tuple(full))
-    rhos = [spearman(x, y) for x, y in combinations(rankings, 2)]
-    return Stability(fmean(taus), fmean(rhos), min(taus), len(usual), tuple(full))
+    rankings = {one: {label: own[one] for label, own in full.items()} for one in usual}
+    return {(a, b): agreement(rankings[a], rankings[b]) for a, b in combinations(usual, 2)}
+
+
+# -- in words -----------------------------------------------------------------------------------
 
 
 def ranking_notes(
@@ -109,52 +78,58 @@ def ranking_notes(
     rankings (methods, best first, by name of the ranking) over the methods both have; then whether
     the blocks agree with each other. Of a method with several settings the first by name counts.
     """
-    means = {
-        block.name: {
-            row.method: row.summary(metric).mean
-            for row in block.rows
-            if not row.is_upper_bound and not row.variant
-        }
-        for block in blocks
-        if block.finished
-    }
-    titles = {block.name: block.title for block in blocks}
+    finished = [block for block in blocks if block.finished]
+    means = [_means(block, metric) for block in finished]
     notes = [
-        f"{block.title}: {stability(block.rows, metric).text}"
-        for block in blocks
-        if len(means.get(block.name, ())) > 2
+        _stability(block, metric)
+        for block, ours in zip(finished, means, strict=True)
+        if len(ours) > 2
     ]
     for name, methods in published.items():
         theirs = {method: -float(rank) for rank, method in enumerate(methods)}
-        for block_name, ours in means.items():
+        for block, ours in zip(finished, means, strict=True):
             found = agreement(ours, theirs)
             if len(found.names) > 2:
-                notes.append(f"{titles[block_name]}, agreement with {name}: {found.text}")
-    pairs = [(agreement(a, b), s, t) for (s, a), (t, b) in combinations(means.items(), 2)]
-    known = [(pair.kendall, s, t) for pair, s, t in pairs if not math.isnan(pair.kendall)]
+                notes.append(
+                    f"{block.title}, agreement with {name}: Kendall's tau {found.kendall:.2f} "
+                    f"(p = {found.p:.2g}), Spearman's rho {found.spearman:.2f} over "
+                    f"{len(found.names)} methods"
+                )
+    return (*notes, *_between_blocks(finished, means))
+
+
+def _means(block: Block, metric: str) -> dict[str, float]:
+    return {
+        row.method: row.summary(metric).mean
+        for row in block.rows
+        if not row.is_upper_bound and not row.variant
+    }
+
+
+def _stability(block: Block, metric: str) -> str:
+    pairs = seed_agreements(block.rows, metric)
+    taus = [pair.kendall for pair in pairs.values()]
+    if not taus or any(map(math.isnan, taus)):
+        return (
+            f"{block.title}: the stability of the ranking is unknown: fewer than two rows have "
+            "the same two class orders and seeds"
+        )
+    rankings = len({one for pair in pairs for one in pair})
+    methods = len(next(iter(pairs.values())).names)
+    return (
+        f"{block.title}: Kendall's tau between the rankings of {rankings} class orders and seeds: "
+        f"mean {fmean(taus):.2f}, minimum {min(taus):.2f}; Spearman's rho "
+        f"mean {fmean(pair.spearman for pair in pairs.values()):.2f} ({methods} methods)"
+    )
+
+
+def _between_blocks(blocks: Sequence[Block], means: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    titled = zip((block.title for block in blocks), means, strict=True)
+    pairs = [(agreement(a, b).kendall, s, t) for (s, a), (t, b) in combinations(titled, 2)]
+    known = [pair for pair in pairs if not math.isnan(pair[0])]
     if known:
         low, s, t = min(known)
-        notes.append(
+        yield (
             f"between blocks: Kendall's tau, mean {fmean(tau for tau, _, _ in known):.2f} over "
-            f"{len(known)} pairs, minimum {low:.2f} ({titles[s]} and {titles[t]})"
+            f"{len(known)} pairs, minimum {low:.2f} ({s} and {t})"
         )
-    return tuple(notes)
-
-
-def kendall(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Kendall's tau-b and its p; nan for fewer than two values, or where one side is constant."""
-    from scipy.stats import kendalltau
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of what gives nan
-        found = kendalltau(x, y)
-    return float(found.statistic), float(found.pvalue)
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Spearman's rho; equal values share the mean of their ranks; nan as for `kendall`."""
-    from scipy.stats import spearmanr
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return float(spearmanr(x, y).statistic) if len(x) > 1 else NAN

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -53,15 +52,18 @@ def best_set(rows: Sequence[Runs], better: Literal["higher", "lower"] = "higher"
     if len(several) < 2:
         return BestSet(lacking="fewer than two rows have two runs")
     top = max(several, key=lambda i: fmean(found[i].values()))
-    shared = {i: [c for c in found[top] if c in found[i]] for i in several if i != top}
-    tested = [i for i, common in shared.items() if len(common) > 1]
+    gaps = {
+        i: [found[top][c] - x for c, x in found[i].items() if c in found[top]]
+        for i in several
+        if i != top
+    }
+    tested = {i: own for i, own in gaps.items() if len(own) > 1}
     if not tested:
         return BestSet(lacking="no row shares two runs with the best one")
-    adjusted = holm(_paired_p(found[top], [found[i] for i in tested]))
     p = [math.nan] * len(found)
-    for i, value in zip(tested, adjusted, strict=True):
+    for i, value in zip(tested, holm(list(map(_p, tested.values()))), strict=True):
         p[i] = value
-    counts = [len(shared[i]) for i in tested]
+    counts = list(map(len, tested.values()))
     return BestSet(
         best=frozenset({top, *(i for i in tested if p[i] > ALPHA)}),
         p=tuple(p),
@@ -80,25 +82,15 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _paired_p(top: Runs, rows: Sequence[Runs]) -> list[float]:
-    """P values of the rows being equal to the best one; 1 for one that is not below it."""
-    from scipy.stats import ttest_rel
+def _p(gaps: Sequence[float]) -> float:
+    """P value of a row being equal to the best one; 1 where it is not below it."""
+    from scipy.stats import ttest_1samp
 
-    p = [1.0] * len(rows)
-    together: dict[tuple[Replicate, ...], list[int]] = defaultdict(list)  # one call is faster
-    for i, row in enumerate(rows):
-        common = tuple(c for c in top if c in row)
-        if fmean(top[c] - row[c] for c in common) >= _TINY:
-            together[common].append(i)
-    for common, chosen in together.items():
-        best = [[top[c] for c in common]] * len(chosen)
-        others = [[rows[i][c] for c in common] for i in chosen]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # all gaps of a row alike: p is 0
-            found = ttest_rel(best, others, axis=1).pvalue
-        for i, value in zip(chosen, found.tolist(), strict=True):
-            p[i] = value
-    return p
+    if fmean(gaps) < _TINY:
+        return 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # all gaps of a row alike: p is 0
+        return float(ttest_1samp(gaps, 0).pvalue)
 
 
 def best_rows(rows: Sequence[Row], metric: str) -> BestSet:
@@ -120,16 +112,18 @@ def with_best(table: Table, blocks: Iterable[Block]) -> Table:
 
     The caption says what the mark means. blocks: those its numbers come from.
     """
-    rows = [row for block in blocks for row in block.rows]
     replicates = {
-        run.result["key"]: replicate(run.result["spec"]) for row in rows for run in row.done
+        run.result["key"]: replicate(run.result["spec"])
+        for block in blocks
+        for row in block.rows
+        if not row.is_upper_bound
+        for run in row.done
     }
-    left_out = {run.result["key"] for row in rows if row.is_upper_bound for run in row.done}
 
     def runs(row: TableRow, position: int) -> Runs:
         cell = row.cells[position]
         pairs = zip(cell.runs, cell.values, strict=True)
-        return {replicates[run]: value for run, value in pairs if run not in left_out}
+        return {replicates[run]: value for run, value in pairs if run in replicates}
 
     sets = {
         i: best_set([runs(row, i) for row in table.rows], METRICS[column.key].better)

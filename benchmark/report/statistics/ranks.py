@@ -120,40 +120,48 @@ def ranking(blocks: Sequence[Block], metric: str = "final") -> Ranking | None:
         for label, rows in joined_rows(fitting)
         if not next(row for row in rows if row is not None).is_upper_bound
     ]
-    there = [
-        [row is not None and math.isfinite(row.summary(metric).mean) for row in rows]
-        for _, rows in labelled
-    ]
-    order = sorted(range(len(fitting)), key=lambda b: -sum(has[b] for has in there))
-    choices = [sorted(order[:n]) for n in range(len(order), 0, -1)]
-    complete = [[i for i, has in enumerate(there) if all(has[b] for b in c)] for c in choices]
-    best = max(
-        range(len(choices)),
-        key=lambda n: (len(complete[n]) > 1, len(choices[n]) * len(complete[n])),
-        default=None,
-    )
-    if best is None or len(complete[best]) < 2:
+    means = np.array([[_mean(row, metric) for row in rows] for _, rows in labelled])
+    means = means.reshape(len(labelled), len(fitting))
+    there = np.isfinite(means)
+    chosen = _fullest(there)
+    complete = there[:, chosen].all(axis=1)
+    if complete.sum() < 2:
         return None
-    chosen = choices[best]
-    methods = [
-        Ranked(labelled[i][0], tuple(row for b in chosen if (row := labelled[i][1][b]) is not None))
-        for i in complete[best]
-    ]
     sign = -1.0 if METRICS[metric].better == "lower" else 1.0
-    values = np.array([[row.summary(metric).mean for row in m.rows] for m in methods]).T
-    ranks = ranked(sign * values)
-    by_rank = sorted(range(len(methods)), key=lambda i: (ranks[:, i].mean(), methods[i].label))
-    methods = [methods[i] for i in by_rank]
-    has_any = [i for i, has in enumerate(there) if any(has)]
+    ranks = ranked(sign * means[complete][:, chosen].T)
+    methods = [
+        Ranked(label, tuple(row for b in chosen if (row := rows[b]) is not None))
+        for (label, rows), whole in zip(labelled, complete, strict=True)
+        if whole
+    ]
+    order = sorted(range(len(methods)), key=lambda i: (ranks[:, i].mean(), methods[i].label))
+    methods = [methods[i] for i in order]
+    partial = there.any(axis=1) & ~complete
     return Ranking(
         metric,
         tuple(fitting[b] for b in chosen),
         tuple(methods),
-        ranks[:, by_rank],
+        ranks[:, order],
         tuple(_runs([m.rows[b] for m in methods], metric) for b in range(len(chosen))),
-        tuple(labelled[i][0] for i in has_any if i not in complete[best]),
+        tuple(label for (label, _), left_out in zip(labelled, partial, strict=True) if left_out),
         tuple(b.title for n, b in enumerate(fitting) if n not in chosen and b.finished),
     )
+
+
+def _mean(row: Row | None, metric: str) -> float:
+    return math.nan if row is None else row.summary(metric).mean
+
+
+def _fullest(there: NDArray[np.bool_]) -> list[int]:
+    """Of the choices of blocks that drop the poorest ones the one with most numbers.
+
+    there: which methods [methods, blocks] have a number; two methods or more are preferred.
+    """
+    order = np.argsort(-there.sum(axis=0), kind="stable").tolist()
+    choices = [sorted(order[:n]) for n in range(len(order), 0, -1)]
+    methods = [int(there[:, chosen].all(axis=1).sum()) for chosen in choices]
+    scores = [(n > 1, n * len(chosen)) for n, chosen in zip(methods, choices, strict=True)]
+    return choices[scores.index(max(scores))] if scores else []
 
 
 def ranked(values: Numbers) -> Numbers:
