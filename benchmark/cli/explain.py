@@ -90,7 +90,7 @@ def _show(found: Explanation) -> None:
         say()
         say_table(map(_run, found.runs), _RUN_COLUMNS)
         say()
-        say(f"stream    {_pairs(_plain_spec(found.spec))}")
+        say(f"stream    {_stream(found.spec)}")
         say(f"settings  {_pairs(found.settings) or 'none'}")
         say(f"training  {_pairs(found.recipe)}")
         for line in _origin(found.runs):
@@ -157,11 +157,15 @@ def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
             yield f"{name:<9} {text or 'not recorded'}{some}"
 
 
-def _plain_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _stream(spec: Mapping[str, Any]) -> str:
     """The shared specification, the data set first, without what is empty."""
-    order = ("dataset", "split", "scenario", "tasks", "order", "backbone")
-    names = sorted(spec, key=lambda name: order.index(name) if name in order else len(order))
-    return {name: spec[name] for name in names if spec[name] != ""}
+    from benchmark.report.formatting import task_text
+
+    first = ("dataset", "split", "scenario", "tasks", "order", "backbone")
+    names = dict.fromkeys(name for name in (*first, *spec) if spec.get(name, "") != "")
+    return ", ".join(
+        task_text(spec[name]) if name == "tasks" else _pairs({name: spec[name]}) for name in names
+    )
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from benchmark.report.costs import cost_table
 from benchmark.report.drawing import DIGESTS, draw_figures
 from benchmark.report.fairness.check import UnfairError, unfair
 from benchmark.report.figures import Options, check_names
 from benchmark.report.formats import csv_table, latex, markdown
+from benchmark.report.formatting import left_out
 from benchmark.report.model import Report
 from benchmark.report.notes import annotated
 from benchmark.report.page import PageFigure, render_page
@@ -23,6 +25,7 @@ from benchmark.report.statistics.agreement import ranking_notes
 from benchmark.report.statistics.rank_spread import rank_table
 from benchmark.report.statistics.ranks import ranking
 from benchmark.report.tables import block_table, overviews
+from benchmark.results.schema import Status
 from benchmark.results.store import Result, ResultStore
 from benchmark.storage import write_atomically
 
@@ -54,7 +57,10 @@ def collect_report(
     compared = [*map(block_table, blocks), *overviews(blocks)]
     ranked = ranking(blocks)
     ranks = [rank_table(ranked, ranking_notes(blocks, _published(reported)))] if ranked else []
-    problems = [f"left out: {problem}" for problem in (*store.problems, *reported.problems)]
+    problems = [
+        *left_out(store.problems),
+        *(f"left out: {problem}" for problem in reported.problems),
+    ]
     return Report(
         tuple(blocks),
         (*compared, *theirs, *ranks, *map(cost_table, blocks)),
@@ -72,16 +78,13 @@ def _published(reported: Reported) -> dict[str, list[str]]:
 
 
 def _message(store: ResultStore, results: Sequence[Result]) -> str:
-    counts = {"done": 0, "failed": 0, "interrupted": 0}
-    for result in results:
-        counts[result["outcome"]["status"]] += 1
-    unfinished = len(store.unfinished())
-    if not results:
-        message = f"no finished runs in {store.runs}: start some with `clbench run`"
+    if results:
+        statuses = Counter(result["outcome"]["status"] for result in results)
+        counts = ", ".join(f"{statuses[s]} {s}" for s in get_args(Status) if statuses[s])
+        message = f"runs in {store.runs}: {counts}"
     else:
-        words = [f"{count} {status}" for status, count in counts.items() if count]
-        message = f"runs in {store.runs}: {', '.join(words)}"
-    if unfinished:
+        message = f"no finished runs in {store.runs}: start some with `clbench run`"
+    if unfinished := len(store.unfinished()):
         message += f"; {unfinished} started and not finished"
     return message
 

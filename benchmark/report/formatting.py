@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from benchmark.results.schema import ResultError
 from benchmark.words import plural
 
 
@@ -40,3 +42,14 @@ def file_name(text: str) -> str:
 def listing(values: Sequence[object]) -> str:
     """`0, 1, 2`."""
     return ", ".join(map(str, values))
+
+
+def left_out(problems: Iterable[ResultError]) -> list[str]:
+    """Files that could not be used, those of one reason together."""
+    files: dict[str, list[Path]] = {}
+    for problem in problems:
+        files.setdefault(problem.reason, []).append(problem.file)
+    return [
+        f"left out: {first}{f' and {len(others)} more' if others else ''}: {reason}"
+        for reason, (first, *others) in files.items()
+    ]

@@ -153,14 +153,6 @@ def test_bits_are_not_expected_elsewhere(first: Path, environment: dict[str, Any
     assert not found.moved
 
 
-def test_code_that_changed_without_moving_a_bit_is_equal(first: Path) -> None:
-    changed = {"method_source_hash": "changed"}
-    results = [result(m, s, environment=changed) for m in METHODS for s in range(3)]
-    found = compared(first, results)
-    assert all(change.equal for change in found.changes)
-    assert found.differences == ["method source source -> changed"]
-
-
 def test_files_that_changed_are_named(tmp_path: Path) -> None:
     one = {"sources": {"a.py": "1", "b.py": "1"}, "inputs": {"image size": "32"}}
     two = {"sources": {"a.py": "1", "b.py": "2"}, "inputs": {"image size": "64"}}
@@ -229,14 +221,6 @@ def test_variants_are_kept_apart_and_named(tmp_path: Path) -> None:
     ]
 
 
-def test_settings_that_changed_are_another_variant(tmp_path: Path) -> None:
-    store(tmp_path / "a", [result("inflora", 0, settings={"rank": 5})])
-    found = compared(tmp_path / "a", [result("inflora", 0, settings={"rank": 6})])
-    assert found.changes == []
-    assert found.only_first[0].endswith("inflora (rank=5)")
-    assert found.only_second[0].endswith("inflora (rank=6)")
-
-
 def test_blocks_are_matched_across_protocols_and_machines(tmp_path: Path) -> None:
     a = result("ncm", 0, protocol=1, order="/there/my order.txt", dataset="folder:/there/pets")
     b = result("ncm", 0, protocol=2, order="/here/my order.txt", dataset="folder:/here/pets")
@@ -251,21 +235,6 @@ def test_the_latest_protocol_of_a_folder_counts(tmp_path: Path) -> None:
     store(tmp_path / "a", [result("ncm", 0, 9.0, protocol=1), result("ncm", 0, protocol=2)])
     found = compared(tmp_path / "a", [result("ncm", 0, protocol=2)])
     assert all(change.equal for change in found.changes)
-
-
-def test_class_orders_pair_only_with_themselves(tmp_path: Path) -> None:
-    a = [result("ncm", 0, order=f"shuffled:{i}") for i in range(3)]
-    b = [result("ncm", 0, order=f"shuffled:{i}") for i in (1, 2, 3)]
-    store(tmp_path / "a", a)
-    found = compared(tmp_path / "a", b)
-    assert len(of(found, "ncm").first) == 2
-
-
-def test_domains_and_classes_are_different_blocks(tmp_path: Path) -> None:
-    store(tmp_path / "a", [result("ncm", 0, scenario="domain"), result("ncm", 0)])
-    found = compared(tmp_path / "a", [result("ncm", 0, scenario="domain")])
-    assert {"5 domains" in change.block for change in found.changes} == {True}
-    assert len(found.only_first) == 1
 
 
 def test_joint_training_has_a_final_accuracy_alone(tmp_path: Path) -> None:

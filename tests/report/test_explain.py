@@ -228,13 +228,6 @@ def test_failed_and_missing_runs_are_explained(wide: ResultStore) -> None:
     assert "no run of this method belongs here" in explain_cell(*empty, results).notes
 
 
-def test_run_that_is_expected_and_not_there(campaign: ResultStore) -> None:
-    spec = make_spec("ncm", seed=9)
-    report = collect_report(campaign.root, expected={"0" * 16: spec})
-    found = explain_cell(*find_cell(report.tables, "ncm", "n"), stored(campaign))
-    assert "3 of 4 runs are finished, 1 missing or not finished" in found.notes
-
-
 def test_run_that_is_not_among_the_results_is_named(campaign: ResultStore) -> None:
     report, results = collect_report(campaign.root), stored(campaign)
     table, row, column = find_cell(report.tables, "ncm", "Final")
@@ -284,7 +277,7 @@ def test_conditions_name_the_revision_only_where_the_method_has_changed() -> Non
     assert "git checkout 0123456789abcdef" in conditions(result)
     assert conditions(result, Checkout("other", False, {"ncm": "source"})) == ""
     there = conditions(result, Checkout("other", False, {"ncm": "changed"}))
-    assert "changed since: the source of ncm: git checkout 0123456789abcdef" in there
+    assert "changed since: the source of ncm; as it was: git checkout 0123456789abcdef" in there
 
 
 def test_conditions_name_the_files_that_changed_where_they_were_recorded() -> None:
@@ -293,7 +286,7 @@ def test_conditions_name_the_files_that_changed_where_they_were_recorded() -> No
     assert conditions(result, Checkout("x", False, {"ncm": "source"}, {"ncm": then})) == ""
     now = {"ncm": then | {"b.py": "2"}}
     there = conditions(result, Checkout("x", False, {"ncm": "source"}, now))
-    assert there == "changed since: b.py: git checkout 0123456789abcdef"
+    assert there == "changed since: b.py; as it was: git checkout 0123456789abcdef"
     there = conditions(result, Checkout("x", False, {}, {"ncm": {"new.py": "1"}}))
     assert "a.py, b.py, c.py, d.py and 3 more" in there
 
@@ -315,12 +308,6 @@ def test_conditions_name_the_files_that_changed_where_they_were_recorded() -> No
 def test_conditions_name_what_a_command_cannot_bring(result: Result, words: str) -> None:
     assert words in conditions(result)
     assert redo.redo_command(result).startswith("clbench run --suite icons --dataset ")
-
-
-def test_suite_that_is_not_ours_does_not_matter() -> None:
-    command = redo.redo_command(changed({"suite": "of my own"}))
-    assert command.startswith("clbench run --suite icons ")
-    assert redo.redo_command(changed({"suite": "imagenet_r"})).split()[3] == "imagenet_r"
 
 
 # -- the command --------------------------------------------------------------------------------
@@ -365,14 +352,3 @@ def test_command_without_results(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (status, "no such results folder" in err) == (2, True)
     status, _, err = shown(capsys, "--results", str(tmp_path), "ncm", "final")
     assert (status, "no finished runs" in err) == (2, True)
-
-
-def test_damaged_file_is_named_and_the_rest_explained(
-    campaign: ResultStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (key, *_) = campaign.keys()
-    (campaign.folder(key) / "result.json").write_text("{")
-    status, out, err = shown(capsys, "--results", str(campaign.root), "joint", "final")
-    assert status == 0
-    assert "damaged JSON" in err
-    assert "joint, Final" in out

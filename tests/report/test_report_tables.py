@@ -9,6 +9,7 @@ import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
@@ -201,6 +202,34 @@ def splits() -> list[Result]:
     return results
 
 
+DIFFERENT: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {"spec": {"settings": {"rank": 9}}},
+        ["settings or training differ between the columns"],
+    ),
+    (
+        {"environment": {"method_source_hash": "new", "weight_hash": "new"}},
+        [
+            "the method's code differs between the columns",
+            "backbone weights of the same name differ between the columns",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "notes"), DIFFERENT)
+def test_overview_says_in_what_its_columns_differ(
+    changes: dict[str, Any], notes: list[str]
+) -> None:
+    results: list[Any] = splits()
+    for result in results:
+        if len(result["spec"]["tasks"]) == 5:
+            for block, values in changes.items():
+                result[block] |= values
+    [table] = overviews(annotated(make_blocks(results)))
+    assert [table.notes[n - 1] for n in table.row("inflora").notes] == notes
+
+
 def test_overview_puts_splits_side_by_side() -> None:
     blocks = annotated(make_blocks(splits()))
     [table] = overviews(blocks)
@@ -214,40 +243,6 @@ def test_overview_puts_splits_side_by_side() -> None:
     lonely = [cell_text(c, k) for c, k in zip(table.row("l2p").cells, table.columns, strict=True)]
     assert lonely[3:] == ["-", "-", "-"]
     assert "2 tasks of 5 classes: ran on uncommitted code" in table.notes
-
-
-def test_overview_joins_settings_that_differ_between_columns_and_says_so() -> None:
-    results = splits()
-    for result in results:
-        if result["spec"]["method"] == "inflora" and len(result["spec"]["tasks"]) == 5:
-            result["spec"]["settings"] = {"rank": 9}
-    [table] = overviews(annotated(make_blocks(results)))
-    assert [table.notes[n - 1] for n in table.row("inflora").notes] == [
-        "settings or training differ between the columns"
-    ]
-
-
-def test_overview_says_where_code_or_weights_differ_between_columns() -> None:
-    results = splits()
-    for result in results:
-        if len(result["spec"]["tasks"]) == 5:
-            result["environment"] |= {"method_source_hash": "new", "weight_hash": "new"}
-    [table] = overviews(annotated(make_blocks(results)))
-    assert [table.notes[n - 1] for n in table.row("inflora").notes] == [
-        "the method's code differs between the columns",
-        "backbone weights of the same name differ between the columns",
-    ]
-
-
-def test_overview_keeps_variants_apart() -> None:
-    more = make_result(make_spec("inflora", settings={"rank": 9}))[0]
-    [table] = overviews(annotated(make_blocks([*splits(), more])))
-    labels = {row.label for row in table.rows}
-    assert {"inflora (rank=5)", "inflora (rank=9)"} <= labels
-
-
-def test_single_block_has_no_overview(report: Report) -> None:
-    assert len(report.printed) == 1
 
 
 # -- forms --------------------------------------------------------------------------------------
@@ -265,32 +260,6 @@ NASTY = Table(
     ),
     ("100% wrong_reason #7 & more",),
 )
-
-
-def test_the_terminal_says_that_one_run_is_not_tested() -> None:
-    several = (Cell((1.0, 2.0), ("a", "b"), 2, best=True), Cell((1.0, 2.0), ("a", "b"), 2))
-    row, alone = (
-        TableRow("x", "x", 1, several),
-        TableRow("y", "y", 1, (Cell((9.0,), ("c",), 1), Cell())),
-    )
-    columns = (Column("final", "Final"), Column("average", "Average"))
-    legend = "best mean of the column, or not significantly below it"
-    assert f"{legend}\n" in terminal.plain(Table("t", "t", "", columns, (row,)))
-    text = terminal.plain(Table("t", "t", "", columns, (row, alone)))
-    assert f"{legend} (rows with one run are not tested)" in text
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("a_b", "a_b"),
-        ("__dunder__", r"\_\_dunder\_\_"),
-        ("~x~ &amp;", r"\~x\~ \&amp;"),
-    ],
-)
-def test_markdown_means_nothing_else(text: str, escaped: str) -> None:
-    table = Table("t", text, "", (), ())
-    assert markdown.render(table).startswith(f"### {escaped}\n")
 
 
 def test_latex_is_escaped() -> None:
@@ -317,23 +286,17 @@ def test_markdown_is_escaped_and_every_line_has_all_cells(report: Report) -> Non
     assert r"\*Caption\* with \[link\] and \`code\`" in text
 
 
-def test_plain_text_is_aligned(report: Report) -> None:
-    lines = terminal.plain(report.tables[0]).splitlines()
-    rule = next(i for i, line in enumerate(lines) if line.startswith("---"))
-    width = len(lines[rule])
-    end = lines.index("", rule)
-    assert {len(line) for line in lines[rule + 1 : end]} == {width - 1}
-
-
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
-def test_drawing_fits_the_screen(report: Report, width: int) -> None:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.drawn(report.tables[0], width))
-    assert all(len(line) <= width for line in text.splitlines())
-    if width >= 80:
-        shown = re.findall(r"\d\d\.\d\d ± \d+\.\d\d", terminal.plain(report.tables[0]))
-        assert shown and all(value in text for value in shown[:1])
+def test_drawing_fits_the_screen_with_every_accuracy(report: Report, width: int) -> None:
+    [overview] = overviews(annotated(make_blocks(splits())))
+    for table, room in ((report.tables[0], 125), (overview, 95)):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.drawn(table, width))
+        assert all(len(line) <= width for line in text.splitlines())
         assert "…" not in text
-    assert ("No room here for" in text) == (width < 125)
+        finals = [i for i, column in enumerate(table.columns) if column.key == "final"]
+        for row in table.rows:
+            assert all(cell_text(row.cells[i], table.columns[i]) in text for i in finals)
+        assert ("No room here for" in text) == (width < room)
 
 
 class _Stream(io.StringIO):
@@ -361,8 +324,3 @@ def test_text_suits_the_stream(
     text.encode(encoding)
     assert ("\x1b[" in text) == is_terminal
     assert ("±" in text) == (encoding == "utf-8")
-
-
-def test_caption_says_how_rows_are_ordered(report: Report) -> None:
-    for render in (markdown.render, latex.render):
-        assert "come first" in render(report.tables[0])

@@ -122,13 +122,6 @@ def test_marks_and_uncommitted_code_are_told() -> None:
     assert line.notes[1] == "ran on uncommitted code"
 
 
-def test_rows_over_fewer_seeds_say_so() -> None:
-    runs = [finished(make_spec(seed=seed)) for seed in range(2)]
-    block = one_block(*runs, finished(make_spec("l2p", seed=1)))
-    assert line_of(block, "inflora").notes == ()
-    assert line_of(block, "l2p").notes == ("seed 1; the other rows have 0, 1",)
-
-
 def test_runs_of_older_code_never_mix_with_newer_ones() -> None:
     old = [finished(make_spec(seed=s), source="old", started=f"2026-01-0{s + 1}") for s in range(3)]
     new = [finished(make_spec(seed=s), source="new", started=f"2026-02-0{s + 1}") for s in range(2)]
@@ -202,17 +195,6 @@ def test_expected_runs_choose_the_blocks() -> None:
     here, there = finished(make_spec()), finished(make_spec(dataset="cifar100"))
     blocks = make_blocks([here, there], {here["key"]: make_spec()})
     assert [block.key.dataset for block in blocks] == ["icons"]
-
-
-def test_other_data_or_weights_than_the_rest_are_told() -> None:
-    block = one_block(
-        finished(make_spec(), started="2026-02-01"),
-        finished(make_spec("l2p"), data="other", started="2026-01-01"),
-        finished(make_spec("slca"), weights="other", started="2026-01-01"),
-    )
-    assert line_of(block, "inflora").notes == ()
-    assert "data (natural order)" in line_of(block, "l2p").notes[0]
-    assert "backbone weights" in line_of(block, "slca").notes[0]
 
 
 def test_an_early_death_is_forgotten_once_the_run_has_succeeded_under_another_key() -> None:

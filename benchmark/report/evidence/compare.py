@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmark.report.formatting import listing
+from benchmark.report.formatting import left_out, listing
 from benchmark.report.rows import (
     Block,
     BlockKey,
@@ -128,7 +128,7 @@ def compare_results(first: str | Path, second: str | Path) -> Comparison:
     stores = ResultStore(first), ResultStore(second)
     blocks_a, blocks_b = (_portable_blocks(make_blocks(store.results())) for store in stores)
     found = Comparison()
-    found.problems = [f"left out: {problem}" for store in stores for problem in store.problems]
+    found.problems = [text for store in stores for text in left_out(store.problems)]
     for key in dict.fromkeys((*blocks_a, *blocks_b)):
         _compare_blocks(found, blocks_a.get(key), blocks_b.get(key))
     found.changes = _with_noise(found.changes)

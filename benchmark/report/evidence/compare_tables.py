@@ -65,10 +65,11 @@ def summary(comparison: Comparison) -> Iterator[str]:
     changes = comparison.changes
     equal = sum(change.equal for change in changes)
     moved = len(comparison.moved)
-    yield (
-        f"{len(changes)} cells compared (method x metric in each block): {equal} bit-for-bit "
-        f"equal, {len(changes) - equal - moved} within noise, {moved} beyond noise"
-    )
+    if changes:
+        yield (
+            f"{len(changes)} cells compared (method x metric in each block): {equal} bit-for-bit "
+            f"equal, {len(changes) - equal - moved} within noise, {moved} beyond noise"
+        )
     if any(not c.equal and c.basis in ("paired", "unpaired") for c in changes):
         yield (
             f"noise: half the width of a t interval, {LEVEL:.0%} for all cells together "

@@ -99,7 +99,7 @@ def _code(result: Result, here: Checkout | None) -> Iterator[str]:
         yield f"needs the same method source: {where}" if revision else f"made with {where}"
     elif changed := list(_changed(result, here)):
         more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-        yield f"changed since: {listing(changed[:_NAMED])}{more}: {where}"
+        yield f"changed since: {listing(changed[:_NAMED])}{more}; as it was: {where}"
 
 
 def _changed(result: Result, here: Checkout) -> Iterator[str]:

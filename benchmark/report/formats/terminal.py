@@ -39,12 +39,16 @@ def plain(table: Table, *, ascii_only: bool = False) -> str:
     """Aligned text without a limit on its width; `*` after the best rows' numbers."""
     legend = [f"* {_best(table)}"] if _has_bold(table) else []
     grid = _grid(table, screen=False, ascii_only=ascii_only)
-    text = _printed(table, grid, [*legend, *_notes(table)], _UNLIMITED, colour=False)
+    text = _printed(table, [grid], [*legend, *_notes(table)], _UNLIMITED, colour=False)
     return _encodable(text, ascii_only)
 
 
 def drawn(table: Table, width: int, *, ascii_only: bool = False) -> str:
-    """The table for a terminal of `width` columns; columns that do not fit are named below it."""
+    """The table for a terminal of `width` columns.
+
+    Optional columns that do not fit are named below it; where the others do not fit either, the
+    table goes on below with the rest of them.
+    """
     shown = _fitted(table, width)
     headings = {column.heading for column in shown.columns}
     dropped = [c.heading for c in table.columns if c.heading not in headings]
@@ -52,11 +56,11 @@ def drawn(table: Table, width: int, *, ascii_only: bool = False) -> str:
     notes += _notes(shown)
     if dropped:
         notes.append(f"No room here for: {', '.join(dict.fromkeys(dropped))}.")
-    grid = _grid(shown, screen=True, ascii_only=ascii_only)
-    return _encodable(_printed(shown, grid, notes, width, colour=True), ascii_only)
+    grids = [_grid(part, screen=True, ascii_only=ascii_only) for part in _parts(shown, width)]
+    return _encodable(_printed(shown, grids, notes, width, colour=True), ascii_only)
 
 
-def _printed(table: Table, grid: Grid, notes: list[str], width: int, *, colour: bool) -> str:
+def _printed(table: Table, grids: list[Grid], notes: list[str], width: int, *, colour: bool) -> str:
     out = io.StringIO()
     console = Console(
         file=out,
@@ -65,7 +69,9 @@ def _printed(table: Table, grid: Grid, notes: list[str], width: int, *, colour: 
         color_system="standard" if colour else None,
         highlight=False,
     )
-    console.print(Text(table.title, style="bold"), "", grid, sep="\n")
+    console.print(Text(table.title, style="bold"))
+    for grid in grids:
+        console.print("", grid, sep="\n")
     if notes:
         console.print()
     for note in notes:
@@ -109,17 +115,33 @@ def _grid(table: Table, *, screen: bool, ascii_only: bool = False, narrow: bool 
 
 
 def _fitted(table: Table, width: int) -> Table:
-    """The table without the columns that `width` has no room for."""
+    """The table without the optional columns that `width` has no room for."""
+    while worst := max((column.drop for column in table.columns), default=0):
+        if _fits(table, width):
+            break
+        table = _chosen(table, [i for i, c in enumerate(table.columns) if c.drop != worst])
+    return table
+
+
+def _parts(table: Table, width: int) -> list[Table]:
+    """The table in as few parts as have room, each with all rows and the next columns."""
+    parts: list[list[int]] = [[]]
+    for i in range(len(table.columns)):
+        if parts[-1] and not _fits(_chosen(table, [*parts[-1], i]), width):
+            parts.append([])
+        parts[-1].append(i)
+    return [_chosen(table, part) for part in parts]
+
+
+def _fits(table: Table, width: int) -> bool:
     console = Console(file=io.StringIO(), width=_UNLIMITED)
-    while True:
-        grid = _grid(table, screen=True, narrow=True)
-        needed = Measurement.get(console, console.options, grid).maximum
-        worst = max((column.drop for column in table.columns), default=0)
-        if needed <= width or not worst:
-            return table
-        kept = [i for i, column in enumerate(table.columns) if column.drop != worst]
-        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in table.rows)
-        table = replace(table, columns=tuple(table.columns[i] for i in kept), rows=rows)
+    grid = _grid(table, screen=True, narrow=True)
+    return Measurement.get(console, console.options, grid).maximum <= width
+
+
+def _chosen(table: Table, columns: list[int]) -> Table:
+    rows = tuple(replace(row, cells=tuple(row.cells[i] for i in columns)) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[i] for i in columns), rows=rows)
 
 
 def _heading(column: Column) -> str:
