@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, Generic, Literal, ParamSpec, TypeAlias
+from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,8 +115,7 @@ def forgetting_by_task(accuracy: Accuracy) -> list[float]:
 # -- from stored predictions --------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ErrorSplit:
+class ErrorSplit(NamedTuple):
     """The error in percent in two parts; they sum to 100 - ACC of the same stage."""
 
     wrong_task: float
@@ -329,12 +328,10 @@ def _complete(accuracy: Accuracy) -> list[Sequence[float]]:
     return rows if len(rows) == len(accuracy) else []
 
 
-def _stages(predictions: Predictions) -> list[int]:
-    return sorted(int(name.partition("/")[2]) for name in predictions if "top_classes/" in name)
-
-
 def _last(predictions: Predictions, stage: int | None) -> int:
-    return _stages(predictions)[-1] if stage is None else stage
+    if stage is not None:
+        return stage
+    return max(int(name.partition("/")[2]) for name in predictions if "top_classes/" in name)
 
 
 def _right(predictions: Predictions, stage: int) -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import argument, command, option, require_results, results_option
-from benchmark.words import inflected, plural
+from benchmark.report.formatting import pairs, seed_text, task_text
+from benchmark.words import plural
 
 if TYPE_CHECKING:
     from benchmark.report.evidence.explain import Explanation, RunFact
@@ -91,8 +91,8 @@ def _show(found: Explanation) -> None:
         say_table(map(_run, found.runs), _RUN_COLUMNS)
         say()
         say(f"stream    {_stream(found.spec)}")
-        say(f"settings  {_pairs(found.settings) or 'none'}")
-        say(f"training  {_pairs(found.recipe)}")
+        say(f"settings  {pairs(found.settings) or 'none'}")
+        say(f"training  {pairs(found.recipe)}")
         for line in _origin(found.runs):
             say(line)
     if found.notes:
@@ -147,29 +147,20 @@ def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
             f"{run.device}, {run.hardware}, {plural(run.threads, 'thread')}" if run.device else ""
             for run in runs
         ],
-        "packages": [_pairs(run.packages) for run in runs],
+        "packages": [pairs(run.packages) for run in runs],
     }
     for name, texts in words.items():
         distinct = list(dict.fromkeys(texts))
         for text in distinct:
-            seeds = [str(run.seed) for run, own in zip(runs, texts, strict=True) if own == text]
-            some = f"  ({inflected(len(seeds), 'seed')} {', '.join(seeds)})" * (len(distinct) > 1)
+            seeds = [run.seed for run, own in zip(runs, texts, strict=True) if own == text]
+            some = f"  ({seed_text(seeds)})" if len(distinct) > 1 else ""
             yield f"{name:<9} {text or 'not recorded'}{some}"
 
 
 def _stream(spec: Mapping[str, Any]) -> str:
     """The shared specification, the data set first, without what is empty."""
-    from benchmark.report.formatting import task_text
-
     first = ("dataset", "split", "scenario", "tasks", "order", "backbone")
     names = dict.fromkeys(name for name in (*first, *spec) if spec.get(name, "") != "")
     return ", ".join(
-        task_text(spec[name]) if name == "tasks" else _pairs({name: spec[name]}) for name in names
-    )
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in values.items()
+        task_text(spec[name]) if name == "tasks" else pairs({name: spec[name]}) for name in names
     )

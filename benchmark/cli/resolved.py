@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from benchmark.words import inflected
+from benchmark.report.formatting import pairs, seed_text
 
 if TYPE_CHECKING:
     from benchmark.spec import RunSpec
@@ -25,9 +25,9 @@ def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
     for runs in groups.values():
         values: Mapping[str, Any] = spec_dict(runs[0])
         yield f"{runs[0].method}: {_places(runs)}"
-        yield f"  stream: {_pairs({key: values[key] for key in STREAM_KEYS})}"
-        yield f"  training: {_pairs(values['recipe'])}"
-        yield f"  settings: {_pairs(values['settings']) or 'none'}"
+        yield f"  stream: {pairs({key: values[key] for key in STREAM_KEYS})}"
+        yield f"  training: {pairs(values['recipe'])}"
+        yield f"  settings: {pairs(values['settings']) or 'none'}"
 
 
 def _places(runs: list[RunSpec]) -> str:
@@ -36,22 +36,14 @@ def _places(runs: list[RunSpec]) -> str:
         counts = tasks.setdefault((run.dataset, run.backbone), [])
         if len(run.tasks) not in counts:
             counts.append(len(run.tasks))
-    seeds = dict.fromkeys(str(run.seed) for run in runs)
+    seeds = list(dict.fromkeys(run.seed for run in runs))
     where = "; ".join(
         f"{dataset} in {_listed(counts)} tasks, {backbone}"
         for (dataset, backbone), counts in tasks.items()
     )
-    return f"{where}; {inflected(len(seeds), 'seed')} {', '.join(seeds)}"
+    return f"{where}; {seed_text(seeds)}"
 
 
 def _listed(counts: list[int]) -> str:
     *most, last = map(str, counts)
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {_plain(value)}" for key, value in values.items())
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

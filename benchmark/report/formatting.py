@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.results.schema import ResultError
-from benchmark.words import plural
+from benchmark.words import inflected, plural
+
+if TYPE_CHECKING:
+    from benchmark.results.schema import ResultError
 
 
 def number(value: float, decimals: int) -> str:
@@ -42,6 +44,19 @@ def file_name(text: str) -> str:
 def listing(values: Sequence[object]) -> str:
     """`0, 1, 2`."""
     return ", ".join(map(str, values))
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """`rank 10, betas [0.9, 0.999]`: names with their values as JSON."""
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in values.items()
+    )
+
+
+def seed_text(seeds: Sequence[int]) -> str:
+    """`seed 0` or `seeds 0, 2`."""
+    return f"{inflected(len(seeds), 'seed')} {listing(seeds)}"
 
 
 def left_out(problems: Iterable[ResultError]) -> list[str]:

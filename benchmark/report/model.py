@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -124,13 +125,8 @@ class Table:
     @property
     def groups(self) -> list[tuple[str, int]]:
         """Headings over the columns with the number of columns each covers."""
-        spans: list[tuple[str, int]] = []
-        for column in self.columns:
-            if spans and spans[-1][0] == column.group:
-                spans[-1] = (column.group, spans[-1][1] + 1)
-            else:
-                spans.append((column.group, 1))
-        return spans
+        neighbours = groupby(self.columns, key=lambda column: column.group)
+        return [(group, len(list(columns))) for group, columns in neighbours]
 
 
 @dataclass(frozen=True)
@@ -181,16 +177,16 @@ def bold(cell: Cell, column: Column) -> bool:
 
 
 def _published_text(cell: Cell, column: Column, plus_minus: str) -> str:
-    published = cell.published
+    published, mean = cell.published, cell.summary.mean
     if published is None:
         return ""
     doubt = "" if published.verified else UNVERIFIED
     if column.source == "reported":
         std = None if column.kind == "value" else published.std
         return _with_spread(published.mean, std, column, plus_minus) + doubt
-    if math.isnan(cell.summary.mean):
+    if math.isnan(mean):
         return ""
-    difference = (cell.summary.mean - published.mean) / column.scale
+    difference = (mean - published.mean) / column.scale
     return ("+" if difference > 0 else "") + number(difference, column.decimals) + doubt
 
 

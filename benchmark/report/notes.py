@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from benchmark.report.fairness.check import differences
 from benchmark.report.fairness.tuned import shipped_records
-from benchmark.report.formatting import listing
+from benchmark.report.formatting import seed_text
 from benchmark.report.rows import Block, Row
 from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import Result
-from benchmark.words import inflected, plural
+from benchmark.words import plural
 
 if TYPE_CHECKING:
     from benchmark.tuning.record import TuningRecord
@@ -32,12 +32,10 @@ def annotated(
     records: of `clbench tune`, to judge the rows' settings by; None: the shipped ones.
     """
     known = shipped_records() if records is None else records
-    return [replace(block, rows=_annotated(block.rows, known)) for block in blocks]
-
-
-def _annotated(rows: Sequence[Row], records: Sequence[TuningRecord]) -> tuple[Row, ...]:
-    pairs = zip(rows, differences(rows, records), strict=True)
-    return tuple(_with_notes(row, differing) for row, differing in pairs)
+    return [
+        replace(block, rows=tuple(map(_with_notes, block.rows, differences(block.rows, known))))
+        for block in blocks
+    ]
 
 
 def _with_notes(row: Row, differing: Iterable[str]) -> Row:
@@ -69,10 +67,7 @@ def _failures(broken: Iterable[Result]) -> list[str]:
         if len(text) > _ERROR_LENGTH:
             text = text[: _ERROR_LENGTH - 3] + "..."
         reasons[f"{outcome['status']}: {text}"].append(result["spec"]["seed"])
-    return [
-        f"{inflected(len(seeds), 'seed')} {listing(seeds)} {text}"
-        for text, seeds in reasons.items()
-    ]
+    return [f"{seed_text(seeds)} {text}" for text, seeds in reasons.items()]
 
 
 # -- notes under a table ------------------------------------------------------------------------

@@ -203,16 +203,3 @@ def test_report_loads_no_torch_and_what_draws_only_to_draw(
         assert done.returncode == 0, done.stderr
         last.append(done.stdout.splitlines()[-1])
     assert last == ["heavy matplotlib pandas seaborn", "heavy"]
-
-
-def test_tables_alone_do_not_load_matplotlib(campaign: ResultStore) -> None:
-    code = (
-        "import sys\n"
-        "from benchmark.report.build import collect_report\n"
-        f"collect_report({str(campaign.root)!r})\n"
-        "print('matplotlib' in sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr

@@ -297,6 +297,7 @@ def test_drawing_fits_the_screen_with_every_accuracy(report: Report, width: int)
         for row in table.rows:
             assert all(cell_text(row.cells[i], table.columns[i]) in text for i in finals)
         assert ("No room here for" in text) == (width < room)
+        assert "?" not in terminal.drawn(table, width, ascii_only=True)
 
 
 class _Stream(io.StringIO):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmark.report.formatting import left_out, listing
+from benchmark.report.formatting import left_out, listing, seed_text
 from benchmark.report.rows import (
     Block,
     BlockKey,
@@ -25,7 +25,7 @@ from benchmark.report.rows import (
 )
 from benchmark.report.statistics import noise
 from benchmark.results.store import Result, ResultStore
-from benchmark.words import inflected, plural
+from benchmark.words import plural
 
 COMPARED = ("final", "average", "forgetting")
 _DIGITS = 12  # shown of a hash
@@ -233,10 +233,8 @@ def _compare_rows(
 
 
 def _seeds(replicates: Iterable[Replicate]) -> str | None:
-    seeds = [seed for _, seed in replicates]
-    if not seeds:
-        return None
-    return f"{inflected(len(seeds), 'seed')} {listing(sorted(set(seeds)))} of "
+    seeds = sorted({seed for _, seed in replicates})
+    return f"{seed_text(seeds)} of " if seeds else None
 
 
 def _same_inputs(first: Result, second: Result) -> bool:

@@ -8,12 +8,11 @@ from typing import Any
 
 from benchmark.report.evidence.lookup import position_of
 from benchmark.report.evidence.redo import Checkout, conditions, redo_command
-from benchmark.report.formatting import listing
+from benchmark.report.formatting import seed_text
 from benchmark.report.model import UNDEFINED, Cell, Column, Published, Table, TableRow, cell_text
 from benchmark.report.rows import NUMBERS
 from benchmark.report.statistics.rank_spread import MEANINGS
 from benchmark.results.store import Result
-from benchmark.words import inflected
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _conditions(results: Sequence[Result], here: Checkout | None) -> Iterator[st
             found.setdefault(text, []).append(result["spec"]["seed"])
     for text, seeds in found.items():
         some = len(seeds) < len(results)
-        yield f"{inflected(len(seeds), 'seed')} {listing(seeds)}: {text}" if some else text
+        yield f"{seed_text(seeds)}: {text}" if some else text
 
 
 def _shared(blocks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.report.fairness.facts import CODE, COUNTED, facts
 from benchmark.report.fairness.tuned import tuning_differences
-from benchmark.report.formatting import listing
+from benchmark.report.formatting import listing, seed_text
 from benchmark.report.rows import Block, Replicate, Row, age, replicate
 from benchmark.results.store import Result
 
@@ -133,8 +133,7 @@ def _replicates_that_differ(row: Row, usual: Collection[Replicate]) -> list[str]
         return []
     seeds, others = (sorted({seed for _, seed in some}) for some in (own, usual))
     if seeds != others:
-        many = "s" * (len(seeds) > 1)
-        return [f"seed{many} {listing(seeds)}; the other rows have {listing(others)}"]
+        return [f"{seed_text(seeds)}; the other rows have {listing(others)}"]
     orders, other_orders = (sorted({order for order, _ in some}) for some in (own, usual))
     if orders != other_orders:
         return [f"class order {listing(orders)}; the other rows have {listing(other_orders)}"]

@@ -49,14 +49,16 @@ def drawn(table: Table, width: int, *, ascii_only: bool = False) -> str:
     Optional columns that do not fit are named below it; where the others do not fit either, the
     table goes on below with the rest of them.
     """
-    shown = _fitted(table, width)
+    shown = _fitted(table, width, ascii_only)
     headings = {column.heading for column in shown.columns}
     dropped = [c.heading for c in table.columns if c.heading not in headings]
     notes = [f"Bold: {_best(shown)}."] if _has_bold(shown) else []
     notes += _notes(shown)
     if dropped:
         notes.append(f"No room here for: {', '.join(dict.fromkeys(dropped))}.")
-    grids = [_grid(part, screen=True, ascii_only=ascii_only) for part in _parts(shown, width)]
+    grids = [
+        _grid(part, screen=True, ascii_only=ascii_only) for part in _parts(shown, width, ascii_only)
+    ]
     return _encodable(_printed(shown, grids, notes, width, colour=True), ascii_only)
 
 
@@ -114,28 +116,28 @@ def _grid(table: Table, *, screen: bool, ascii_only: bool = False, narrow: bool 
     return grid
 
 
-def _fitted(table: Table, width: int) -> Table:
+def _fitted(table: Table, width: int, ascii_only: bool) -> Table:
     """The table without the optional columns that `width` has no room for."""
     while worst := max((column.drop for column in table.columns), default=0):
-        if _fits(table, width):
+        if _fits(table, width, ascii_only):
             break
         table = _chosen(table, [i for i, c in enumerate(table.columns) if c.drop != worst])
     return table
 
 
-def _parts(table: Table, width: int) -> list[Table]:
+def _parts(table: Table, width: int, ascii_only: bool) -> list[Table]:
     """The table in as few parts as have room, each with all rows and the next columns."""
     parts: list[list[int]] = [[]]
     for i in range(len(table.columns)):
-        if parts[-1] and not _fits(_chosen(table, [*parts[-1], i]), width):
+        if parts[-1] and not _fits(_chosen(table, [*parts[-1], i]), width, ascii_only):
             parts.append([])
         parts[-1].append(i)
     return [_chosen(table, part) for part in parts]
 
 
-def _fits(table: Table, width: int) -> bool:
+def _fits(table: Table, width: int, ascii_only: bool) -> bool:
     console = Console(file=io.StringIO(), width=_UNLIMITED)
-    grid = _grid(table, screen=True, narrow=True)
+    grid = _grid(table, screen=True, ascii_only=ascii_only, narrow=True)
     return Measurement.get(console, console.options, grid).maximum <= width
 
 

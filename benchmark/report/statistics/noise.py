@@ -84,17 +84,12 @@ def _prior(spreads: Sequence[Spread]) -> tuple[float, float]:
 
 
 def trigamma_inverse(value: float) -> float:
-    """X > 0 with trigamma(x) = value, by Newton's method on 1/trigamma, which is nearly linear."""
+    """X > 0 with trigamma(x) = value; 1 / x < trigamma(x) < 1 / (x - 1/2) brackets it."""
+    from scipy.optimize import brentq
     from scipy.special import polygamma
 
-    x = 0.5 + 1 / value
-    for _ in range(50):
-        slope = float(polygamma(1, x))
-        step = slope * (1 - slope / value) / float(polygamma(2, x))
-        x += step
-        if abs(step) < 1e-10 * x:
-            break
-    return x
+    low = 1 / value
+    return float(brentq(lambda x: polygamma(1, x) - value, low, low + 0.5, xtol=1e-15 * low))
 
 
 # -- a single run on each side -------------------------------------------------------------------
