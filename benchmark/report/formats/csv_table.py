@@ -20,48 +20,42 @@ def render(table: Table) -> str:
     heads = [head for column in table.columns for head in headings(column)]
     writer.writerow(["method", "row", *heads, "notes"])
     for row in table.rows:
-        fields = [
-            field
+        values = [
+            value
             for cell, column in zip(row.cells, table.columns, strict=True)
-            for field in _fields(cell, column)
+            for value in _fields(cell, column).values()
         ]
         notes = " | ".join(table.notes[number - 1] for number in row.notes)
-        writer.writerow([row.method, row.label, *fields, notes])
+        writer.writerow([row.method, row.label, *map(_text, values), notes])
     return text.getvalue()
 
 
 def headings(column: Column) -> list[str]:
     """Names of the CSV columns that one column of a table becomes."""
-    names = {"spread": ["_mean", "_std"], "value": [""], "runs": ["_finished", "_planned"]}
-    if column.source == "reported":
-        names["spread"] = ["_reported_mean", "_reported_std", "_reported_verified"]
-        names["value"] = ["_reported", "_reported_verified"]
-    elif column.source == "delta":
-        names["spread"] = names["value"] = ["_difference", "_reported_verified"]
     prefix = f"{column.group}: " if column.group else ""
-    return [f"{prefix}{column.key}{ending}" for ending in names[column.kind]]
+    return [f"{prefix}{column.key}{ending}" for ending in _fields(Cell(), column)]
 
 
-def _fields(cell: Cell, column: Column) -> list[str]:
+def _fields(cell: Cell, column: Column) -> dict[str, float | bool | None]:
+    """What a cell holds, by the endings of the names of its CSV columns."""
+    ours, published, spread = cell.summary, cell.published, column.kind == "spread"
     if column.kind == "runs":
-        return [str(len(cell.values)), str(cell.total)]
-    if column.source != "ours":
-        return _published_fields(cell, column)
-    mean, std = (_text(value) for value in (cell.summary.mean, cell.summary.std))
-    return [mean, std] if column.kind == "spread" else [mean]
+        return {"_finished": len(cell.values), "_planned": cell.total}
+    if column.source == "ours":
+        return {"_mean": ours.mean, "_std": ours.std} if spread else {"": ours.mean}
+    mean, std, verified = None, None, None
+    if published is not None:
+        mean, std, verified = published.mean, published.std, published.verified
+    if column.source == "delta":
+        if mean is None or math.isnan(ours.mean):
+            return {"_difference": None, "_reported_verified": None}
+        return {"_difference": ours.mean - mean, "_reported_verified": verified}
+    if spread:
+        return {"_reported_mean": mean, "_reported_std": std, "_reported_verified": verified}
+    return {"_reported": mean, "_reported_verified": verified}
 
 
-def _published_fields(cell: Cell, column: Column) -> list[str]:
-    published = cell.published
-    delta = column.source == "delta"
-    if published is None or (delta and math.isnan(cell.summary.mean)):
-        return [""] * len(headings(column))
-    verified = str(published.verified).lower()
-    if delta:
-        return [_text(cell.summary.mean - published.mean), verified]
-    spread = [_text(published.std)] if column.kind == "spread" else []
-    return [_text(published.mean), *spread, verified]
-
-
-def _text(value: float | None) -> str:
+def _text(value: float | bool | None) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None or math.isnan(value) else repr(value)
