@@ -23,10 +23,11 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Column, Table
 from rich.text import Text
@@ -35,6 +36,7 @@ from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, Tas
 from benchmark.words import duration, size
 
 HEARTBEAT = 60.0  # seconds between two signs of life where progress is plain lines
+_PACE_PERIOD = 7 * 86_400.0  # seconds whose pace tells the time left: an epoch may take hours
 _UNLIMITED = 10_000  # columns: files and pipes have no width
 
 Unit = Literal["", "bytes"]
@@ -71,120 +73,71 @@ def say_table(
         say(line.rstrip())
 
 
-class Work:
-    """Work under way; the time left follows from its pace so far."""
-
-    def __init__(
-        self, name: str, total: float, done: float, unit: Unit, clock: Callable[[], float]
-    ) -> None:
-        self.name, self.total, self.done, self.unit = name, total, done, unit
-        self.note = ""
-        self._clock, self._started = clock, clock()
-        self._given = done  # it took no time now: an earlier process had done it
-
-    def skip(self, amount: float) -> None:
-        """Count work that an earlier process had done."""
-        self.done += amount
-        self._given += amount
-
-    @property
-    def pace(self) -> float:
-        """How much is done in a second."""
-        return (self.done - self._given) / max(self._clock() - self._started, 1e-3)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimated seconds to the end; None while nothing tells."""
-        if self.done >= self.total or self.pace <= 0:
-            return None
-        return (self.total - self.done) / self.pace
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return self._clock() - self._started
-
-    def amount(self) -> str:
-        """How much is done, such as `12.3 MB of 1.2 GB, 5.1 MB/s`."""
-        if self.unit == "bytes":
-            whole = f" of {size(self.total)}" if self.total else ""
-            pace = f", {size(self.pace)}/s" if self.pace > 0 else ""
-            return f"{size(self.done)}{whole}{pace}"
-        return f"{self.done:,.0f} of {self.total:,.0f}"
-
-
 class Progress:
-    """Progress as plain lines without control characters; see `progress`."""
+    """Work under way: live bars on the terminal of `console`, else plain lines; see `progress`."""
 
     def __init__(
         self,
         write: Callable[[str], None],
         heartbeat: float = HEARTBEAT,
         clock: Callable[[], float] = time.monotonic,
+        console: Console | None = None,
     ) -> None:
         self._write, self._heartbeat, self._clock = write, heartbeat, clock
         self._last = clock()
-        self.overall: Work | None = None  # its time left is shown with all other work
+        self.overall: Task | None = None  # its time left is shown with all other work
+        self.bars = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=10, table_column=Column(width=10)),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console,
+            disable=console is None,
+            get_time=clock,
+            speed_estimate_period=_PACE_PERIOD,
+            transient=True,
+        )
 
     def line(self, text: str) -> None:
         """Write a line that stays."""
         self._last = self._clock()
         self._write(text)
 
-    def start(self, name: str, total: float = 0, done: float = 0, unit: Unit = "") -> Work:
+    def start(self, name: str, total: float = 0, done: int = 0, unit: Unit = "") -> Task:
         """Begin to show work; total: 0 where it is unknown, done: what is finished already."""
-        return Work(name, total, done, unit, self._clock)
+        added = self.bars.add_task(name, total=total or None, completed=done, note="", unit=unit)
+        return next(work for work in self.bars.tasks if work.id == added)
 
     def update(
-        self, work: Work, done: float | None = None, note: str = "", total: float | None = None
+        self, work: Task, done: float | None = None, note: str = "", total: float | None = None
     ) -> None:
         """Show how far work is; `note` takes the place of the amount."""
-        work.done = work.done if done is None else done
-        work.total = work.total if total is None else total
-        work.note = note
-        self._show(work)
+        self.bars.update(work.id, completed=done, total=total or None)
+        note, left = note or _amount(work), self.left(self.overall or work)
+        work.fields["note"] = note if self.overall not in (None, work) else f"{note}{left}"
+        overdue = self._clock() - self._last >= self._heartbeat
+        if self.bars.disable and overdue and work is not self.overall:
+            self.line(f"{work.description}: {note}{left}")
 
-    def end(self, work: Work, text: str = "") -> None:
+    def end(self, work: Task, text: str = "") -> None:
         """Work is over; `text` stays."""
+        self.bars.remove_task(work.id)
         if text:
             self.line(text)
 
-    def left(self, work: Work) -> str:
+    def left(self, work: Task) -> str:
         """The time left as the end of a sentence, empty where it is unknown."""
-        seconds = (self.overall or work).seconds_left
-        return "" if seconds is None else f", {duration(seconds)} left"
-
-    def _show(self, work: Work) -> None:
-        if self._clock() - self._last >= self._heartbeat and work is not self.overall:
-            self.line(f"{work.name}: {work.note or work.amount()}{self.left(work)}")
+        seconds = work.time_remaining
+        return f", {duration(seconds)} left" if seconds else ""
 
 
-class _LiveProgress(Progress):
-    """Progress as bars on a terminal."""
-
-    def __init__(self, bars: RichProgress) -> None:
-        super().__init__(self._print)
-        self._bars = bars
-        self._rows: dict[Work, TaskID] = {}
-
-    def start(self, name: str, total: float = 0, done: float = 0, unit: Unit = "") -> Work:
-        work = super().start(name, total, done, unit)
-        self._rows[work] = self._bars.add_task(name, total=total or None, note="")
-        return work
-
-    def end(self, work: Work, text: str = "") -> None:
-        self._bars.remove_task(self._rows.pop(work))
-        super().end(work, text)
-
-    def _show(self, work: Work) -> None:
-        note = work.note or work.amount()
-        if self.overall in (None, work):
-            note += self.left(work)
-        total = work.total or None
-        self._bars.update(self._rows[work], completed=work.done, total=total, note=note)
-
-    def _print(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _amount(work: Task) -> str:
+    """How much is done, such as `12.3 MB of 1.2 GB, 5.1 MB/s`."""
+    if work.fields["unit"] == "bytes":
+        whole = f" of {size(work.total)}" if work.total else ""
+        pace = f", {size(work.speed)}/s" if work.speed else ""
+        return f"{size(work.completed)}{whole}{pace}"
+    return f"{work.completed:,.0f} of {work.total or 0:,.0f}"
 
 
 @contextmanager
@@ -194,14 +147,11 @@ def progress(stream: TextIO | None = None, heartbeat: float = HEARTBEAT) -> Iter
     if not _is_terminal(stream):
         yield Progress(warn if stream is sys.stderr else say, heartbeat)
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=10, table_column=Column(width=10)),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    with RichProgress(*columns, console=Console(file=stream), transient=True) as bars:
-        yield _LiveProgress(bars)
+    console = Console(file=stream)
+    write = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    shown = Progress(write, heartbeat, console=console)
+    with shown.bars:
+        yield shown
 
 
 @contextmanager
@@ -210,11 +160,11 @@ def step_progress(
 ) -> Iterator[Callable[[str, int, int], None]]:
     """A callback for functions that report `(step, done, total)`, one step after another."""
     with progress(stream, heartbeat) as shown:
-        current: Work | None = None
+        current: Task | None = None
 
         def report(step: str, done: int, total: int) -> None:
             nonlocal current
-            if current is None or current.name != step:
+            if current is None or current.description != step:
                 if current is not None:
                     shown.end(current)
                 current = shown.start(step, total, done)
@@ -234,8 +184,8 @@ class RunProgress:
     """Shows the events of runs: each under way, and all together, every run counting the same."""
 
     def __init__(self, shown: Progress, total: int) -> None:
-        self._shown = shown
-        self._runs: dict[str, tuple[Work, RunStarted]] = {}
+        self._shown, self._total = shown, total
+        self._runs: dict[str, tuple[Task, RunStarted]] = {}
         self._ended = 0
         self.overall = shown.overall = shown.start("all runs", total)
 
@@ -247,44 +197,48 @@ class RunProgress:
             case RunStarted():
                 work = self._shown.start(event.label, event.tasks * max(event.epochs, 1))
                 self._runs[event.key] = work, event
+                self._count()
             case RunDone():
                 self._end(event)
             case _ if event.key in self._runs:
                 self._move(event, *self._runs[event.key])
-        done = sum(work.done / work.total for work, _ in self._runs.values())
-        ended = f"{self._ended} of {self.overall.total:.0f} done"
-        self._shown.update(self.overall, self._ended + done, ended)
 
-    def _move(self, event: TaskStarted | EpochDone | TaskDone, work: Work, run: RunStarted) -> None:
+    def _count(self) -> None:
+        under_way = sum(work.percentage for work, _ in self._runs.values()) / 100
+        note = f"{self._ended} of {self._total} done"
+        self._shown.update(self.overall, self._ended + under_way, note)
+
+    def _move(self, event: TaskStarted | EpochDone | TaskDone, work: Task, run: RunStarted) -> None:
         epochs = max(run.epochs, 1)
+        done = event.task * epochs
         note = f"task {event.task + 1}"
         match event:
             case TaskStarted():
-                if not work.note and event.task:  # the first task of this process
-                    work.skip(event.task * epochs)
-                    self.overall.skip(event.task / run.tasks)
-                done = event.task * epochs
+                if not work.fields["note"]:  # an earlier process did the tasks before: no pace
+                    work.completed = done
+                    self.overall.completed += event.task / run.tasks
             case EpochDone():
-                done = event.task * epochs + event.epoch + 1
+                done += event.epoch + 1
                 note += f", epoch {event.epoch + 1}, loss {event.loss:.3f}"
             case TaskDone():
-                done = (event.task + 1) * epochs
+                done += epochs
                 note += f": {event.accuracy:.1f} %"
         self._shown.update(work, done, note)
+        self._count()
 
     def _end(self, event: RunDone) -> None:
         work, _ = self._runs.pop(event.key, (None, None))
         self._ended += 1
-        self.overall.done = self._ended + sum(w.done / w.total for w, _ in self._runs.values())
-        label = work.name if work else event.key
+        self._count()
+        label = work.description if work else event.key
         final = "" if event.final is None else f", final accuracy {event.final:.2f} %"
         took = f" in {duration(event.seconds)}" if event.seconds else ""
-        text = f"[{self._ended}/{self.overall.total:.0f}] {label}: {event.status}{final}{took}"
-        text += self._shown.left(self.overall)
+        left = self._shown.left(self.overall)
         if work:
-            self._shown.end(work, text)
-        else:
-            self._shown.line(text)
+            self._shown.end(work)
+        self._shown.line(
+            f"[{self._ended}/{self._total}] {label}: {event.status}{final}{took}{left}"
+        )
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

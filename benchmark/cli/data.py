@@ -22,7 +22,9 @@ from benchmark.words import duration, size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from benchmark.cli.console import Progress, Work
+    from rich.progress import Task
+
+    from benchmark.cli.console import Progress
     from benchmark.data.base import DataSource
     from benchmark.data.fetch.download import Note, Step
 
@@ -168,7 +170,7 @@ class TransferProgress:
 
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
-        self._work: Work | None = None
+        self._work: Task | None = None
 
     def __call__(self, event: Step | Note) -> None:
         """Show one event; a file that is done becomes a line that stays."""
@@ -178,12 +180,12 @@ class TransferProgress:
             self._shown.line(event.text)
             return
         name = f"{_DOING[event.action]} {event.name}"
-        if self._work is None or self._work.name != name:
+        if self._work is None or self._work.description != name:
             if self._work is not None:
                 self._shown.end(self._work)
             self._work = self._shown.start(name, event.total, event.done, "bytes")
         if event.done == event.total:
-            took = duration(self._work.seconds)
+            took = duration(self._work.elapsed or 0)
             text = f"{_DONE[event.action]} {event.name}: {size(event.done)} in {took}"
             self._shown.end(self._work, text)
             self._work = None
