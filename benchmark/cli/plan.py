@@ -37,27 +37,28 @@ def plan(options: PlanOptions) -> int:
     asked = read_request(options, options.seeds)
     from benchmark.cli.resolved import resolved_lines
     from benchmark.engine.forecast import Forecaster, estimate
-    from benchmark.engine.plan import headline, plan_ahead
+    from benchmark.engine.plan import headline, plan_runs
     from benchmark.engine.pool import default_jobs
     from benchmark.results.store import ResultStore
 
     store = ResultStore(options.results)
     for suite, specs in asked:
-        found = plan_ahead(specs, store, options.data_root)
-        say(headline(suite.name, found.runs))
+        lacking: dict[str, str] = {}
+        runs = plan_runs(specs, store, options.data_root, lacking)
+        say(headline(suite.name, runs))
         say_table(
             (f"  {run.label}", run.status if run.skip is None else f"skipped: {run.skip}")
-            for run in found.runs
+            for run in runs
         )
         for line in resolved_lines(specs) if options.settings else ():
             say(line)
         forecaster = Forecaster(options.device, options.threads or 1, options.data_root)
-        cost = estimate(found.runs, store, forecaster)
+        cost = estimate(runs, store, forecaster)
         say(cost_line(cost, options.jobs or default_jobs(options.device)))
         lines = (
             assumptions(forecaster),
-            *to_fetch(found.runs, options.data_root),
-            *found.lacking,
+            *to_fetch(runs, options.data_root),
+            *lacking.values(),
         )
         for line in filter(None, lines):
             say(line)

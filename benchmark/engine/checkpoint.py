@@ -40,14 +40,6 @@ class Progress:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """The state of a method, without backbone tensors that never changed, and the progress."""
-
-    state: dict[str, Any]
-    progress: Progress
-
-
 def initial_state(method: Method) -> dict[str, Tensor]:
     """Copies of the backbone's tensors, taken right after `__init__`."""
     return {
@@ -71,14 +63,14 @@ def save(folder: Path, method: Method, initial: dict[str, Tensor], progress: Pro
     write_atomically(folder / NAME, lambda file: torch.save(content, file))
 
 
-def load(folder: Path) -> Checkpoint | None:
-    """The saved checkpoint, or None when there is none that can be read."""
+def load(folder: Path) -> tuple[dict[str, Any], Progress] | None:
+    """The state that `save` kept and the progress, or None when there is none to be read."""
     path = folder / NAME
     if not path.is_file():
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(saved["state"], Progress(**saved["progress"]))
+        return saved["state"], Progress(**saved["progress"])
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError):
         return None  # a damaged checkpoint costs time, never a wrong number
 

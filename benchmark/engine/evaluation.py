@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,19 +22,6 @@ PROBES = 8  # images predicted a second time, in a different batch
 # Largest change of a logit, relative to the largest logit, that a different batch may cause:
 # kernels round differently for other batch shapes, a method that reads the batch moves more.
 BATCH_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
-
-
-@dataclass(frozen=True)
-class StagePredictions:
-    """The stored part of one evaluation of n images; classes are in the order of learning.
-
-    top_classes: int16 [n, k], best first; top_scores: float16 [n, k], their logits; known: int16
-    [n], the best class within the image's own task.
-    """
-
-    top_classes: np.ndarray
-    top_scores: np.ndarray
-    known: np.ndarray
 
 
 class TestSet:
@@ -58,10 +44,6 @@ class TestSet:
         self._loader, self._range, self._batch_size = loader, input_range, batch_size
         self._frozen_model = frozen
         self._frozen: Tensor | None = None
-
-    def seen(self, task: int) -> int:
-        """Number of test images of the tasks up to 0-based `task`."""
-        return sum(self.counts[: task + 1])
 
     def logits(self, method: Method, count: int, precision: str) -> Tensor:
         """Logits [count, classes seen] of the first `count` images, on the CPU.
@@ -118,12 +100,23 @@ class TestSet:
 
 def evaluate(
     method: Method, test: TestSet, task: int, class_tasks: np.ndarray, precision: str
-) -> tuple[list[float], StagePredictions]:
-    """Accuracy in percent on each task up to 0-based `task`, and the predictions behind it.
+) -> tuple[list[float], dict[str, Tensor]]:
+    """Evaluate a method after a task.
 
-    class_tasks: int [C], the task of every class; all 0 where every task has all classes.
+    Args:
+        method: The method, trained up to `task`.
+        test: All test images.
+        task: 0-based index of the last task seen.
+        class_tasks: int [C], the task of every class; all 0 where every task has all classes.
+        precision: "fp32" or "bf16".
+
+    Returns:
+        Accuracy in percent on each task seen, and what is stored of the n images, with classes in
+        the order of learning: top_classes, int16 [n, k], best first; top_scores, float16 [n, k],
+        their logits; known, int16 [n], the best class within the image's own task.
     """
-    count = test.seen(task)
+    counts = test.counts[: task + 1]
+    count = sum(counts)
     logits = test.logits(method, count, precision)
     seen = int((class_tasks <= task).sum())
     if logits.shape != (count, seen):
@@ -134,17 +127,17 @@ def evaluate(
         raise TrainingError(f"{method.name}.predict gave logits that are not finite")
     labels = test.labels[:count]
     scores, classes = logits.topk(min(TOP, seen), dim=1)
-    correct = (classes[:, 0] == labels).double().split(test.counts[: task + 1])
+    correct = (classes[:, 0] == labels).double().split(counts)
     accuracy = [100 * float(part.mean()) for part in correct]
 
     tasks = torch.from_numpy(class_tasks)
     foreign = tasks[labels][:, None] != tasks[None, :seen]
     known = logits.masked_fill(foreign, -torch.inf).argmax(dim=1)
-    return accuracy, StagePredictions(
-        top_classes=classes.short().numpy(),
-        top_scores=scores.half().numpy(),
-        known=known.short().numpy(),
-    )
+    return accuracy, {
+        "top_classes": classes.short(),
+        "top_scores": scores.half(),
+        "known": known.short(),
+    }
 
 
 def final_choices(predictions: Mapping[str, np.ndarray], stage: int) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ and from how fast this machine multiplies matrices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmark.backbones.catalogue import BackboneSpec, VitShape, find
+from benchmark.backbones.catalogue import BackboneError, VitShape, find
+from benchmark.backbones.files import read_weights
+from benchmark.backbones.model import infer_shape
 from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DataSource, default_root
 from benchmark.engine.cost import matrix_peak
@@ -98,13 +100,9 @@ def estimate(planned: Iterable[PlannedRun], store: ResultStore, forecaster: Fore
 
 
 def _alike(run: PlannedRun, result: Result) -> bool:
-    spec, other = run.spec, result["spec"]
-    return (spec.method, spec.dataset, spec.backbone, spec.precision) == (
-        other["method"],
-        other["dataset"],
-        other["backbone"],
-        other["precision"],
-    )
+    recorded: Mapping[str, object] = result["spec"]
+    same = ("method", "dataset", "backbone", "precision")
+    return all(getattr(run.spec, name) == recorded[name] for name in same)
 
 
 def _like_finished(run: PlannedRun, alike: list[Result], store: ResultStore) -> Cost:
@@ -193,7 +191,8 @@ def run_cost(spec: RunSpec, shape: VitShape, images: tuple[int, int], rate: floa
         moments = {"adam": 2, "adamw": 2, "sgd": 1}[spec.recipe.optimizer]
         memory += (1 + moments) * parameters
     if adapts and spec.recipe.epochs:
-        memory += spec.recipe.batch_size * _activations(shape) / 1e6
+        kept = 4.0 * KEPT_FOR_BACKWARD * _tokens(shape) * shape.embed_dim * shape.depth
+        memory += spec.recipe.batch_size * kept / 1e6
     evaluated = _evaluated(kind, spec, images)
     return Cost(
         seconds=operations(spec, shape, images) / (rate * EFFICIENCY),
@@ -227,7 +226,9 @@ def training_passes(spec: RunSpec, shape: VitShape) -> int:
     step = query + (3 if kind.trains_backbone else 2 if adapts else 1 - query)
     hooks = ("begin_task", "end_task")
     around = sum(getattr(kind, hook) is not getattr(Method, hook) for hook in hooks)
-    return (0 if _trains_nothing(kind, adapts) else spec.recipe.epochs) * step + around
+    own_groups = kind.parameter_groups is not Method.parameter_groups
+    trains_nothing = not adapts and own_groups and kind.loss is Method.loss
+    return (0 if trains_nothing else spec.recipe.epochs) * step + around
 
 
 def _split(spec: RunSpec, images: tuple[int, int]) -> tuple[float, float]:
@@ -268,23 +269,13 @@ def shape_of(backbone: str) -> VitShape | None:
     spec = find(backbone)
     if spec.shape is not None:
         return spec.shape
-    return _shape_of_tensors(spec)
-
-
-def _shape_of_tensors(spec: BackboneSpec) -> VitShape | None:
-    """The architecture of a timm name, built without memory, or of a file that is here."""
     import timm
-    import torch
-
-    from benchmark.backbones.catalogue import BackboneError
-    from benchmark.backbones.files import read_weights
-    from benchmark.backbones.model import infer_shape
 
     try:
         if spec.weight_file is not None:
             found = read_weights(spec.weight_file)
             return infer_shape(found.tensors, spec.heads or found.heads, spec.weight_file)
-        with torch.device("meta"):
+        with torch.device("meta"):  # takes no memory
             model = timm.create_model(str(spec.timm_name), pretrained=False, num_classes=0)
         return infer_shape(model.state_dict(), None, Path(spec.name))
     except (BackboneError, RuntimeError, OSError, ValueError):
@@ -299,17 +290,6 @@ def _adapts(kind: type[Method], spec: RunSpec, shape: VitShape) -> bool:
     return kind.expanded_formula(spec.settings, shape.embed_dim, shape.depth, tasks) > 0
 
 
-def _trains_nothing(kind: type[Method], adapts: bool) -> bool:
-    """Whether a method trains nothing: no groups of parameters of its own, and no loss."""
-    own_groups = kind.parameter_groups is not Method.parameter_groups
-    return not adapts and own_groups and kind.loss is Method.loss
-
-
 def _tokens(shape: VitShape) -> int:
     patches = (shape.img_size // shape.patch_size) ** 2
     return patches + int(shape.class_token) + shape.reg_tokens
-
-
-def _activations(shape: VitShape) -> float:
-    """Bytes that training keeps of one image for the backward pass."""
-    return 4.0 * KEPT_FOR_BACKWARD * _tokens(shape) * shape.embed_dim * shape.depth

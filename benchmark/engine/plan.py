@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -55,36 +55,49 @@ def headline(suite: str, runs: Sequence[PlannedRun]) -> str:
     )
 
 
-@dataclass
-class Plan:
-    """Runs, and why some have no key yet: one message for each data set or backbone."""
-
-    runs: list[PlannedRun] = field(default_factory=list)
-    lacking: list[str] = field(default_factory=list)
-
-
 def plan_runs(
-    specs: Iterable[RunSpec], store: ResultStore, data_root: Path | None = None
+    specs: Iterable[RunSpec],
+    store: ResultStore,
+    data_root: Path | None = None,
+    lacking: dict[str, str] | None = None,
 ) -> list[PlannedRun]:
     """Keys and states of the runs; a run asked for twice is planned once.
 
-    Raises `MissingDataError` or `BackboneError` when data or weights are not there.
+    Args:
+        specs: The runs.
+        store: Where their results are looked for.
+        data_root: The folder of all data sets.
+        lacking: Is given a message for each data set or backbone that is not on this machine, by
+            name; the runs that need it are planned without a key, and nothing is fetched.
+
+    Raises:
+        MissingDataError: Data are not there, and `lacking` is not given.
+        BackboneError: Weights are not there, and `lacking` is not given.
     """
-    return list(_plan(specs, store, _Inputs(data_root or default_root())))
-
-
-def plan_ahead(specs: Iterable[RunSpec], store: ResultStore, data_root: Path | None = None) -> Plan:
-    """As `plan_runs`, also for runs whose data or weights are not on this machine yet."""
-    inputs = _Inputs(data_root or default_root(), lenient=True)
-    return Plan(list(_plan(specs, store, inputs)), list(inputs.lacking.values()))
+    inputs = _Inputs(data_root or default_root(), lacking)
+    planned: list[PlannedRun] = []
+    met: set[str] = set()
+    for spec in specs:
+        data = inputs.data(spec.dataset, spec.split, spec.order, spec.validation)
+        weights = inputs.weights(spec.backbone, spec.backbone_file)
+        source = method_hash(METHODS.source(spec.method))
+        key, status = "", "not prepared"
+        if data and weights:
+            key = run_key(_portable(spec), source, data, weights)
+            if key in met:
+                continue
+            met.add(key)
+            status = store.status(key)
+        reason = METHODS.get(spec.method).skip(spec)
+        planned.append(PlannedRun(spec, key, status, reason, source, data, weights))
+    return planned
 
 
 class _Inputs:
     """Hashes of data and weights, found once for all runs that share them."""
 
-    def __init__(self, root: Path, lenient: bool = False) -> None:
-        self._root, self._lenient = root, lenient
-        self.lacking: dict[str, str] = {}
+    def __init__(self, root: Path, lacking: dict[str, str] | None) -> None:
+        self._root, self._lacking = root, lacking
         self.data, self.weights = cache(self._data), cache(self._weights)
 
     def _data(self, dataset: str, split: str, order: str, validation: float) -> str:
@@ -98,31 +111,15 @@ class _Inputs:
     def _weights(self, backbone: str, file: str) -> str:
         try:
             given = Path(file) if file else None
-            return weight_hash_of(backbone, file=given, fetch=not self._lenient)
+            return weight_hash_of(backbone, file=given, fetch=self._lacking is None)
         except BackboneError as error:
             return self._lack(backbone, error)
 
     def _lack(self, name: str, error: Exception) -> str:
-        if not self._lenient:
+        if self._lacking is None:
             raise error
-        self.lacking[name] = str(error)
+        self._lacking[name] = str(error)
         return ""
-
-
-def _plan(specs: Iterable[RunSpec], store: ResultStore, inputs: _Inputs) -> Iterable[PlannedRun]:
-    met: set[str] = set()
-    for spec in specs:
-        data = inputs.data(spec.dataset, spec.split, spec.order, spec.validation)
-        weights = inputs.weights(spec.backbone, spec.backbone_file)
-        source = method_hash(METHODS.source(spec.method))
-        reason = METHODS.get(spec.method).skip(spec)
-        if not (data and weights):
-            yield PlannedRun(spec, "", "not prepared", reason, source, data, weights)
-            continue
-        key = run_key(_portable(spec), source, data, weights)
-        if key not in met:
-            met.add(key)
-            yield PlannedRun(spec, key, store.status(key), reason, source, data, weights)
 
 
 def _portable(spec: RunSpec) -> RunSpec:

@@ -21,7 +21,8 @@ from benchmark.registry import METHODS, add_plugin
 from benchmark.results.schema import Keep
 from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 
-if TYPE_CHECKING:  # it imports torch, which `warm_up` must come before
+if TYPE_CHECKING:  # they import torch, which `warm_up` must come before
+    from benchmark.engine.context import Context
     from benchmark.engine.plan import PlannedRun
 
 # Workers are copies of a process that has imported everything: only safe where nothing but Python
@@ -46,36 +47,27 @@ class ExecutionSettings:
     keep: Keep = "all"  # which predictions are stored
 
 
-@dataclass
-class ExecutionSummary:
-    """Labels of the runs carried out, by how they ended."""
-
-    done: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-
-    def add(self, run: PlannedRun, status: str) -> None:
-        """Count a run that ended with `status`."""
-        if status in ("done", "failed"):
-            getattr(self, status).append(run.label)
-
-
 def execute(
     planned: list[PlannedRun], settings: ExecutionSettings, emit: Callable[[Event], None]
-) -> ExecutionSummary:
+) -> list[str]:
     """Carry out the open runs, the longest first; one that fails does not stop the others.
 
-    Raises `StorageError` as soon as results cannot be written.
+    Returns:
+        Labels of the runs that failed.
+
+    Raises:
+        StorageError: Results cannot be written; at once.
     """
     todo = sorted((run for run in planned if run.open), key=_expected_work, reverse=True)
-    ResultStore(settings.results).check_writable()
+    store = ResultStore(settings.results)
+    store.check_writable()
     settings = replace(settings, jobs=settings.jobs or default_jobs(settings.device))
     if settings.jobs > 1:
         return _in_workers(todo, settings, emit)
-    worker = _Worker(settings, 0)
-    summary = ExecutionSummary()
-    for run in todo:
-        summary.add(run, worker.run(run, emit))
-    return summary
+    from benchmark.engine.runner import run_one
+
+    context = _context(settings, 0)
+    return [run.label for run in todo if run_one(run, store, context, emit) == "failed"]
 
 
 def warm_up() -> None:
@@ -118,35 +110,27 @@ def _expected_work(run: PlannedRun) -> float:
     return training_passes(run.spec, find(run.spec.backbone).shape or VitShape())
 
 
-class _Worker:
-    """What one process needs for its runs: threads, store and caches."""
+def _context(settings: ExecutionSettings, index: int) -> Context:
+    """Set the number of threads of this process, the index-th, and make what its runs share."""
+    import torch
 
-    def __init__(self, settings: ExecutionSettings, index: int) -> None:
-        import torch
+    from benchmark.engine.context import Context
 
-        from benchmark.engine.context import Context
-
-        name = settings.device
-        if name in ("auto", "cuda") and torch.cuda.is_available():
-            name = f"cuda:{index % torch.cuda.device_count()}"
-        device = torch.device("cpu" if name == "auto" else name)
-        beside = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 1) // settings.jobs)
-        torch.set_num_threads(settings.threads or beside)
-        self.store = ResultStore(settings.results)
-        workers = settings.workers or max(1, (os.cpu_count() or 1) // settings.jobs)
-        self.context = Context(device, settings.suite, settings.data_root, workers, settings.keep)
-
-    def run(self, planned: PlannedRun, emit: Callable[[Event], None]) -> str:
-        from benchmark.engine.runner import run_one
-
-        return run_one(planned, self.store, self.context, emit)
+    name = settings.device
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        name = f"cuda:{index % torch.cuda.device_count()}"
+    device = torch.device("cpu" if name == "auto" else name)
+    share = max(1, (os.cpu_count() or 1) // settings.jobs)
+    torch.set_num_threads(settings.threads or (1 if device.type == "cpu" else share))
+    workers = settings.workers or share
+    return Context(device, settings.suite, settings.data_root, workers, settings.keep)
 
 
 def _in_workers(
     todo: list[PlannedRun], settings: ExecutionSettings, emit: Callable[[Event], None]
-) -> ExecutionSummary:
+) -> list[str]:
     queue = list(todo)
-    summary = ExecutionSummary()
+    failed: list[str] = []
     processes = [_Process(settings, index) for index in range(min(settings.jobs, len(queue)))]
     try:
         for worker in processes:
@@ -162,7 +146,8 @@ def _in_workers(
                     raise message
                 if isinstance(message, str):  # the status the run ended with
                     assert worker.current is not None
-                    summary.add(worker.current, message)
+                    if message == "failed":
+                        failed.append(worker.current.label)
                     worker.current = None
                     if queue:
                         worker.start(queue.pop(0))
@@ -171,7 +156,7 @@ def _in_workers(
     finally:
         for worker in processes:
             worker.stop()
-    return summary
+    return failed
 
 
 class _Process:
@@ -240,12 +225,14 @@ def _serve(connection: Connection[Any, Any], settings: ExecutionSettings, index:
         for source in add_plugin(plugin):
             if source.registry == METHODS.variable:
                 METHODS.get(source.name)  # runs come with settings of the plug-in's own classes
-    worker = _Worker(settings, index)
+    from benchmark.engine.runner import run_one
+
+    store, context = ResultStore(settings.results), _context(settings, index)
     try:
         while True:
             planned = connection.recv()
             try:
-                status: str | StorageError = worker.run(planned, connection.send)
+                status: str | StorageError = run_one(planned, store, context, connection.send)
             except StorageError as error:
                 status = error
             connection.send(status)

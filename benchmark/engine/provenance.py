@@ -13,7 +13,6 @@ from pathlib import Path
 from benchmark import sources
 from benchmark.registry import PLUGIN_PREFIX, Source
 from benchmark.sources import ROOT
-from benchmark.version import __version__
 
 _MARK = "\nPART_OF_EVERY_RUN = True"  # in a module that decides numbers whatever the method
 _DIGITS = 12  # of a module's digest, to tell its versions apart
@@ -104,8 +103,3 @@ def processor() -> str:
         ]
         name = models[0] if models else name
     return f"{name}, {os.cpu_count()} cores"
-
-
-def own_version() -> str:
-    """Version of clbench."""
-    return __version__

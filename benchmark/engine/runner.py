@@ -16,8 +16,6 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from benchmark.backbones.catalogue import BackboneError
-from benchmark.data.base import Images
-from benchmark.data.loading import Loader
 from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost, provenance
 from benchmark.engine.checkpoint import Progress
@@ -31,6 +29,7 @@ from benchmark.registry import METHODS
 from benchmark.results.schema import BATCH_MARK
 from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
 from benchmark.seeds import derive
+from benchmark.version import __version__
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -69,10 +68,7 @@ def _run_locked(planned: PlannedRun, store: ResultStore, context: Context, emit:
         run = _Run(planned, context, folder, emit)
         inputs = inputs_in_words(run.preparation, run.range)
         outcome, predictions = run.carry_out()
-    except (
-        StorageError,
-        ConnectionError,
-    ):  # the second: the process that asked for the run is gone
+    except (StorageError, ConnectionError):  # the second: who asked for the run is gone
         raise
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror or error}") from error
@@ -131,15 +127,14 @@ class _Run(Observer):
         method, spec = self.method, self.spec
         images, labels, counts = self.stream.test()
         device = self.context.device
-        frozen = self._frozen_features if method.frozen_features else None
         test = TestSet(
-            self._loader(images, keep=True),
+            self.context.loader(images, self.preparation, keep=True),
             labels,
             counts,
             batch_size=EVALUATION_BATCH.get(device.type, 256),
             device=device,
             input_range=self.range,
-            frozen=self.frozen_model if frozen else None,
+            frozen=self.frozen_model if method.frozen_features else None,
         )
         class_tasks, image_tasks = self._tasks_of(counts)
         cost.reset_peak_memory(device)
@@ -147,7 +142,7 @@ class _Run(Observer):
         for task in self.tasks:
             if task.index < progress.tasks:
                 continue
-            data = self._task_stream(task, frozen)
+            data = self._task_stream(task)
             self.emit(TaskStarted(self.key, task.index))
             # Every task starts from streams of its own, so a resumed run draws the same numbers.
             torch.manual_seed(derive(spec.seed, "initialisation", task.index))
@@ -161,7 +156,7 @@ class _Run(Observer):
             progress.notes = method.notes
             checkpoint.save(self.folder, method, self.initial, progress)
             self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
-        sample = self._task_stream(self.tasks[-1], frozen).sample(cost.SAMPLE)
+        sample = self._task_stream(self.tasks[-1]).sample(cost.SAMPLE)
         predictions = {name: value.numpy() for name, value in progress.predictions.items()}
         predictions |= {
             "labels": labels.short().numpy(),
@@ -193,14 +188,11 @@ class _Run(Observer):
         saved = checkpoint.load(self.folder)
         if saved is None:
             return Progress(accuracy=[None] * len(self.spec.tasks))
-        finished = self.tasks[: saved.progress.tasks]
-        checkpoint.restore(self.method, finished, saved.state, self.initial)
+        state, progress = saved
+        checkpoint.restore(self.method, self.tasks[: progress.tasks], state, self.initial)
         self.method.to(self.context.device)
-        self.method.notes = saved.progress.notes
-        return saved.progress
-
-    def _loader(self, images: Images, *, keep: bool = False) -> Loader:
-        return self.context.loader(images, self.preparation, keep=keep)
+        self.method.notes = progress.notes
+        return progress
 
     def _tasks_of(self, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Task of every class, int16 [C] (0 where all tasks share them), and test image [n]."""
@@ -211,17 +203,17 @@ class _Run(Observer):
             of_class = np.repeat(tasks, self.spec.tasks)
         return of_class, np.repeat(tasks, counts)
 
-    def _task_stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None) -> TrainingImages:
+    def _task_stream(self, task: Task) -> TrainingImages:
         images, labels = self.stream.train(task)
         return TrainingImages(
             task,
-            self._loader(images),
+            self.context.loader(images, self.preparation),
             labels.to(self.context.device),
             batch_size=self.spec.recipe.batch_size,
             seed=self.spec.seed,
             augment=True,
             input_range=self.range,
-            frozen=frozen,
+            frozen=self._frozen_features if self.method.frozen_features else None,
             drop_last=self.spec.recipe.drop_last,
         )
 
@@ -242,8 +234,7 @@ class _Run(Observer):
         started = time.perf_counter()
         accuracy, kept = evaluate(self.method, test, stage, class_tasks, self.spec.precision)
         progress.accuracy[stage] = accuracy
-        for name in ("top_classes", "top_scores", "known"):
-            progress.predictions[f"{name}/{stage}"] = torch.from_numpy(getattr(kept, name))
+        progress.predictions |= {f"{name}/{stage}": values for name, values in kept.items()}
         progress.losses.append(record.losses)
         progress.train_seconds.append(round(record.seconds, 4))
         progress.eval_seconds.append(round(time.perf_counter() - started, 4))
@@ -281,7 +272,7 @@ def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
         "suite": context.suite,
         "revision": revision,
         "dirty": dirty,
-        "version": provenance.own_version(),
+        "version": __version__,
         "method_source_hash": planned.method_hash,
         "data_manifest_hash": planned.data_hash,
         "weight_hash": planned.weight_hash,

@@ -19,8 +19,8 @@ from benchmark.spec import RunSpec
 def carry_out(spec: RunSpec, folder: Path) -> tuple[ResultStore, str]:
     store = ResultStore(folder)
     planned = plan_runs([spec], store)
-    summary = execute(planned, ExecutionSettings(folder, jobs=1, device="cpu"), lambda event: None)
-    assert not summary.failed
+    settings = ExecutionSettings(folder, jobs=1, device="cpu")
+    assert not execute(planned, settings, lambda event: None)
     return store, planned[0].key
 
 

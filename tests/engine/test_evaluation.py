@@ -56,10 +56,10 @@ test_set.__test__ = False  # type: ignore[attr-defined]
 def test_accuracy_and_predictions() -> None:
     accuracy, kept = evaluate(Oracle(), test_set(), 1, TASKS, "fp32")
     assert accuracy == [50.0, 75.0]
-    assert kept.top_classes[:, 0].tolist() == [0, 0, 2, 2, 0, 3]
-    assert kept.known.tolist() == [0, 0, 2, 2, 2, 3]  # best class within the image's own task
-    assert kept.top_scores[0, 0] == 2
-    assert kept.top_classes.shape == (6, 4)
+    assert kept["top_classes"][:, 0].tolist() == [0, 0, 2, 2, 0, 3]
+    assert kept["known"].tolist() == [0, 0, 2, 2, 2, 3]  # best class within the image's own task
+    assert kept["top_scores"][0, 0] == 2
+    assert kept["top_classes"].shape == (6, 4)
 
 
 def test_wrong_number_of_classes() -> None:

@@ -21,5 +21,5 @@ def run_here(work: Sequence[Work], results: Path, output: Output) -> list[str]:
                 output.say(f"skipped: {run.label}: {run.skip}")
         if todo := [run for run in suite.runs if run.open]:
             with output.run_progress(len(todo)) as sink:
-                failed += execute(todo, suite.settings, sink.event).failed
+                failed += execute(todo, suite.settings, sink.event)
     return failed
