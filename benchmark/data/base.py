@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
+import unicodedata
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,6 +34,11 @@ UNREADABLE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+
+_NAMED = 3  # missing files that an error names
+
+OnFault = Callable[[str], None]  # takes the description of a fault of a list
 
 
 class DataError(ValueError):
@@ -153,29 +161,98 @@ class Entry(NamedTuple):
     domain: str
 
 
-class Survey(Protocol):
-    """Every image of a data set by name, as its lists give it; read past faults.
+@dataclass(frozen=True)
+class Listing:
+    """Every image of a data set by name; labels are positions in `class_names`.
 
-    A label of -1 stands for a class in doubt.
+    In a listing that was read past faults, -1 is the label of an entry whose class is in doubt.
     """
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names, by label."""
+    class_names: tuple[str, ...]
+    train: tuple[Entry, ...]
+    test: tuple[Entry, ...]
 
-    @property
-    def train(self) -> tuple[Entry, ...]:
-        """The training images."""
-
-    @property
-    def test(self) -> tuple[Entry, ...]:
-        """The test images."""
+    @staticmethod
+    def of(class_names: Iterable[str], train: Iterable[Entry], test: Iterable[Entry]) -> Listing:
+        """A listing in the one order that no machine and no list decides: by path."""
+        sides = (tuple(sorted(side, key=_order)) for side in (train, test))
+        return Listing(tuple(class_names), *sides)
 
     def manifest_hash(self) -> str:
-        """SHA-256 over all names, labels and domains."""
+        """SHA-256 over the class names and, for each split, path, label and domain of each image.
+
+        Paths are relative to the data set, so it is the same wherever the files lie. Fields end
+        with a zero byte, which no name can hold.
+        """
+        digest = hashlib.sha256()
+        for name in self.class_names:
+            digest.update(b"class\0%b\0" % to_bytes(name))
+        for split, side in ((b"train", self.train), (b"test", self.test)):
+            for path, label, domain in side:
+                fields = (split, to_bytes(path), label, to_bytes(domain))
+                digest.update(b"%b\0%b\0%d\0%b\0" % fields)
+        return digest.hexdigest()
 
     def missing_files(self, folder: Path) -> list[str]:
-        """The paths of entries without a file in `folder`, sorted, each once."""
+        """The paths of entries without a file in `folder`, sorted, each once.
+
+        One look into every folder instead of one at every file, of which there may be 600,000.
+        """
+        wanted: dict[str, set[str]] = defaultdict(set)
+        for path, _, _ in (*self.train, *self.test):
+            parent, _, name = path.rpartition("/")
+            wanted[parent].add(name)
+        missing: list[str] = []
+        for parent, names in wanted.items():
+            absent = names - _files_in(folder / parent)
+            missing += (f"{parent}/{name}".lstrip("/") for name in absent)
+        return sorted(missing)
+
+    def to_dataset(self, name: str, folder: Path) -> Dataset:
+        """The data set whose files lie in `folder`; `DataError` names the first that do not."""
+        missing = self.missing_files(folder)
+        if missing:
+            total = len(self.train) + len(self.test)
+            named = ", ".join(map(repr, missing[:_NAMED]))
+            more = ", ..." if len(missing) > _NAMED else ""
+            raise DataError(
+                f"{folder}: {len(missing)} of {total} listed images are missing: {named}{more}; "
+                "unpack the archives again, or see `clbench data verify`"
+            )
+        train, test = (_split(folder, side) for side in (self.train, self.test))
+        return Dataset(name, self.class_names, train, test)
+
+
+def _order(entry: Entry) -> tuple[str, str, int]:
+    return composed(entry.path), entry.path, entry.label
+
+
+def _files_in(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
+
+
+def _split(folder: Path, side: tuple[Entry, ...]) -> Split:
+    return Split(
+        FileImages(folder, tuple(entry.path for entry in side)),
+        np.array([entry.label for entry in side], dtype=np.int64),
+        tuple(entry.domain for entry in side),
+    )
+
+
+def composed(name: str) -> str:
+    """`name` in Unicode's composed form (NFC), the same for every file system."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def to_bytes(name: str) -> bytes:
+    """UTF-8 of the composed form; bytes of a file name that are no UTF-8 come out as they were."""
+    return composed(name).encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -227,9 +304,7 @@ class DatasetInfo:
     # For `clbench data verify`: as `load`, but reports faults and reads on, and no file of a
     # listing is looked for. Gives the folder and its listing, or a data set held in memory, or
     # None where nothing can be read.
-    survey: (
-        Callable[[DataSource, Callable[[str], None]], tuple[Path, Survey | Dataset | None]] | None
-    ) = None
+    survey: Callable[[DataSource, OnFault], tuple[Path, Listing | Dataset | None]] | None = None
 
     @property
     def expected_images(self) -> tuple[int, int]:
@@ -242,17 +317,28 @@ class DatasetInfo:
 
 
 class MissingDataError(DataError):
-    """Files of a data set that are not there; one line each names file, address and target."""
+    """Files of a data set that are missing, or are there, but nobody has unpacked them yet.
+
+    The message has a line with address and target of each missing file.
+    """
 
     def __init__(self, name: str, folder: Path, files: tuple[Remote, ...]) -> None:
         self.name, self.folder, self.files = name, folder, files
+        prepare = f"`clbench data prepare {name} --root {folder.parent}`"
+        missing = [file for file in files if not (folder / file.name).is_file()]
+        if not missing:
+            packed = ", ".join(str(folder / file.name) for file in files)
+            super().__init__(
+                f"data set {name}: there, but not unpacked: {packed}; {prepare} checks and unpacks"
+            )
+            return
         lines = [f"data set {name} is not complete; missing:"]
-        for file in files:
+        for file in missing:
             checksum = " ".join(file.checksum)
             lines.append(f"  {folder / file.name}  from {file.url}  ({checksum})")
         lines.append(
-            f"  fetch them with `clbench data prepare {name} --root {folder.parent}`, or put them "
-            "there yourself; --data-root or CLBENCH_DATA names another folder of data sets"
+            f"  fetch them with {prepare}, or put them there yourself; --data-root or CLBENCH_DATA "
+            "names another folder of data sets"
         )
         super().__init__("\n".join(lines))
 

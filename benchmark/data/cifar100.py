@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,12 @@ from benchmark.data.base import (
     Dataset,
     DatasetInfo,
     DataSource,
+    MissingDataError,
+    OnFault,
     Remote,
     Split,
 )
-from benchmark.data.location import check_split, find_folder, missing_error
+from benchmark.data.location import check_split, find_folder
 
 SIDE = 32
 DOMAIN = "photo"
@@ -55,7 +56,7 @@ def find_files(source: DataSource) -> Path:
     for candidate in (folder / "cifar-100-python", folder):
         if all((candidate / file).is_file() for file in FILES):
             return candidate
-    raise missing_error("cifar100", folder, (_ARCHIVE,))
+    raise MissingDataError("cifar100", folder, (_ARCHIVE,))
 
 
 def _load_pickle(file: Path) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _read(folder: Path, _stamps: tuple[tuple[int, int], ...]) -> tuple[Dataset, 
     return Dataset("cifar100", names, train, test, evaluation="resize"), digest.hexdigest()
 
 
-def _survey(source: DataSource, on_fault: Callable[[str], None]) -> tuple[Path, Dataset | None]:
+def _survey(source: DataSource, on_fault: OnFault) -> tuple[Path, Dataset | None]:
     """The folder of the files, and the data set unless one of them is not the published one."""
     folder = find_files(source)
     try:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataSource, Entry, Remote
-from benchmark.data.listing import Listing, OnFault, fail, is_safe, listed, read_text
-from benchmark.data.location import find_folder, missing_error
+from benchmark.data.base import DataSource, Entry, Listing, MissingDataError, OnFault, Remote
+from benchmark.data.listing import fail, is_safe, listed, read_text
+from benchmark.data.location import find_folder
 
 DOMAIN = "photo"
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -35,7 +35,7 @@ def find_files(source: DataSource) -> Path:
     for candidate in (folder / "CUB_200_2011", folder):
         if all((candidate / name).is_file() for name in LISTS) and (candidate / "images").is_dir():
             return candidate
-    raise missing_error("cub200", folder, (_ARCHIVE,))
+    raise MissingDataError("cub200", folder, (_ARCHIVE,))
 
 
 def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataError, DataSource, Entry, Remote
+from benchmark.data.base import DataError, DataSource, Entry, Listing, OnFault, Remote
 from benchmark.data.listing import (
     ClassNames,
     Line,
-    Listing,
-    OnFault,
     fail,
     listed,
     read_list,
     read_yaml_list,
     where,
 )
-from benchmark.data.location import find_folder, first_file, is_there, report_missing
+from benchmark.data.location import find_folder, first_file, report_missing
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 CLASSES = 345
@@ -91,12 +89,8 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
     if source.split == "coda":
         return folder, _coda(folder, on_fault)
     lists = {key: _find(folder, Path(remote.name).name) for key, remote in LISTS.items()}
-    report_missing(
-        "domainnet",
-        folder,
-        [remote for remote in ARCHIVES.values() if not is_there(folder, remote)]
-        + [LISTS[key] for key, file in lists.items() if file is None],
-    )
+    absent = [LISTS[key] for key, file in lists.items() if file is None]
+    report_missing("domainnet", folder, [*ARCHIVES.values(), *absent])
     names = ClassNames(CLASSES, on_fault)
     sides: dict[str, list[Entry]] = {"train": [], "test": []}
     for (domain, side), file in lists.items():
@@ -119,8 +113,7 @@ def _coda(folder: Path, on_fault: OnFault) -> Listing:
         lines = read_yaml_list(file, on_fault=on_fault)
         sides.append(_entries(names, file, lines, DOMAINS, on_fault))
     used = {entry.domain for side in sides for entry in side}
-    absent = [ARCHIVES[d] for d in DOMAINS if d in used and not is_there(folder, ARCHIVES[d])]
-    report_missing("domainnet", folder, absent)
+    report_missing("domainnet", folder, [ARCHIVES[d] for d in DOMAINS if d in used])
     return Listing.of(names.in_order(folder), *sides)
 
 

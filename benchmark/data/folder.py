@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.data.base import DataError, DatasetInfo, DataSource
-from benchmark.data.listing import Listing, OnFault, fail, listed
+from benchmark.data.base import DataError, DatasetInfo, DataSource, Listing, OnFault
+from benchmark.data.listing import fail, listed
 from benchmark.data.tree import entries, scan_classes, split_listing, subfolders
 
 TEST_NAMES = ("test", "val", "validation")  # the first that is there is used

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataSource, Remote
-from benchmark.data.listing import Listing, OnFault, fail, listed
+from benchmark.data.base import DataSource, Listing, OnFault, Remote
+from benchmark.data.listing import fail, listed
 from benchmark.data.tree import find_wordnet_tree, scan_wordnet_tree, split_listing
 
 ARCHIVE = Remote(

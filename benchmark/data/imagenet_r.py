@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataSource, Entry, Remote
-from benchmark.data.listing import ClassNames, Listing, OnFault, fail, listed, read_yaml_list
+from benchmark.data.base import DataSource, Entry, Listing, OnFault, Remote
+from benchmark.data.listing import ClassNames, fail, listed, read_yaml_list
 from benchmark.data.location import first_file, report_missing
 from benchmark.data.tree import find_wordnet_tree, scan_wordnet_tree, split_listing
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import yaml
 
 from benchmark.data.base import (
@@ -20,16 +15,10 @@ from benchmark.data.base import (
     Dataset,
     DatasetInfo,
     DataSource,
-    Entry,
-    FileImages,
-    Split,
+    Listing,
+    OnFault,
 )
 from benchmark.data.location import check_split
-
-NAMED = 3  # missing files that an error names
-
-
-OnFault = Callable[[str], None]
 
 # A part that is empty or leads up, a zero byte, or the separator of another system.
 _UNSAFE = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|[\0\\]")
@@ -46,104 +35,6 @@ class Line(NamedTuple):
     path: str
     label: int
     number: int
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Every image of a data set by name; labels are positions in `class_names`.
-
-    In a listing that was read past faults, -1 is the label of an entry whose class is in doubt.
-    """
-
-    class_names: tuple[str, ...]
-    train: tuple[Entry, ...]
-    test: tuple[Entry, ...]
-
-    @staticmethod
-    def of(class_names: Iterable[str], train: Iterable[Entry], test: Iterable[Entry]) -> Listing:
-        """A listing in the one order that no machine and no list decides: by path."""
-        sides = (tuple(sorted(side, key=_order)) for side in (train, test))
-        return Listing(tuple(class_names), *sides)
-
-    def manifest_hash(self) -> str:
-        """SHA-256 over the class names and, for each split, path, label and domain of each image.
-
-        Paths are relative to the data set, so it is the same wherever the files lie. Fields end
-        with a zero byte, which no name can hold.
-        """
-        digest = hashlib.sha256()
-        for name in self.class_names:
-            digest.update(b"class\0%b\0" % to_bytes(name))
-        for split, side in ((b"train", self.train), (b"test", self.test)):
-            for path, label, domain in side:
-                fields = (split, to_bytes(path), label, to_bytes(domain))
-                digest.update(b"%b\0%b\0%d\0%b\0" % fields)
-        return digest.hexdigest()
-
-    def missing_files(self, folder: Path) -> list[str]:
-        """The paths of entries without a file in `folder`, sorted, each once.
-
-        One look into every folder instead of one at every file, of which there may be 600,000.
-        """
-        wanted: dict[str, list[str]] = defaultdict(list)
-        for path, _, _ in (*self.train, *self.test):
-            parent, _, name = path.rpartition("/")
-            wanted[parent].append(name)
-        missing = []
-        for parent, names in sorted(wanted.items()):
-            here = _files_in(folder / parent)
-            missing += [f"{parent}/{name}".lstrip("/") for name in names if name not in here]
-        return sorted(set(missing))
-
-    def check_files(self, folder: Path) -> None:
-        """`DataError` that names the first files without which `folder` is not the listing's."""
-        missing = self.missing_files(folder)
-        if missing:
-            total = len(self.train) + len(self.test)
-            named = ", ".join(map(repr, missing[:NAMED]))
-            more = ", ..." if len(missing) > NAMED else ""
-            raise DataError(
-                f"{folder}: {len(missing)} of {total} listed images are missing: {named}{more}; "
-                "unpack the archives again, or see `clbench data verify`"
-            )
-
-    def to_dataset(self, name: str, folder: Path) -> Dataset:
-        """The data set whose files lie in `folder`, decoded on demand; checks that all exist."""
-        self.check_files(folder)
-        train, test = (_split(folder, side) for side in (self.train, self.test))
-        return Dataset(name, self.class_names, train, test)
-
-
-def _split(folder: Path, side: tuple[Entry, ...]) -> Split:
-    return Split(
-        FileImages(folder, tuple(entry.path for entry in side)),
-        np.array([entry.label for entry in side], dtype=np.int64),
-        tuple(entry.domain for entry in side),
-    )
-
-
-def _order(entry: Entry) -> tuple[str, str, int]:
-    return composed(entry.path), entry.path, entry.label
-
-
-def _files_in(folder: Path) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
-
-
-def composed(name: str) -> str:
-    """`name` in Unicode's composed form (NFC), the same for every file system."""
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
-def to_bytes(name: str) -> bytes:
-    """UTF-8 of the composed form; bytes of a file name that are no UTF-8 come out as they were."""
-    return composed(name).encode("utf-8", "surrogateescape")
 
 
 class ClassNames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmark.data.base import DataError, DataSource, MissingDataError, Remote
@@ -26,18 +26,6 @@ def find_folder(source: DataSource, names: Sequence[str], holds: Sequence[str]) 
     return best
 
 
-class NotUnpackedError(MissingDataError):
-    """The archives of a data set are there, but nobody has unpacked them yet."""
-
-    def __init__(self, name: str, folder: Path, files: tuple[Remote, ...]) -> None:
-        super().__init__(name, folder, files)
-        packed = ", ".join(str(folder / file.name) for file in files)
-        self.args = (
-            f"data set {name}: there, but not unpacked: {packed}; "
-            f"`clbench data prepare {name} --root {folder.parent}` checks and unpacks",
-        )
-
-
 def is_there(folder: Path, file: Remote) -> bool:
     """Whether what `file` is fetched for is in `folder`: what it unpacks to, or the file itself."""
     if file.unpacked:
@@ -50,22 +38,11 @@ def first_file(*paths: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def missing_error(name: str, folder: Path, files: Sequence[Remote]) -> MissingDataError:
-    """The error that says how to get `files`, none of which is ready for use in `folder`.
-
-    `MissingDataError` names those that have to be fetched; where all are archives that nobody has
-    unpacked yet, `NotUnpackedError` does.
-    """
-    absent = tuple(file for file in files if not (folder / file.name).is_file())
-    if absent:
-        return MissingDataError(name, folder, absent)
-    return NotUnpackedError(name, folder, tuple(files))
-
-
-def report_missing(name: str, folder: Path, files: Sequence[Remote]) -> None:
-    """Raise `missing_error` if there are `files`."""
-    if files:
-        raise missing_error(name, folder, files)
+def report_missing(name: str, folder: Path, files: Iterable[Remote]) -> None:
+    """Raise `MissingDataError` if any of `files` is not ready for use in `folder`."""
+    lacking = tuple(file for file in files if not is_there(folder, file))
+    if lacking:
+        raise MissingDataError(name, folder, lacking)
 
 
 def check_split(name: str, source: DataSource, splits: Sequence[str]) -> None:

@@ -25,9 +25,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmark.data.base import DataError, DataSource, Entry, Remote
-from benchmark.data.listing import Listing, OnFault, composed, fail, to_bytes
-from benchmark.data.location import find_folder, missing_error
+from benchmark.data.base import (
+    DataError,
+    DataSource,
+    Entry,
+    Listing,
+    MissingDataError,
+    OnFault,
+    Remote,
+    composed,
+    to_bytes,
+)
+from benchmark.data.listing import fail
+from benchmark.data.location import find_folder, is_there
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 NAMED = 5  # folders that an error names
@@ -171,7 +181,8 @@ def find_wordnet_tree(
                 f"suite needs them as {archive.name} has them: unpack it elsewhere"
             )
     folder = find_folder(source, names, [archive.name])
-    raise missing_error(names[0], folder, [archive, *others])
+    lacking = (file for file in others if not is_there(folder, file))
+    raise MissingDataError(names[0], folder, (archive, *lacking))
 
 
 def scan_wordnet_tree(top: Path, on_fault: OnFault = fail) -> Tree:

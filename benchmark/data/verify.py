@@ -19,10 +19,10 @@ from benchmark.data.base import (
     Entry,
     FileImages,
     Images,
+    Listing,
     MissingDataError,
     Remote,
     Split,
-    Survey,
 )
 from benchmark.data.contents import inspect, unlisted_files
 from benchmark.data.decoded import Progress
@@ -105,7 +105,7 @@ def verify(
     findings = Findings(f"{info.name}, split {source.split}")
     list_faults = findings.faults[Fault.LISTS]
     folder: Path | None = None
-    content: Survey | Dataset | None
+    content: Listing | Dataset | None
     if info.survey is None:
         try:
             content = info.load(source)
@@ -156,7 +156,7 @@ def _held_side(name: str, split: Split) -> _Side:
 
 
 def _listed_sides(
-    info: DatasetInfo, folder: Path, listing: Survey, findings: Findings
+    info: DatasetInfo, folder: Path, listing: Listing, findings: Findings
 ) -> list[_Side]:
     """Compare the listing with the files; leaves those that are there, each once."""
     both = (*listing.train, *listing.test)

@@ -16,7 +16,6 @@ from trees import copy_in_another_order, shuffle_directories, state
 
 from benchmark.data import imagenet_a, imagenet_r
 from benchmark.data.base import DataError, DataSource, MissingDataError
-from benchmark.data.location import NotUnpackedError
 from benchmark.data.tree import split_class
 
 
@@ -172,7 +171,7 @@ def test_without_data_the_archive_is_named(tmp_path: Path, module: ModuleType) -
     assert caught.value.files == module.INFO.files
     (tmp_path / module.INFO.name).mkdir()
     (tmp_path / module.INFO.name / module.INFO.files[0].name).touch()
-    with pytest.raises(NotUnpackedError, match="data prepare"):
+    with pytest.raises(MissingDataError, match="data prepare"):
         module.INFO.load(DataSource(tmp_path))
 
 

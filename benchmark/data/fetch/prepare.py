@@ -21,7 +21,7 @@ from benchmark.data.fetch.download import (
 )
 from benchmark.data.fetch.download import download as fetch
 from benchmark.data.fetch.unpack import ArchiveError, unpack
-from benchmark.data.location import check_split, is_there, report_missing
+from benchmark.data.location import check_split, is_there
 from benchmark.words import plural, size
 
 _ROUNDS = 3  # after fetching archives, the lists in them may turn out to be incomplete
@@ -58,22 +58,18 @@ def find_missing(info: DatasetInfo, source: DataSource) -> Missing | None:
     try:
         info.class_names(source)
     except MissingDataError as error:
-        folder, named = error.folder, error.files
-    else:
-        return None
-    absent = tuple(file for file in named if not (folder / file.name).is_file())
-    packed = {file.name: file for file in named if file not in absent}
-    for file in info.files:  # beside absent files, those that are there are not named
-        if file.unpacked and (folder / file.name).is_file() and not is_there(folder, file):
-            packed.setdefault(file.name, file)
-    return Missing(folder, absent, tuple(packed.values()))
+        there = {file: (error.folder / file.name).is_file() for file in error.files}
+        absent = tuple(file for file in error.files if not there[file])
+        packed = tuple(file for file in error.files if there[file])
+        return Missing(error.folder, absent, packed)
+    return None
 
 
 def check(info: DatasetInfo, source: DataSource) -> None:
     """Raise `MissingDataError`, with every file, when the data set cannot be used as it is."""
     missing = find_missing(info, source)
     if missing is not None:
-        report_missing(info.name, missing.folder, (*missing.absent, *missing.packed))
+        raise MissingDataError(info.name, missing.folder, (*missing.absent, *missing.packed))
 
 
 def prepare(
