@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from benchmark.cli.console import say_table
 from benchmark.cli.options import DataOptions, command, data_source, load_plugins, results_option
@@ -31,19 +31,12 @@ class Finding(NamedTuple):
     """The result of one check.
 
     Attributes:
-        fault: Whether no comparison can work like this.
-        absent: Whether something is missing that only some comparisons need.
+        mark: "MISSING" where no comparison can work like this, "absent" where only some can not.
     """
 
     subject: str
     text: str
-    fault: bool = False
-    absent: bool = False
-
-    @property
-    def mark(self) -> str:
-        """The word for the result."""
-        return "MISSING" if self.fault else "absent" if self.absent else "ok"
+    mark: Literal["ok", "absent", "MISSING"] = "ok"
 
 
 @command(
@@ -64,7 +57,7 @@ def doctor(options: DoctorOptions) -> int:
         *_results(options.results),
     ]
     say_table((one.mark, one.subject, one.text) for one in findings)
-    return 2 if any(one.fault for one in findings) else 0
+    return 2 if any(one.mark == "MISSING" for one in findings) else 0
 
 
 def _versions() -> Iterator[Finding]:
@@ -74,7 +67,7 @@ def _versions() -> Iterator[Finding]:
         try:
             yield Finding(name, version(name))
         except PackageNotFoundError:
-            yield Finding(name, f"not installed: pip install {name}", fault=True)
+            yield Finding(name, f"not installed: pip install {name}", "MISSING")
 
 
 def _places() -> Iterator[Finding]:
@@ -92,7 +85,7 @@ def _places() -> Iterator[Finding]:
                 f"package {name}",
                 f"Python finds {origin}, not clbench's own in {root / name}: remove that place "
                 "from PYTHONPATH, or start clbench from another folder",
-                fault=True,
+                "MISSING",
             )
         else:
             yield Finding(f"package {name}", str(origin.parent))
@@ -114,14 +107,13 @@ def _datasets(root: Path) -> Iterator[Finding]:
     from benchmark.data.base import DataSource, MissingDataError
 
     for name in dataset_names():
+        subject = f"data set {name}"
         try:
-            found = dataset_info(name).manifest_hash(DataSource(root))[:16]
-            yield Finding(f"data set {name}", found)
+            yield Finding(subject, dataset_info(name).manifest_hash(DataSource(root))[:16])
         except MissingDataError:  # needed only to run on it
-            hint = f"clbench data prepare {name} --root {root}"
-            yield Finding(f"data set {name}", hint, absent=True)
+            yield Finding(subject, f"clbench data prepare {name} --root {root}", "absent")
         except (ValueError, OSError) as error:
-            yield Finding(f"data set {name}", str(error), fault=True)
+            yield Finding(subject, str(error), "MISSING")
 
 
 def _backbones() -> Iterator[Finding]:
@@ -130,17 +122,21 @@ def _backbones() -> Iterator[Finding]:
     from benchmark.backbones.places import MissingWeightsError, advice, state_in_words
 
     for spec in available():
+        subject = f"backbone {spec.name}"
         try:
             found = weight_hash_of(spec.name, fetch=False)[:16]
-            yield Finding(f"backbone {spec.name}", f"{found} ({state_in_words(spec)})")
+            yield Finding(subject, f"{found} ({state_in_words(spec)})")
         except MissingWeightsError:  # needed only to run on it
-            yield Finding(f"backbone {spec.name}", advice(spec), absent=True)
+            yield Finding(subject, advice(spec), "absent")
         except (ValueError, OSError) as error:
-            yield Finding(f"backbone {spec.name}", str(error), fault=True)
+            yield Finding(subject, str(error), "MISSING")
 
 
 def _results(folder: Path) -> Iterator[Finding]:
     existing = next(place for place in (folder, *folder.resolve().parents) if place.is_dir())
-    writable = os.access(existing, os.W_OK | os.X_OK)
-    text = f"{folder.resolve()}" if writable else f"{existing} cannot be written: use --results DIR"
-    yield Finding("results folder", text, fault=not writable)
+    if os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("results folder", str(folder.resolve()))
+    else:
+        yield Finding(
+            "results folder", f"{existing} cannot be written: use --results DIR", "MISSING"
+        )

@@ -34,7 +34,7 @@ def option(
     metavar: str | None = None,
     help: str = "",
     *,
-    flags: tuple[str, ...] = (),
+    flags: tuple[str, ...] | None = (),
     group: str = "",
     **parameters: Any,
 ) -> Any:
@@ -44,7 +44,7 @@ def option(
         kind: What makes a value of the text that is given.
         metavar: How that text is called in the help.
         help: What the option says; ends with its default.
-        flags: Names of the option in place of the field's.
+        flags: Names of the option in place of the field's; None: a positional argument.
         group: Title under which the help lists it.
         parameters: More for argparse, such as `default`, `choices` and `action`.
     """
@@ -62,8 +62,7 @@ def argument(
     kind: Callable[[str], Any] = str, metavar: str | None = None, help: str = "", **parameters: Any
 ) -> Any:
     """A field that a positional argument fills; see `option`."""
-    given = {"type": kind, "metavar": metavar, "help": help, **parameters}
-    return field(metadata={"flags": None, "group": "", "parameters": given})
+    return option(kind, metavar, help, flags=None, **parameters)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +19,8 @@ from benchmark.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from benchmark.report.model import Report
     from benchmark.report.paper.tables import Numbers
-    from benchmark.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +65,11 @@ def report(options: ReportOptions) -> int:
     """Build everything, print the tables and name the files."""
     require_results(options.results)
     load_plugins(options.plugin)
+    from benchmark.report.build import build_report
     from benchmark.report.fairness.check import UnfairError
 
     try:
-        show_report(
+        made = build_report(
             options.results,
             options.out or options.results / "report",
             paper=options.paper,
@@ -82,35 +82,14 @@ def report(options: ReportOptions) -> int:
         for fault in error.faults:
             warn(f"  {fault}")
         return 1
+    show_report(made)
     return 0
 
 
-def show_report(
-    results: Path,
-    out: Path,
-    expected: Mapping[str, RunSpec] | None = None,
-    *,
-    paper: Numbers | None = None,
-    strict: bool = False,
-    relative_to: str = "",
-    highlight: Sequence[str] = (),
-) -> None:
-    """Write everything and print the tables; with `expected` only those that these runs belong to.
-
-    Raises `UnfairError` when `strict` and rows of a table are not comparable.
-    """
-    from benchmark.report.build import build_report
+def show_report(made: Report) -> None:
+    """Print the tables of a report and name its files."""
     from benchmark.report.formats.terminal import for_stream
 
-    made = build_report(
-        results,
-        out,
-        expected=expected,
-        paper=paper,
-        strict=strict,
-        relative_to=relative_to,
-        highlight=highlight,
-    )
     for table in made.printed:
         say()
         say(for_stream(table).rstrip())

@@ -81,7 +81,9 @@ def run(options: RunOptions) -> int:
     if not options.no_report:
         runs = [run for suite in work for run in suite.runs if run.skip is None]
         expected = {run.key: run.spec for run in runs}
-        show_report(options.results, options.results / "report", expected)
+        from benchmark.report.build import build_report
+
+        show_report(build_report(options.results, options.results / "report", expected=expected))
     for label in failed:
         warn(f"failed: {label}")
     return 1 if failed else 0

@@ -5,36 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
+from toy_dataset import CLASSES, NAMES, toy_dataset
 
 from benchmark import registry
 from benchmark.data import DATASETS
-from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, Split
+from benchmark.data.base import Dataset, DatasetInfo
 from benchmark.spec import Recipe, RunSpec
-
-CLASSES = 8
-NAMES = tuple(f"class {c}" for c in range(CLASSES))
-
-
-def toy_split(per_class: int, seed: int) -> Split:
-    """Classes told apart by colour, with noise: learnable in a few steps."""
-    random = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(CLASSES), per_class).astype(np.int64)
-    colours = np.random.default_rng(0).integers(30, 225, (CLASSES, 1, 1, 3))
-    noise = random.integers(-30, 30, (len(labels), 16, 16, 3))
-    images = (colours[labels] + noise).clip(0, 255).astype(np.uint8)
-    domains = tuple(np.where(np.arange(len(labels)) % 3 == 0, "drawn", "painted").tolist())
-    return Split(ArrayImages(images), labels, domains)
 
 
 @pytest.fixture
 def toy_data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """The data set `toy`, registered for one test."""
-    dataset = Dataset("toy", NAMES, toy_split(12, 1), toy_split(6, 2), (0.5, 1.0), "resize")
+    dataset = toy_dataset()
     info = DatasetInfo(
         "toy",
         "test data",

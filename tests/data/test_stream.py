@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_dataset import toy_dataset
 
 from benchmark.data.base import DataError, Dataset, Images
 from benchmark.data.loading import MemoryLoader
@@ -51,7 +52,8 @@ def test_uneven_tasks_are_consecutive() -> None:
     assert [task.seen for task in tasks] == [3, 4, 6]
 
 
-def test_stream_relabels_in_the_order_of_learning(toy_data: Dataset) -> None:
+def test_stream_relabels_in_the_order_of_learning() -> None:
+    toy_data = toy_dataset()
     stream = Stream(toy_data, "shuffled:5", [4, 4])
     images, labels = stream.train(stream.tasks[1])
     assert set(labels.tolist()) == {4, 5, 6, 7}
@@ -64,7 +66,8 @@ def test_stream_relabels_in_the_order_of_learning(toy_data: Dataset) -> None:
     assert test_labels[:24].max() < 4 <= test_labels[24:].min()
 
 
-def test_validation_never_touches_test_images(toy_data: Dataset) -> None:
+def test_validation_never_touches_test_images() -> None:
+    toy_data = toy_dataset()
     poisoned = Dataset(
         toy_data.name,
         toy_data.class_names,
@@ -84,7 +87,8 @@ def _bytes(images: Images) -> set[bytes]:
     return {images.read(i).tobytes() for i in range(len(images))}
 
 
-def test_domains_one_after_the_other(toy_data: Dataset) -> None:
+def test_domains_one_after_the_other() -> None:
+    toy_data = toy_dataset()
     stream = Stream(toy_data, "natural", [8, 8], scenario="domain", domains=("painted", "drawn"))
     assert [(task.classes, task.repeats) for task in stream.tasks] == [
         (range(8), False),
