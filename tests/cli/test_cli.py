@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import registry
 from benchmark.cli import COMMANDS, listing, main
 from benchmark.engine.launchers.slurm import array_script
 
@@ -26,12 +25,6 @@ class MyMethod(Method):
 '''
 
 SUITE = "dataset: icons\nbackbone: tiny_sup\nmethods:\n  ncm:\n"
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_plugins", [])
 
 
 def run(*words: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import registry
 from benchmark.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,12 +31,6 @@ class Failing(Method):
     def loss(self, batch, task):
         raise RuntimeError("no loss today")
 '''
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_plugins", [])
 
 
 def table(shown: str) -> str:

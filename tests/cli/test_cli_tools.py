@@ -14,11 +14,6 @@ from benchmark import registry
 from benchmark.cli import main
 
 
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def test_data_show_draws_every_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "show", "icons", "--out", "sheets/icons.png", "--split", "test"]) == 0
     assert first_count(capsys.readouterr().out) == "100 classes"
@@ -107,7 +102,6 @@ def test_doctor_finds_what_is_there_and_what_is_not(
 def test_a_new_method_passes_its_exam_and_a_broken_one_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(registry, "_plugins", [])
     assert main(["new", "fresh_idea"]) == 0
     assert "clbench check " in capsys.readouterr().out
     file = tmp_path / "fresh_idea.py"

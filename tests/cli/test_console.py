@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import sys
 
 import pytest
@@ -60,11 +59,6 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Screen:
 
 def epochs(key: str, task: int, count: int, of: int) -> list[Event]:
     return [EpochDone(key, task, e, of, 0.5) for e in range(count)]
-
-
-def test_events_cross_a_process_boundary() -> None:
-    for event in (RunStarted("k", "label", 2, 3), RunDone("k", "done", None, 1.0), Message("m")):
-        assert pickle.loads(pickle.dumps(event)) == event
 
 
 def test_time_left_follows_from_the_work_done() -> None:

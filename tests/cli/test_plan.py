@@ -51,7 +51,6 @@ def plan(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 @pytest.fixture
 def _nothing_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLBENCH_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
 
