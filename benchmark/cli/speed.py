@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.console import say, say_table, warn
+from benchmark.cli.console import Progress, say, say_table, warn
 from benchmark.cli.options import command, flag, names, option, positive, results_option
-from benchmark.words import duration, plural
+from benchmark.words import plural
 
 if TYPE_CHECKING:
-    from benchmark.workshop.speed import SpeedSettings, Variant
+    from benchmark.workshop.speed.bench import SpeedSettings
+    from benchmark.workshop.speed.subject import Variant
 
 _HEADERS = (
     "method", "step ms", "floor ms", "step/floor (min..max)", "pairs", "train img/s",
@@ -92,51 +93,59 @@ def speed(options: SpeedOptions) -> int:
 
     import torch
 
-    from benchmark.workshop.speed import SpeedSettings, TimingBudget, variants
+    from benchmark.workshop.speed.bench import SpeedSettings
+    from benchmark.workshop.speed.subject import variants
 
     chosen = variants(methods, options.sets, options.variants)
     torch.set_num_threads(options.threads)
     _warn_if_busy(options)
-    budget = TimingBudget(options.repeats, options.budget)
     for backbone in options.backbone:
         settings = SpeedSettings(
-            backbone, options.precision, options.batch_size, options.device, options.threads, budget
+            backbone, options.device, options.precision, options.batch_size, options.threads
         )
         _measure(options, settings, chosen)
     return 0
 
 
 def _measure(options: SpeedOptions, settings: SpeedSettings, chosen: list[Variant]) -> None:
-    from benchmark.workshop.speed import Clock, Records, runner_overhead, speed_rows
+    from benchmark.workshop.speed.bench import speed_rows
+    from benchmark.workshop.speed.overhead import runner_overhead
+    from benchmark.workshop.speed.records import store
+    from benchmark.workshop.speed.timing import TimingBudget, in_ms
 
-    records = Records(options.results, settings)
-    clock = Clock(len(chosen) + (not options.no_runner), _progress)
-    rows = []
+    budget = TimingBudget(options.repeats, options.budget)
+    rows: list[dict[str, Any]] = []
+    # Lines even on a terminal: drawing bars would take time from what is timed.
+    progress = Progress(warn, heartbeat=10.0)
+    total = len(chosen) + (not options.no_runner)
+    work = progress.start("", total)
+
+    def note(label: str, doing: str, share: float) -> None:
+        work.description = f"[{len(rows) + 1}/{total}] {label}"
+        progress.update(work, len(rows) + share, doing)
+
     try:
-        for row in speed_rows(chosen, settings, clock):
-            records.add(row)
+        for row in speed_rows(chosen, settings, budget, note):
             rows.append(asdict(row))
-            warn(f"{row.label}: {_number(row.step_ms, 2)} ms a step")
+            store(options.results, settings, rows[-1])
+            progress.line(f"{row.label}: {_number(row.step_ms, 2)} ms a step")
             if row.remark and row.step_ms is not None:
                 warn(f"{row.label}: no ratio, {row.remark}")
     finally:  # an interruption loses none of them
         say(_conditions(asdict(settings)) + ", medians of paired repetitions")
         say_table(map(_cells, rows), _HEADERS[:-1], right=_HEADERS[1:])
     if not options.no_runner:
-        pairs = runner_overhead(settings, clock)
-        records.add_runner(pairs)
-        say(_runner(pairs.ratio, pairs.count))
-
-
-def _progress(line: str, left: float | None) -> None:
-    warn(line if left is None else f"{line}, about {duration(left)} left")
+        pairs = runner_overhead(settings, budget, note)
+        runner = {"label": "(runner)", "ratio": pairs.ratio, "pairs_ms": in_ms(pairs.times)}
+        store(options.results, settings, runner)
+        say(_runner(pairs.ratio, len(pairs.times)))
 
 
 def _show(options: SpeedOptions) -> int:
     """Print the rows of every file of measurements."""
-    from benchmark.workshop.speed import read, stored
+    from benchmark.workshop.speed.records import FOLDER, read
 
-    files = stored(options.results)
+    files = sorted((options.results / FOLDER).glob("*.json"))
     if not files:
         say(f"nothing is stored in {options.results}: run clbench speed")
     for path in files:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,25 +25,34 @@ from benchmark.engine.cost import matrix_peak
 from benchmark.engine.trainer import autocast, make_optimizer
 from benchmark.method import Batch
 from benchmark.spec import Recipe
-from benchmark.workshop.speed.floors import Floor, floor_of, why_none
+from benchmark.workshop.speed.floors import NoFloorError, floor_of
 from benchmark.workshop.speed.subject import Variant, in_second_task, query
-from benchmark.workshop.speed.timing import WARM, Clock, TimingBudget, paired, repeated, seconds
+from benchmark.workshop.speed.timing import (
+    WARM,
+    Pairs,
+    TimingBudget,
+    in_ms,
+    paired,
+    repeated,
+    seconds,
+)
 
 ALIKE = {"fp32": 1e-3, "bf16": 5e-2}  # relative difference of losses that rounding may make
 EVALUATION = 6  # share of the budget that goes to evaluation: one in six
 SEED = 0  # of dropout, where losses are compared
 
+Note = Callable[[str, str, float], None]  # whose turn it is, what is done, the share of it
+
 
 @dataclass(frozen=True)
 class SpeedSettings:
-    """What is timed and how long."""
+    """The conditions of a measurement."""
 
     backbone: str = "tiny_sup"
+    device: str = "cpu"
     precision: str = "fp32"
     batch_size: int = 32
-    device: str = "cpu"
     threads: int = 1
-    budget: TimingBudget = TimingBudget()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -70,17 +80,15 @@ class SpeedRow:
 
 
 def speed_rows(
-    variants: Iterable[Variant], settings: SpeedSettings, clock: Clock
+    variants: Iterable[Variant], settings: SpeedSettings, budget: TimingBudget, note: Note
 ) -> Iterator[SpeedRow]:
     """Time every method on one backbone, one row at a time; nothing of a method outlives it."""
     device = torch.device(settings.device)
     vit = load_backbone(settings.backbone).model.to(device)
     peak = matrix_peak(device, settings.precision)
     for variant in variants:
-        clock.begin(variant.label)
-        row = _Subject(variant, vit, settings, clock).row(peak)
+        row = _Subject(variant, vit, settings, partial(note, variant.label)).row(peak, budget)
         release(device)
-        clock.end()
         yield row
 
 
@@ -95,41 +103,41 @@ def release(device: torch.device) -> None:
 
 
 class _Subject:
-    """One method in its second task, with the optimizer and the floor of its step."""
+    """One method in its second task, with its optimizer; `note` takes what is done, and how far."""
 
     def __init__(
-        self, variant: Variant, vit: VisionTransformer, settings: SpeedSettings, clock: Clock
+        self,
+        variant: Variant,
+        vit: VisionTransformer,
+        settings: SpeedSettings,
+        note: Callable[[str, float], None],
     ) -> None:
-        self.variant, self.vit, self.settings, self.clock = variant, vit, settings, clock
-        self.device = torch.device(settings.device)
+        self.variant, self.vit, self.note = variant, vit, note
+        self.device, self.precision = torch.device(settings.device), settings.precision
         self.load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-        clock.note("first task")
+        note("first task", 0.0)
         self.method, self.task, self.batch = in_second_task(
             variant.method, variant.settings, vit, settings.batch_size, settings.precision
         )
         self.optimizer = make_optimizer(self.method, Recipe(lr=1e-4))
 
-    def row(self, peak: float) -> SpeedRow:
+    def row(self, peak: float, budget: TimingBudget) -> SpeedRow:
         """All figures; peak: operations per second of the machine."""
-        budget, count = self.settings.budget, len(self.batch.labels)
+        count = len(self.batch.labels)
         flops, pairs, steps, remark = 0.0, None, [], "nothing is trained"
         if self.optimizer is not None:
-            self.clock.note("one step")
-            memory = self._memory(self.step)
-            self.clock.note("operations of a step")
-            flops = self._operations()
-            floor, remark = self._floor()
-            if floor is None:
-                steps = repeated(self.step, budget, self.device)
-            else:
-                # Each has made a step by now: long ones need no more warming up.
-                warm = max(WARM - self.seconds, 0.0)
-                pairs = paired(self.step, floor, budget, self.device, self._note, warm)
-                steps = [step for step, _ in pairs.times]
+            self.note("one step", 0.0)
+            memory, first = self._memory(self.step)
+            flops, loss = self._operations()
+            try:
+                pairs = self._pairs(self._floor(loss), budget, first)
+                steps, remark = [step for step, _ in pairs.times], ""
+            except NoFloorError as error:
+                steps, remark = repeated(self.step, budget, self.device), str(error)
         self.method.eval()
         if self.optimizer is None:
-            memory = self._memory(self.predict)
-        self.clock.note("evaluation")
+            memory, _ = self._memory(self.predict)
+        self.note("evaluation", 1.0)
         few = TimingBudget(budget.repeats, budget.seconds / EVALUATION)
         evaluation = statistics.median(repeated(self.predict, few, self.device))
         step = statistics.median(steps) if steps else None
@@ -141,7 +149,7 @@ class _Subject:
             step_ms=1000 * step if step else None,
             floor_ms=1000 * pairs.second if pairs else None,
             ratio=pairs.ratio if pairs else None,
-            pairs_ms=[tuple(round(1000 * t, 4) for t in pair) for pair in times],
+            pairs_ms=in_ms(times),
             train_images_per_second=count / step if step else None,
             eval_images_per_second=count / evaluation,
             share_of_peak=flops / step / peak if step else None,
@@ -170,45 +178,47 @@ class _Subject:
         images, labels = self.batch.images, self.batch.labels
         frozen = None
         if self.method.frozen_features:  # the runner computes it for every batch
-            frozen = query(self.vit, images, self.settings.precision)
+            frozen = query(self.vit, images, self.precision)
         with self._autocast():
             return self.method.loss(Batch(images, labels, frozen), self.task)
 
-    def _operations(self) -> float:
-        """Operations of a step, optimizer left out; leaves the method as it is."""
+    def _operations(self) -> tuple[float, float]:
+        """Operations of a step, optimizer left out, and its loss; leaves the method as it is."""
         # The plain attention formula: fused kernels are not counted on every device.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             torch.manual_seed(SEED)
             loss = self._loss()
             loss.backward()
         self.method.zero_grad(set_to_none=True)
-        self.value = float(loss.detach())
-        return float(counter.get_total_flops())
+        return float(counter.get_total_flops()), float(loss.detach())
 
-    def _floor(self) -> tuple[Callable[[], Any] | None, str]:
-        """The floor's step, or why there is none; held to the loss that the method gave last."""
-        if reason := why_none(self.method):
-            return None, reason
-        floor: Floor = floor_of(self.method, self.task)
-        images, labels = self.batch.images, self.batch.labels
+    def _floor(self, wanted: float) -> Callable[[], torch.Tensor]:
+        """The floor's step, which has to have the loss of the method."""
+        floor = floor_of(self.method, self.task)
 
         def step() -> torch.Tensor:
-            return floor.step(images, labels, self._autocast())
+            return floor.step(self.batch.images, self.batch.labels, self._autocast())
 
         torch.manual_seed(SEED)
         loss = float(step())
-        if abs(loss - self.value) > ALIKE[self.settings.precision] * max(abs(self.value), 1.0):
-            return None, f"the floor has another loss, {loss:.6g} for {self.value:.6g}"
-        return step, ""
+        if abs(loss - wanted) > ALIKE[self.precision] * max(abs(wanted), 1.0):
+            raise NoFloorError(f"the floor has another loss, {loss:.6g} for {wanted:.6g}")
+        return step
 
-    def _note(self, done: int, left: float) -> None:
-        self.clock.note(f"{done} pairs timed", left)
+    def _pairs(self, floor: Callable[[], Any], budget: TimingBudget, first: float) -> Pairs:
+        """Steps paired with those of the floor; each has made one, in `first` seconds."""
 
-    def _memory(self, work: Callable[[], None]) -> float:
+        def note(done: int, planned: int) -> None:
+            self.note(f"{done} pairs timed", done / planned)
+
+        return paired(self.step, floor, budget, self.device, note, max(WARM - first, 0.0))
+
+    def _memory(self, work: Callable[[], None]) -> tuple[float, float]:
+        """Peak memory in MB of a work done once, and its seconds."""
         release(self.device)
         cost.reset_peak_memory(self.device)
-        self.seconds = seconds(work, self.device)
-        return cost.peak_memory_mb(self.device)
+        taken = seconds(work, self.device)
+        return cost.peak_memory_mb(self.device), taken
 
     def _autocast(self) -> Any:
-        return autocast(self.device, self.settings.precision)
+        return autocast(self.device, self.precision)

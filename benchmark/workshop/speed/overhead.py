@@ -18,37 +18,32 @@ from benchmark.engine.trainer import autocast, train_task
 from benchmark.method import Task
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe
-from benchmark.workshop.speed.bench import SpeedSettings
+from benchmark.workshop.speed.bench import Note, SpeedSettings
 from benchmark.workshop.speed.subject import CLASSES, random_images
-from benchmark.workshop.speed.timing import WARM, Clock, Pairs, paired, seconds
+from benchmark.workshop.speed.timing import WARM, Pairs, TimingBudget, paired, seconds
 
 MOST_BATCHES, FEWEST_BATCHES = 8, 2  # an epoch
 
 
-def runner_overhead(settings: SpeedSettings, clock: Clock) -> Pairs:
+def runner_overhead(settings: SpeedSettings, budget: TimingBudget, note: Note) -> Pairs:
     """Time of an epoch of the suite's training loop, paired with that of a bare one.
 
     Both train the whole backbone and one head on the same images with the same augmentation.
     """
-    clock.begin("runner")
     device = torch.device(settings.device)
     vit = load_backbone(settings.backbone).model.to(device)
-    size, most = settings.batch_size, MOST_BATCHES
-    images, labels = random_images(vit, most * size)
+    images, labels = random_images(vit, MOST_BATCHES * settings.batch_size)
     suite, bare = _suite(settings, vit, images, labels), _bare(settings, vit, images, labels)
     step = seconds(lambda: bare(1), device)
-    batches = max(FEWEST_BATCHES, min(most, int(settings.budget.seconds / (20 * step))))
-    clock.note(f"epochs of {batches} batches")
-    pairs = paired(
+    batches = max(FEWEST_BATCHES, min(MOST_BATCHES, int(budget.seconds / (20 * step))))
+    return paired(
         lambda: suite(batches),
         lambda: bare(batches),
-        settings.budget,
+        budget,
         device,
-        lambda done, left: clock.note(f"{done} pairs of epochs timed", left),
+        lambda done, planned: note("runner", f"{done} pairs of epochs timed", done / planned),
         max(WARM - step, 0.0),
     )
-    clock.end()
-    return pairs
 
 
 def _bare(

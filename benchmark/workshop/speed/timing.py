@@ -1,10 +1,10 @@
-"""Paired timings of two pieces of work within a budget, and how much time a bench has left."""
+"""Paired timings of two pieces of work within a budget."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 
 FEWEST = 3  # pairs that are timed whatever the budget: a median of fewer says nothing
 WARM = 1.0  # seconds of work after which nothing gets any warmer
-QUIET = 10.0  # seconds between two lines of progress
 Work = Callable[[], Any]
 
 
@@ -37,16 +36,6 @@ class Pairs:
     times: tuple[tuple[float, float], ...]
 
     @property
-    def count(self) -> int:
-        """Number of pairs."""
-        return len(self.times)
-
-    @property
-    def first(self) -> float:
-        """Median seconds of the first work."""
-        return statistics.median(a for a, _ in self.times)
-
-    @property
     def second(self) -> float:
         """Median seconds of the second work."""
         return statistics.median(b for _, b in self.times)
@@ -63,13 +52,13 @@ def paired(
     second: Work,
     budget: TimingBudget,
     device: torch.device,
-    note: Callable[[int, float], None] = lambda done, left: None,
+    note: Callable[[int, int], None] = lambda done, planned: None,
     warm: float = WARM,
 ) -> Pairs:
     """Times of both works, which take turns in being the first of a pair.
 
     Up to two turns within `warm` seconds come before and do not count. note: called between pairs
-    with the number of pairs so far and the seconds left.
+    with the number of pairs so far and that of all.
     """
     turn, started = 0, time.perf_counter()
     while turn < 2 and time.perf_counter() - started < warm:
@@ -80,11 +69,15 @@ def paired(
     while True:
         times.append(_in_turn(first, second, turn, device))
         turn += 1
-        elapsed = time.perf_counter() - started
-        left = budget.planned(len(times), elapsed) - len(times)
-        if left <= 0:
+        planned = budget.planned(len(times), time.perf_counter() - started)
+        if len(times) >= planned:
             return Pairs(tuple(times))
-        note(len(times), left * elapsed / len(times))
+        note(len(times), planned)
+
+
+def in_ms(times: Iterable[Sequence[float]]) -> list[tuple[float, ...]]:
+    """Seconds as they are stored: milliseconds with four digits after the point."""
+    return [tuple(round(1000 * t, 4) for t in pair) for pair in times]
 
 
 def repeated(work: Work, budget: TimingBudget, device: torch.device) -> list[float]:
@@ -113,47 +106,3 @@ def _in_turn(first: Work, second: Work, turn: int, device: torch.device) -> tupl
         return a, seconds(second, device)
     b = seconds(second, device)
     return seconds(first, device), b
-
-
-class Clock:
-    """Time left of `total` subjects of which one after the other is measured.
-
-    write: takes a line and the seconds left, None where nothing is known of them yet.
-    """
-
-    def __init__(
-        self,
-        total: int,
-        write: Callable[[str, float | None], None] = lambda line, left: None,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._total, self._write, self._now = total, write, now
-        self._finished = 0
-        self._label = ""
-        self._started = self._begun = self._last = now()
-
-    def begin(self, label: str) -> None:
-        """The next subject."""
-        self._label, self._begun = label, self._now()
-
-    def note(self, doing: str, rest: float | None = None) -> None:
-        """What is being done with the subject, and for how many seconds more, where known."""
-        now = self._now()
-        if now - self._last >= QUIET:
-            self._last = now
-            line = f"[{self._finished + 1}/{self._total}] {self._label}: {doing}"
-            self._write(line, self._left(now, rest))
-
-    def end(self) -> None:
-        """The subject is finished, and its result printed."""
-        self._finished += 1
-        self._last = self._now()
-
-    def _left(self, now: float, rest: float | None) -> float | None:
-        """Seconds to the end: others are taken to last as long as those before."""
-        elapsed = now - self._begun
-        others = self._total - self._finished - 1
-        if self._finished:
-            each = (self._begun - self._started) / self._finished
-            return max(each - elapsed, 0) + others * each if rest is None else rest + others * each
-        return None if rest is None else rest + others * (elapsed + rest)

@@ -16,9 +16,9 @@ from benchmark.engine.trainer import make_optimizer
 from benchmark.method import Batch, Method, Task, TaskData
 from benchmark.registry import METHODS
 from benchmark.spec import Recipe
-from benchmark.workshop.speed.floors import floor_of, why_none
+from benchmark.workshop.speed.floors import NoFloorError, floor_of
 from benchmark.workshop.speed.floors.families import _Overlap
-from benchmark.workshop.speed.floors.step import Floor, Network, not_plain
+from benchmark.workshop.speed.floors.step import Floor, Network
 
 SMALL = {"rank": 3, "align_samples": 4, "pool": 6, "top_k": 2, "length": 4, "general_length": 2}
 KINDS = ("conv", "linear", "none")
@@ -215,20 +215,10 @@ def test_network_is_the_backbone() -> None:
     ids=str,
 )  # fmt: skip
 def test_other_networks_have_no_floor(options: dict[str, Any]) -> None:
-    vit = small_vit(**options)
-    assert not_plain(vit)
     kind = METHODS.get("sequential")
-    method = kind(vit, kind.Config())
-    assert "plain ViT" in why_none(method)
-    with pytest.raises(ValueError, match="plain ViT"):
+    method = kind(small_vit(**options), kind.Config())
+    with pytest.raises(NoFloorError, match="plain ViT"):
         floor_of(method, Task(0, 1, range(3)))
-
-
-def test_unknown_methods_have_no_floor() -> None:
-    class Own(Method):
-        name = "own"
-
-    assert why_none(Own(small_vit(), Method.Config())) == "no floor has been written for own"
 
 
 def test_penalty_is_the_sum_of_squares_over_dense_products() -> None:

@@ -14,22 +14,19 @@ from benchmark.cli import main
 from benchmark.config import SuiteError
 from benchmark.method import Method, MethodConfig, setting
 from benchmark.registry import METHODS
-from benchmark.workshop.speed import (
-    Clock,
-    Records,
-    SpeedSettings,
-    TimingBudget,
-    read,
-    speed_rows,
-    variants,
-)
 from benchmark.workshop.speed import bench as bench_module
-from benchmark.workshop.speed.records import MeasurementError
-from benchmark.workshop.speed.subject import CLASSES, Variant, in_second_task
-from benchmark.workshop.speed.timing import FEWEST, Pairs, paired, repeated
+from benchmark.workshop.speed.bench import SpeedRow, SpeedSettings, speed_rows
+from benchmark.workshop.speed.records import MeasurementError, read, store
+from benchmark.workshop.speed.subject import CLASSES, Variant, in_second_task, variants
+from benchmark.workshop.speed.timing import FEWEST, TimingBudget, paired, repeated
 
 CPU = torch.device("cpu")
-QUICK = TimingBudget(1, 1.0)
+
+
+def rows_of(*chosen: Variant, precision: str = "fp32") -> list[SpeedRow]:
+    """Rows of a bench that takes every time once."""
+    settings = SpeedSettings(batch_size=2, precision=precision)
+    return list(speed_rows(chosen, settings, TimingBudget(1, 1.0), lambda *_: None))
 
 
 class Ticking:
@@ -58,9 +55,7 @@ def test_pairs_alternate() -> None:
         lambda: calls.append("a"), lambda: calls.append("b"), TimingBudget(3, math.inf), CPU
     )
     assert "".join(calls) == "baabbaabba"
-    assert pairs.count == 3
-    assert pairs.first > 0 < pairs.second
-    assert pairs.ratio[0] <= pairs.ratio[1] <= pairs.ratio[2]
+    assert len(pairs.times) == 3
 
 
 def test_figures_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +64,7 @@ def test_figures_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
         clock.work(2, 9, 4, 3), clock.work(1, 3, 2, 2), TimingBudget(4, 1e9), CPU, warm=0
     )
     assert pairs.times == ((2, 1), (9, 3), (4, 2), (3, 2))
-    assert (pairs.first, pairs.second) == (3.5, 2)
+    assert pairs.second == 2
     assert pairs.ratio == (1.5, 2.0, 3.0)
 
 
@@ -89,19 +84,11 @@ def test_budget_decides_how_many(
     monkeypatch: pytest.MonkeyPatch, step: float, repeats: int, budget: float, wanted: int
 ) -> None:
     clock = Ticking(monkeypatch)
-    notes: list[tuple[int, float]] = []
-    work = clock.work(step), clock.work(step)
-    pairs = paired(
-        *work,
-        TimingBudget(repeats, budget),
-        CPU,
-        lambda done, left: notes.append((done, left)),
-        0.0,
-    )
-    assert pairs.count == wanted
-    assert [done for done, _ in notes] == list(range(1, wanted))
-    for done, left in notes:
-        assert left == pytest.approx((wanted - done) * 2 * step)
+    notes: list[tuple[int, int]] = []
+    work, limit = clock.work(step), TimingBudget(repeats, budget)
+    pairs = paired(work, work, limit, CPU, lambda *note: notes.append(note), warm=0.0)
+    assert len(pairs.times) == wanted
+    assert notes == [(done, wanted) for done in range(1, wanted)]
     assert len(repeated(clock.work(2 * step), TimingBudget(repeats, budget), CPU)) == wanted
 
 
@@ -112,33 +99,6 @@ def test_long_work_is_warmed_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.now == 200 + 3 * 12
     fast = paired(clock.work(0.5, 0.25, 0.125), clock.work(0.125), TimingBudget(3, 1), CPU)
     assert set(fast.times) == {(0.125, 0.125)}
-
-
-# -- progress ----------------------------------------------------------------------------------
-
-
-def test_time_left() -> None:
-    now = [0.0]
-    lines: list[tuple[str, float | None]] = []
-    clock = Clock(3, lambda line, left: lines.append((line, left)), lambda: now[0])
-    clock.begin("a")
-    clock.note("first task")  # nothing is said at once
-    now[0] = 12.0
-    clock.note("one step")
-    now[0] = 20.0
-    clock.note("1 pairs timed", 5.0)  # nor shortly after
-    now[0] = 30.0
-    clock.note("2 pairs timed", 10.0)
-    now[0] = 40.0
-    clock.end()
-    clock.begin("b")
-    now[0] = 55.0
-    clock.note("one step")
-    assert lines == [
-        ("[1/3] a: one step", None),
-        ("[1/3] a: 2 pairs timed", 10 + 2 * 40),
-        ("[2/3] b: one step", 25 + 40),
-    ]
 
 
 # -- what is timed -------------------------------------------------------------------------------
@@ -214,8 +174,7 @@ def test_matrix_peak_is_that_of_a_product() -> None:
 @pytest.mark.usefixtures("given_peak")
 @pytest.mark.parametrize("name", sorted(METHODS.sources()))
 def test_every_method_has_a_row(name: str) -> None:
-    settings = SpeedSettings(batch_size=2, budget=QUICK)
-    (row,) = speed_rows(variants([name]), settings, Clock(1))
+    (row,) = rows_of(Variant(name))
     assert row.eval_images_per_second > 0 < row.peak_memory_mb
     if name == "ncm":
         assert (row.step_ms, row.floor_ms, row.ratio, row.pairs_ms) == (None, None, None, [])
@@ -230,20 +189,17 @@ def test_every_method_has_a_row(name: str) -> None:
 
 @pytest.mark.usefixtures("given_peak")
 def test_mixed_precision_has_a_row() -> None:
-    settings = SpeedSettings(batch_size=2, precision="bf16", budget=QUICK)
-    chosen = variants(["lae", "c_lora"])
-    assert all(row.ratio for row in speed_rows(chosen, settings, Clock(2)))
+    assert all(row.ratio for row in rows_of(Variant("lae"), Variant("c_lora"), precision="bf16"))
 
 
 @pytest.mark.usefixtures("given_peak")
 def test_a_floor_that_computes_something_else_gives_no_ratio(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loss = METHODS.get("seq_lora").loss
     kind = METHODS.get("seq_lora")
+    loss = kind.loss
     monkeypatch.setattr(kind, "loss", lambda self, batch, task: 1.5 * loss(self, batch, task))
-    settings = SpeedSettings(batch_size=2, budget=QUICK)
-    (row,) = speed_rows(variants(["seq_lora"]), settings, Clock(1))
+    (row,) = rows_of(Variant("seq_lora"))
     assert (row.ratio, row.floor_ms) == (None, None)
     assert "another loss" in row.remark
     assert row.step_ms is not None and len(row.pairs_ms[0]) == 1
@@ -258,8 +214,7 @@ def test_a_plugin_is_timed_without_a_floor(monkeypatch: pytest.MonkeyPatch) -> N
             size: int = setting(1, "nothing")
 
     monkeypatch.setattr(METHODS, "get", lambda name: Own)
-    settings = SpeedSettings(batch_size=2, budget=QUICK)
-    (row,) = speed_rows([Variant("own")], settings, Clock(1))
+    (row,) = rows_of(Variant("own"))
     assert row.ratio is None and row.step_ms is not None
     assert row.remark == "no floor has been written for own"
 
@@ -267,21 +222,15 @@ def test_a_plugin_is_timed_without_a_floor(monkeypatch: pytest.MonkeyPatch) -> N
 # -- records and the command -----------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("given_peak")
 def test_record_is_whole_after_every_row(tmp_path: Path) -> None:
-    settings = SpeedSettings(backbone="random:a/b", batch_size=2, budget=QUICK)
-    records = Records(tmp_path, settings)
-    assert records.path == tmp_path / "speed" / "random_a_b-cpu-fp32-batch2-threads1.json"
-    rows = speed_rows(variants(["seq_lora", "ncm"]), SpeedSettings(budget=QUICK), Clock(2))
-    first = next(rows)
-    records.add(first)
-    assert [row["label"] for row in read(records.path)["rows"]] == ["seq_lora"]
-    records.add(next(rows))
-    again = Records(tmp_path, settings)  # another bench under the same conditions
-    again.add_runner(Pairs(((1.0, 2.0),)))
-    again.add(first)
-    content = read(records.path)
-    assert [row["label"] for row in content["rows"]] == ["seq_lora", "ncm", "(runner)"]
+    settings = SpeedSettings(backbone="random:a/b", batch_size=2)
+    rows = [{"label": label, "ratio": None, "pairs_ms": []} for label in ("seq_lora", "ncm")]
+    for row in (*rows, rows[0]):
+        path = store(tmp_path, settings, row)
+        assert row["label"] in [written["label"] for written in read(path)["rows"]]
+    assert path == tmp_path / "speed" / "random_a_b-cpu-fp32-batch2-threads1.json"
+    content = read(path)
+    assert [row["label"] for row in content["rows"]] == ["seq_lora", "ncm"]
     assert content["conditions"]["batch_size"] == 2
     for row in content["rows"]:
         assert row["processor"] and row["packages"]["torch"]

@@ -16,8 +16,6 @@ from benchmark.method import Method, Task
 from benchmark.workshop.speed.floors import families
 from benchmark.workshop.speed.floors.step import Floor, Start, not_plain
 
-__all__ = ["Floor", "floor_of", "why_none"]
-
 _FLOORS: dict[str, Callable[[Start], Floor]] = {
     "sequential": families.plain_floor,
     "joint": families.plain_floor,
@@ -42,21 +40,18 @@ _FLOORS: dict[str, Callable[[Start], Floor]] = {
 }
 
 
-def why_none(method: Method) -> str:
-    """Why there is no floor for a method that is trained; empty if there is one."""
-    if method.name not in _FLOORS:
-        return f"no floor has been written for {method.name}"
-    if odd := not_plain(method.backbone):
-        return f"floors are written for a plain ViT, this one has {odd}"
-    return ""
+class NoFloorError(ValueError):
+    """There is no floor for a method on a backbone; the message says why."""
 
 
 def floor_of(method: Method, task: Task) -> Floor:
     """The floor of a method that is ready to train `task`, from its tensors as they are now.
 
     Raises:
-        ValueError: `why_none` gives a reason.
+        NoFloorError: None is written for the method, or its backbone is no plain ViT.
     """
-    if reason := why_none(method):
-        raise ValueError(reason)
+    if method.name not in _FLOORS:
+        raise NoFloorError(f"no floor has been written for {method.name}")
+    if odd := not_plain(method.backbone):
+        raise NoFloorError(f"floors are written for a plain ViT, this one has {odd}")
     return _FLOORS[method.name](Start(method, task))
