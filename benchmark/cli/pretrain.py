@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.console import say, warn
 from benchmark.cli.options import Command, command, option, positive
 from benchmark.words import duration
 
 if TYPE_CHECKING:
-    from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings, SupervisedSettings
-    from benchmark.workshop.pretrain.record import EpochReport, PretrainRecord
-
-    Settings = TypeVar("Settings", SupervisedSettings, SelfSupervisedSettings)
+    from benchmark.workshop.pretrain.recipes import Settings
+    from benchmark.workshop.pretrain.record import EpochReport
 
 COLLAPSED = 0.05  # spread of unit features below which a self-supervised training has failed
 
@@ -66,37 +64,24 @@ def _kind(name: str, summary: str) -> Callable[[Callable[[PretrainOptions], int]
 def supervised(options: PretrainOptions) -> int:
     """Pre-train with labels and say where the weights are."""
     from benchmark.workshop.pretrain.recipes import SupervisedSettings
-    from benchmark.workshop.pretrain.supervised import pretrain_supervised
 
-    settings = _changed(SupervisedSettings(), options)
-    record = pretrain_supervised(settings, options.upstream, options.out, _show, options.threads)
-    return _finish(record, options.out)
+    return _pretrain(SupervisedSettings(), options)
 
 
 @_kind("dino", "train tiny_dino on the upstream icons without labels")
 def dino(options: PretrainOptions) -> int:
     """Pre-train by self-distillation across views and say where the weights are."""
-    from benchmark.workshop.pretrain.recipes import dino_settings
+    from benchmark.workshop.pretrain.recipes import TINY_DINO
 
-    return _selfsupervised(options, dino_settings())
+    return _pretrain(TINY_DINO, options)
 
 
 @_kind("ibot", "train tiny_ibot without labels, with masked patches")
 def ibot(options: PretrainOptions) -> int:
     """Pre-train by self-distillation with masked patches and say where the weights are."""
-    from benchmark.workshop.pretrain.recipes import ibot_settings
+    from benchmark.workshop.pretrain.recipes import TINY_IBOT
 
-    return _selfsupervised(options, ibot_settings())
-
-
-def _selfsupervised(options: PretrainOptions, recipe: SelfSupervisedSettings) -> int:
-    from benchmark.workshop.pretrain.selfsupervised import pretrain_selfsupervised
-
-    settings = _changed(recipe, options)
-    record = pretrain_selfsupervised(
-        settings, options.upstream, options.out, _show, options.threads
-    )
-    return _finish(record, options.out)
+    return _pretrain(TINY_IBOT, options)
 
 
 def _changed(settings: Settings, options: PretrainOptions) -> Settings:
@@ -109,17 +94,20 @@ def _changed(settings: Settings, options: PretrainOptions) -> Settings:
     return replace(settings, **changes)
 
 
-def _finish(record: PretrainRecord, out: Path) -> int:
-    """Measure the finished weights on icons, add the scores to the card, say what was made."""
+def _pretrain(recipe: Settings, options: PretrainOptions) -> int:
+    """Train, measure the weights on icons, add the scores to the card, say what was made."""
     from benchmark.backbones.load import load_backbone
     from benchmark.data.icons import load_split
+    from benchmark.workshop.pretrain.loop import pretrain
     from benchmark.workshop.pretrain.probe import probe_backbone
-    from benchmark.workshop.pretrain.record import add_probe
+    from benchmark.workshop.pretrain.record import write_record
 
-    weights = out / f"{record.name}.safetensors"
+    settings = _changed(recipe, options)
+    record = pretrain(settings, options.upstream, options.out, _show, options.threads)
+    weights = options.out / f"{record.name}.safetensors"
     model = load_backbone(f"file:{weights}").model
     scores = probe_backbone(model, load_split("train"), load_split("test"))
-    add_probe(record, scores, out)
+    write_record(replace(record, probe=scores), options.out)
     say(
         f"on icons, nothing fine-tuned: linear probe {scores.linear_probe:.2f} %, "
         f"nearest class mean {scores.nearest_class_mean:.2f} %, "

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -15,23 +14,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.backbones.files import UNREADABLE
 from benchmark.storage import StorageError, discard, stage, write_atomically
-from benchmark.workshop.pretrain.images import (
-    Standardise,
-    UpstreamImages,
-    check_fit,
-    load_upstream,
-)
-from benchmark.workshop.pretrain.optimize import open_epochs, workers
-from benchmark.workshop.pretrain.recipes import Settings
+from benchmark.workshop.pretrain.images import UpstreamImages, check_fit, load_upstream
+from benchmark.workshop.pretrain.probe import curve_split, measure_features
+from benchmark.workshop.pretrain.recipes import Settings, SupervisedSettings
 from benchmark.workshop.pretrain.record import CurvePoint, EpochReport, PretrainRecord, finish
+from benchmark.workshop.pretrain.selfsupervised import SelfSupervisedTraining
+from benchmark.workshop.pretrain.supervised import SupervisedTraining
+from benchmark.workshop.pretrain.training import Training, workers
 
 Measure = Callable[[], dict[str, float]]
-OnEpoch = Callable[[EpochReport], None]
 _DIGEST = hashlib.sha256().digest_size  # bytes before the content: torch checks none of its own
 
 
@@ -39,54 +34,14 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be read or belongs to other settings."""
 
 
-class Training(ABC):
-    """An objective under way, on images uint8 [N, H, W, 3] in whole batches.
-
-    Attributes:
-        measure_every: Epochs from one measurement to the next.
-    """
-
-    measure_every: int
-
-    def __init__(self, settings: Settings, images: Tensor, pool: ThreadPoolExecutor) -> None:
-        self.images, self.pool = images, pool
-        self.epochs, self.batch_size = settings.epochs, settings.batch_size
-        self.epoch_steps = len(images) // settings.batch_size
-        self.open_epochs = open_epochs(settings.optimizer, settings.epochs, self.epoch_steps)
-        self.standardise = Standardise.of(images)
-
-    @property
-    @abstractmethod
-    def backbone(self) -> VisionTransformer:
-        """The backbone whose weights are kept."""
-
-    @abstractmethod
-    def parts(self) -> dict[str, Any]:
-        """Return the networks and optimizers that training changes."""
-
-    @abstractmethod
-    def epoch(self, epoch: int) -> dict[str, float]:
-        """Train for one pass over the images; return its loss and other figures."""
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that the next epoch depends on."""
-        return {name: part.state_dict() for name, part in self.parts().items()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned."""
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-
-
 def pretrain(
     settings: Settings,
     upstream_dir: Path,
     out_dir: Path,
-    on_epoch: OnEpoch,
-    threads: int | None,
-    begin: Callable[[UpstreamImages, ThreadPoolExecutor], tuple[Training, Measure]],
+    on_epoch: Callable[[EpochReport], None],
+    threads: int | None = None,
 ) -> PretrainRecord:
-    """Train an objective; write NAME.safetensors, NAME.json and NAME.md; return the record.
+    """Train a backbone; write NAME.safetensors, NAME.json and NAME.md; return the record.
 
     An interrupted training continues from NAME.checkpoint at the last finished epoch, to the same
     bits as an uninterrupted one on such a machine, whatever the number of threads (default: all
@@ -95,17 +50,33 @@ def pretrain(
     upstream = load_upstream(upstream_dir)
     check_fit(upstream, settings.shape.img_size, settings.batch_size)
     threads = threads or os.cpu_count() or 1
+    identity = identity_of(asdict(settings), upstream.digest)
+    checkpoint = out_dir / f"{settings.name}.checkpoint"
     with workers(threads) as pool:
-        training, measure = begin(upstream, pool)
-        identity = identity_of(asdict(settings), upstream.digest)
-        checkpoint = out_dir / f"{settings.name}.checkpoint"
+        training, measure = _begin(settings, upstream, pool)
         curve, seconds = _run_epochs(training, checkpoint, identity, measure, on_epoch)
     training.standardise.fold_into(cast(nn.Conv2d, training.backbone.patch_embed.proj))
     return finish(training.backbone, settings, upstream, curve, seconds, threads, out_dir)
 
 
+def _begin(
+    settings: Settings, upstream: UpstreamImages, pool: ThreadPoolExecutor
+) -> tuple[Training, Measure]:
+    """Return the training and what measures it; self-supervision is given no labels."""
+    if isinstance(settings, SupervisedSettings):
+        supervised = SupervisedTraining(settings, upstream, pool)
+        return supervised, supervised.validate
+    split = curve_split(upstream)
+    training = SelfSupervisedTraining(settings, torch.from_numpy(upstream.train_images), pool)
+    return training, lambda: measure_features(training.teacher_features, split)
+
+
 def _run_epochs(
-    training: Training, checkpoint: Path, identity: str, measure: Measure, on_epoch: OnEpoch
+    training: Training,
+    checkpoint: Path,
+    identity: str,
+    measure: Measure,
+    on_epoch: Callable[[EpochReport], None],
 ) -> tuple[list[CurvePoint], float]:
     """Train to the end; return the curve and the seconds, earlier processes' included.
 
@@ -113,6 +84,7 @@ def _run_epochs(
     as no finished epoch depends on them.
     """
     _check_place(checkpoint)
+    epochs, images = training.recipe.epochs, training.epoch_steps * training.recipe.batch_size
     first, seconds = 0, 0.0
     curve: list[CurvePoint] = []
     if state := load_checkpoint(checkpoint, identity):
@@ -120,18 +92,18 @@ def _run_epochs(
         training.restore(state)
         first, seconds = state["epoch"], state["seconds"]
         curve = [CurvePoint(**point) for point in state["curve"]]
-    for epoch in range(first, training.epochs):
+    for epoch in range(first, epochs):
         started = time.perf_counter()
         figures = training.epoch(epoch)
         trained = time.perf_counter() - started
-        if epoch + 1 == training.epochs or (epoch + 1) % training.measure_every == 0:
+        if epoch + 1 == epochs or (epoch + 1) % training.measure_every == 0:
             figures = {**figures, **measure()}
         curve.append(CurvePoint(epoch + 1, figures))
         seconds += time.perf_counter() - started
         state = {
             **training.state(),
             "epoch": epoch + 1,
-            "epochs": training.epochs,
+            "epochs": epochs,
             "open_epochs": training.open_epochs,
             "seconds": seconds,
             "curve": [vars(point) for point in curve],
@@ -140,10 +112,10 @@ def _run_epochs(
         on_epoch(
             EpochReport(
                 epoch=epoch + 1,
-                epochs=training.epochs,
+                epochs=epochs,
                 figures=figures,
-                images_per_second=training.epoch_steps * training.batch_size / trained,
-                seconds_left=seconds / (epoch + 1) * (training.epochs - epoch - 1),
+                images_per_second=images / trained,
+                seconds_left=seconds / (epoch + 1) * (epochs - epoch - 1),
             )
         )
     return curve, seconds
@@ -163,12 +135,12 @@ def identity_of(settings: Mapping[str, Any], digest: str) -> str:
 def _check_plan(training: Training, state: Mapping[str, Any], path: Path) -> None:
     """Refuse to continue for another number of epochs than the finished ones were made for."""
     done, epochs, free = state["epoch"], state["epochs"], state["open_epochs"]
-    if (training.epochs, training.open_epochs) == (epochs, free):
-        return
-    if done > min(training.open_epochs, free):
+    wanted = training.recipe.epochs
+    changed = (wanted, training.open_epochs) != (epochs, free)
+    if changed and done > min(training.open_epochs, free):
         raise CheckpointError(
             f"{path}: belongs to other settings: {done} of {epochs} epochs are done, the decay of "
-            f"the learning rate begins after {free}, and for {training.epochs} epochs it would "
+            f"the learning rate begins after {free}, and for {wanted} epochs it would "
             f"have begun after {training.open_epochs}; ask for {epochs} epochs and the same decay, "
             "remove the file or choose another output folder"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,15 @@ class ProbeScores:
     effective_dimensions: float  # of the features, at most their width
 
 
+class Split(NamedTuple):
+    """Images uint8 [N, H, W, 3] or their features [N, D], and labels int64 [N] from 0 on."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
 def probe_backbone(
     model: nn.Module,
     train: tuple[NDArray[np.uint8], NDArray[np.int64]],
@@ -40,31 +50,19 @@ def probe_backbone(
 ) -> ProbeScores:
     """Return the scores of a backbone on images uint8 [N, H, W, 3] and labels int64 [N]."""
     # Copies, because data sets may hand out arrays that are not to be written to.
-    train_features = extract_features(model, torch.tensor(train[0]))
-    test_features = extract_features(model, torch.tensor(test[0]))
-    train_labels, test_labels = torch.tensor(train[1]), torch.tensor(test[1])
-    pairs = (train_features, train_labels, test_features, test_labels)
-    linear, decay = linear_probe(*pairs)
+    images, test_images = (extract_features(model, torch.tensor(part[0])) for part in (train, test))
+    features = Split(images, torch.tensor(train[1]), test_images, torch.tensor(test[1]))
+    linear, decay = linear_probe(features)
     return ProbeScores(
         linear_probe=linear,
-        nearest_class_mean=nearest_class_mean(*pairs),
-        nearest_neighbour=nearest_neighbour(*pairs),
+        nearest_class_mean=nearest_class_mean(features),
+        nearest_neighbour=nearest_neighbour(features),
         weight_decay=decay,
-        effective_dimensions=effective_dimensions(train_features),
+        effective_dimensions=effective_dimensions(features.train),
     )
 
 
-@dataclass(frozen=True)
-class CurveSplit:
-    """Training and validation images uint8 [N, H, W, 3] and labels int64 [N] from 0 on."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    val_images: Tensor
-    val_labels: Tensor
-
-
-def curve_split(upstream: UpstreamImages, names: int = NAMES) -> CurveSplit:
+def curve_split(upstream: UpstreamImages, names: int = NAMES) -> Split:
     """Return the images of the names with most training images, among those to validate on.
 
     No image and no label of a downstream data set is among them.
@@ -84,23 +82,22 @@ def curve_split(upstream: UpstreamImages, names: int = NAMES) -> CurveSplit:
     ):
         kept = position[labels] >= 0
         parts += [torch.from_numpy(images[kept]), torch.from_numpy(position[labels[kept]])]
-    return CurveSplit(*parts)
+    return Split(*parts)
 
 
+@torch.no_grad()
 def measure_features(
-    features: Callable[[Tensor], Tensor], split: CurveSplit, batch_size: int = 256
+    features: Callable[[Tensor], Tensor], images: Split, batch_size: int = 256
 ) -> dict[str, float]:
     """Return two accuracies in percent on the validation images; `features` maps uint8 images."""
-    with torch.no_grad():
-        train, val = (
-            torch.cat([features(part) for part in torch.split(images, batch_size)])
-            for images in (split.train_images, split.val_images)
-        )
-    pairs = (train, split.train_labels, val, split.val_labels)
-    return {
-        LINEAR_PROBE: linear_probe(*pairs, weight_decays=(1e-3, 1e-2))[0],
-        NEAREST_NEIGHBOUR: nearest_neighbour(*pairs),
-    }
+    train, val = (
+        torch.cat([features(chunk) for chunk in torch.split(part, batch_size)])
+        for part in (images.train, images.test)
+    )
+    split = images._replace(train=train, test=val)
+    with torch.enable_grad():
+        linear, _ = linear_probe(split, weight_decays=(1e-3, 1e-2))
+    return {LINEAR_PROBE: linear, NEAREST_NEIGHBOUR: nearest_neighbour(split)}
 
 
 @torch.no_grad()
@@ -129,48 +126,39 @@ def effective_dimensions(features: Tensor) -> float:
 
 
 def linear_probe(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    test_labels: Tensor,
-    weight_decays: Sequence[float] = WEIGHT_DECAYS,
+    split: Split, weight_decays: Sequence[float] = WEIGHT_DECAYS
 ) -> tuple[float, float]:
     """Return the accuracy of a linear classifier on features [N, D], and its weight decay.
 
     The weight decay is chosen on a fifth of the training split, never on the test split.
     """
-    mean, std = train_features.mean(dim=0), train_features.std(dim=0).clamp(min=1e-6)
-    train_scaled, test_scaled = (train_features - mean) / std, (test_features - mean) / std
-    held_out = _every_fifth_of_each_class(train_labels)
-    fit_features, fit_labels = train_scaled[~held_out], train_labels[~held_out]
-    classes = int(train_labels.max()) + 1
+    mean, std = split.train.mean(dim=0), split.train.std(dim=0).clamp(min=1e-6)
+    train, test = (split.train - mean) / std, (split.test - mean) / std
+    labels, held_out = split.train_labels, _every_fifth_of_each_class(split.train_labels)
+    classes = int(labels.max()) + 1
 
     def held_out_accuracy(decay: float) -> float:
-        weight, bias = _fit(fit_features, fit_labels, classes, decay)
-        return _accuracy(train_scaled[held_out] @ weight.T + bias, train_labels[held_out])
+        weight, bias = _fit(train[~held_out], labels[~held_out], classes, decay)
+        return _accuracy(train[held_out] @ weight.T + bias, labels[held_out])
 
     best = max(weight_decays, key=held_out_accuracy)
-    weight, bias = _fit(train_scaled, train_labels, classes, best)
-    return _accuracy(test_scaled @ weight.T + bias, test_labels), best
+    weight, bias = _fit(train, labels, classes, best)
+    return _accuracy(test @ weight.T + bias, split.test_labels), best
 
 
-def nearest_class_mean(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
-) -> float:
+def nearest_class_mean(split: Split) -> float:
     """Return the accuracy of the class whose mean unit feature has the largest cosine."""
-    unit = F.normalize(train_features, dim=1)
-    classes = int(train_labels.max()) + 1
-    sums = torch.zeros(classes, unit.shape[1]).index_add_(0, train_labels, unit)
-    return _accuracy(test_features @ F.normalize(sums, dim=1).T, test_labels)
+    unit = F.normalize(split.train, dim=1)
+    classes = int(split.train_labels.max()) + 1
+    sums = torch.zeros(classes, unit.shape[1]).index_add_(0, split.train_labels, unit)
+    return _accuracy(split.test @ F.normalize(sums, dim=1).T, split.test_labels)
 
 
-def nearest_neighbour(
-    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor
-) -> float:
+def nearest_neighbour(split: Split) -> float:
     """Return the accuracy of the label of the training feature with the largest cosine."""
-    similarity = test_features @ F.normalize(train_features, dim=1).T
-    nearest = train_labels[similarity.argmax(dim=1)]
-    return 100.0 * float((nearest == test_labels).double().mean())
+    similarity = split.test @ F.normalize(split.train, dim=1).T
+    nearest = split.train_labels[similarity.argmax(dim=1)]
+    return 100.0 * float((nearest == split.test_labels).double().mean())
 
 
 def _fit(features: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[Tensor, Tensor]:

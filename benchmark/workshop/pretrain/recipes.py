@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from benchmark.backbones.catalogue import VitShape
 from benchmark.workshop.pretrain.augment import AugmentSettings, MaskSettings, ViewSettings
 from benchmark.workshop.pretrain.losses import HeadSettings
-from benchmark.workshop.pretrain.optimize import OptimizerSettings
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with linear warm-up, a plateau, a cosine to zero and clipped gradients.
+
+    On the plateau the rate does not depend on the number of epochs, so that a longer training
+    repeats the steps of a shorter one until the shorter one's decay.
+    """
+
+    learning_rate: float = 1.5e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.05
+    warmup_epochs: float = 2.0
+    decay_epochs: float = 12.0
+    clip_norm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,25 +41,13 @@ class SupervisedSettings:
     patch_drop: float = 0.25  # share of patches hidden from a training image
     whole_epochs: int = 4  # last epochs, in which no patch is hidden
     augment: AugmentSettings = field(default_factory=AugmentSettings)
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    optimizer: OptimizerSettings = OptimizerSettings()
     validate_every: int = 5
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "epochs", "batch_size", "chunk_size", "validate_every")
-        if not 0.0 <= self.patch_drop < 1.0:
-            raise ValueError("SupervisedSettings.patch_drop must lie in [0, 1)")
 
     @property
     def objective(self) -> str:
         """Name of the kind of training."""
         return "supervised"
-
-
-def _decay(epochs: float) -> OptimizerSettings:
-    """Return the optimizer of self-supervised training with the length of its last part."""
-    return OptimizerSettings(
-        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=epochs
-    )
 
 
 @dataclass(frozen=True)
@@ -73,19 +76,10 @@ class SelfSupervisedSettings:
     centre_momentum: float = 0.9
     teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
     frozen_epochs: int = 1  # first epochs, in which the prototypes stay
-    optimizer: OptimizerSettings = field(default_factory=lambda: _decay(4.0))
+    optimizer: OptimizerSettings = OptimizerSettings(
+        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=4.0
+    )
     measure_every: int = 2
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "epochs", "batch_size", "chunk_size", "measure_every")
-        for name in ("centre_momentum", "teacher_momentum"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"SelfSupervisedSettings.{name} must lie in [0, 1]")
-        if self.views.local_size % self.shape.patch_size:
-            raise ValueError(
-                "SelfSupervisedSettings.views.local_size must be a multiple of the patch size "
-                f"{self.shape.patch_size}"
-            )
 
     @property
     def objective(self) -> str:
@@ -96,19 +90,7 @@ class SelfSupervisedSettings:
 Settings = SupervisedSettings | SelfSupervisedSettings
 
 
-def dino_settings() -> SelfSupervisedSettings:
-    """Return the recipe of `tiny_dino`."""
-    return SelfSupervisedSettings()
-
-
-def ibot_settings() -> SelfSupervisedSettings:
-    """Return the recipe of `tiny_ibot`: masks, fewer crops and epochs for the same time."""
-    return SelfSupervisedSettings(
-        name="tiny_ibot", epochs=8, views=ViewSettings(local_views=2), masks=MaskSettings()
-    )
-
-
-def _check_positive(settings: Any, *names: str) -> None:
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{type(settings).__name__}.{name} must be at least 1")
+TINY_DINO = SelfSupervisedSettings()
+TINY_IBOT = SelfSupervisedSettings(  # fewer crops and epochs for the same time
+    name="tiny_ibot", epochs=8, views=ViewSettings(local_views=2), masks=MaskSettings()
+)

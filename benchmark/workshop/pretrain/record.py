@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from benchmark.workshop.pretrain.probe import (
 )
 from benchmark.workshop.pretrain.recipes import Settings
 
-MAX_WEIGHT_BYTES = 8_000_000
 VALIDATION_ACCURACY = "validation accuracy"  # of a classifier that was trained along
 
 
@@ -88,8 +87,6 @@ def finish(
     # The shapes do not tell the number of heads, so it travels with the tensors.
     heads = str(settings.shape.num_heads)
     content = safetensors.torch.save(tensors, metadata={"num_heads": heads})
-    if len(content) > MAX_WEIGHT_BYTES:
-        raise ValueError(f"{name}: {len(content)} bytes of weights exceed {MAX_WEIGHT_BYTES}")
     write_atomically(out_dir / f"{name}.safetensors", content)
     record = PretrainRecord(
         name=name,
@@ -110,13 +107,6 @@ def finish(
     )
     write_record(record, out_dir)
     return record
-
-
-def add_probe(record: PretrainRecord, probe: ProbeScores, out_dir: Path) -> PretrainRecord:
-    """Write the record and the card again with the downstream scores, and return the record."""
-    scored = replace(record, probe=probe)
-    write_record(scored, out_dir)
-    return scored
 
 
 def write_record(record: PretrainRecord, out_dir: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.seeds import derive, generator
 from benchmark.workshop.pretrain.augment import GLOBAL_VIEWS, draw_masks, draw_views
-from benchmark.workshop.pretrain.images import UpstreamImages, to_float
-from benchmark.workshop.pretrain.loop import Measure, OnEpoch, Training, pretrain
+from benchmark.workshop.pretrain.images import to_float
 from benchmark.workshop.pretrain.losses import (
     balanced_probabilities,
     follow,
@@ -29,37 +27,9 @@ from benchmark.workshop.pretrain.losses import (
     used_prototypes,
     view_loss,
 )
-from benchmark.workshop.pretrain.optimize import (
-    accumulate,
-    build_optimizer,
-    decay_progress,
-    learning_rate,
-    step_optimizer,
-)
-from benchmark.workshop.pretrain.probe import curve_split, measure_features
 from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
-from benchmark.workshop.pretrain.record import PretrainRecord
+from benchmark.workshop.pretrain.training import Training, build_optimizer, decay_progress
 from benchmark.workshop.pretrain.vit import DistilledNetwork, class_token_features, draw_kept
-
-
-def pretrain_selfsupervised(
-    settings: SelfSupervisedSettings,
-    upstream_dir: Path,
-    out_dir: Path,
-    on_epoch: OnEpoch,
-    threads: int | None = None,
-) -> PretrainRecord:
-    """Train a student and keep its teacher; files and resumption are those of `pretrain`.
-
-    Labels are read for the curve of probes alone; training is given the images.
-    """
-
-    def begin(upstream: UpstreamImages, pool: ThreadPoolExecutor) -> tuple[Training, Measure]:
-        split = curve_split(upstream)
-        training = SelfSupervisedTraining(settings, torch.from_numpy(upstream.train_images), pool)
-        return training, lambda: measure_features(training.teacher_features, split)
-
-    return pretrain(settings, upstream_dir, out_dir, on_epoch, threads, begin)
 
 
 @dataclass
@@ -88,6 +58,7 @@ class SelfSupervisedTraining(Training):
         prototypes = settings.head.prototypes
         self.class_centre = torch.zeros(prototypes)
         self.patch_centre = torch.zeros(prototypes)
+        self._seen: dict[int, _TeacherSums] = {}  # by chunk of the step under way
 
     @property
     def backbone(self) -> VisionTransformer:
@@ -111,18 +82,23 @@ class SelfSupervisedTraining(Training):
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train for one pass over the images; return the loss and two signs of collapse."""
-        settings, steps = self.settings, self.epoch_steps
+        settings = self.settings
         order = torch.randperm(len(self.images), generator=generator(settings.seed, "order", epoch))
         total, probabilities = 0.0, torch.zeros_like(self.class_centre)
-        for step in range(epoch * steps, (epoch + 1) * steps):
-            start = step % steps * settings.batch_size
-            seen, loss = self._step(step, order[start : start + settings.batch_size])
-            total += loss
+        parameters = [
+            parameter
+            for parameter in self.student.parameters()
+            if epoch >= settings.frozen_epochs or parameter is not self.student.head.prototypes
+        ]
+        for step, batch in self.batches(epoch, order):
+            total += self.step(step, batch, parameters)
+            seen = [self._seen[chunk] for chunk in sorted(self._seen)]
+            self._follow(step, len(batch), seen)
             for part in seen:
                 probabilities += part.probabilities
         features = self.teacher_features(self.images[order[: 8 * settings.chunk_size]])
         return {
-            "loss": total / steps,
+            "loss": total / self.epoch_steps,
             "spread": spread(features),
             "prototypes used": used_prototypes(probabilities / probabilities.sum()),
         }
@@ -132,39 +108,21 @@ class SelfSupervisedTraining(Training):
         """Return the teacher's class tokens [B, D] of images uint8 [B, H, W, 3]."""
         return class_token_features(self.teacher.backbone, self.standardise(to_float(images)))
 
-    def _step(self, step: int, batch: Tensor) -> tuple[list[_TeacherSums], float]:
-        """Take one step on the images int64 [B]: the student, then the teacher, the centres."""
-        settings, steps = self.settings, self.epoch_steps
-        frozen = step < settings.frozen_epochs * steps
-        parameters = [
-            parameter
-            for parameter in self.student.parameters()
-            if not (frozen and parameter is self.student.head.prototypes)
-        ]
-        chunks = torch.split(batch, settings.chunk_size)
-        seen: list[_TeacherSums | None] = [None] * len(chunks)
-        losses = [partial(self._loss, step, index, part, seen) for index, part in enumerate(chunks)]
-        loss = accumulate(self.pool, losses, parameters)
-        every = (settings.epochs * steps, steps)
-        rate = learning_rate(settings.optimizer, step, *every)
-        step_optimizer(self.optimizer, rate, settings.optimizer.clip_norm)
-        progress = decay_progress(settings.optimizer, step, *every)
+    def _follow(self, step: int, images: int, seen: Sequence[_TeacherSums]) -> None:
+        """Move the teacher and the centres after a step of the student on a batch of images."""
+        settings, keep = self.settings, self.settings.centre_momentum
+        progress = decay_progress(settings.optimizer, step, self.steps, self.epoch_steps)
         momentum = teacher_momentum(settings.teacher_momentum, progress)
         follow(self.teacher.parameters(), self.student.parameters(), momentum)
-        parts = [part for part in seen if part is not None]
-        keep = settings.centre_momentum
         # c <- m c + (1 - m) mean of g_t: over all class tokens, and over the masked patches, which
         # alone go through the teacher's head.
-        mean = sum(part.class_scores for part in parts) / (GLOBAL_VIEWS * len(batch))
+        mean = sum(part.class_scores for part in seen) / (GLOBAL_VIEWS * images)
         self.class_centre = torch.lerp(cast(Tensor, mean), self.class_centre, keep)
-        if patches := sum(part.patches for part in parts):
-            mean = sum(part.patch_scores for part in parts) / patches
+        if patches := sum(part.patches for part in seen):
+            mean = sum(part.patch_scores for part in seen) / patches
             self.patch_centre = torch.lerp(cast(Tensor, mean), self.patch_centre, keep)
-        return parts, loss
 
-    def _loss(
-        self, step: int, chunk: int, chosen: Tensor, seen: list[_TeacherSums | None]
-    ) -> Tensor:
+    def loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
         """Return one chunk's share in the batch's loss and note what its teacher saw."""
         settings = self.settings
         draws = generator(settings.seed, "views", step, chunk)
@@ -198,7 +156,7 @@ class SelfSupervisedTraining(Training):
         if len(parts):
             student = torch.cat([student, self.student.scores(parts)])
         target = self._target(teacher, self.class_centre, temperature)
-        seen[chunk] = _TeacherSums(
+        self._seen[chunk] = _TeacherSums(
             teacher.sum(dim=0), teacher_patches.sum(dim=0), len(teacher_patches), target.sum(dim=0)
         )
         views = view_loss(

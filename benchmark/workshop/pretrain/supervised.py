@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,35 +12,13 @@ from torch import Tensor, nn
 
 from benchmark.workshop.pretrain.augment import augment
 from benchmark.workshop.pretrain.images import UpstreamImages, to_float
-from benchmark.workshop.pretrain.loop import Measure, OnEpoch, Training, pretrain
-from benchmark.workshop.pretrain.optimize import (
-    accumulate,
-    build_optimizer,
-    learning_rate,
-    step_optimizer,
-)
 from benchmark.workshop.pretrain.recipes import SupervisedSettings
-from benchmark.workshop.pretrain.record import VALIDATION_ACCURACY, PretrainRecord
+from benchmark.workshop.pretrain.record import VALIDATION_ACCURACY
+from benchmark.workshop.pretrain.training import Training, build_optimizer
 from benchmark.workshop.pretrain.vit import class_token_features, draw_kept, new_backbone
 
 
-def pretrain_supervised(
-    settings: SupervisedSettings,
-    upstream_dir: Path,
-    out_dir: Path,
-    on_epoch: OnEpoch,
-    threads: int | None = None,
-) -> PretrainRecord:
-    """Train a backbone with a linear head; files and resumption are those of `pretrain`."""
-
-    def begin(upstream: UpstreamImages, pool: ThreadPoolExecutor) -> tuple[Training, Measure]:
-        training = _SupervisedTraining(settings, upstream, pool)
-        return training, training.validate
-
-    return pretrain(settings, upstream_dir, out_dir, on_epoch, threads, begin)
-
-
-class _SupervisedTraining(Training):
+class SupervisedTraining(Training):
     """A backbone and a head on the upstream images and their labels."""
 
     def __init__(
@@ -70,21 +46,12 @@ class _SupervisedTraining(Training):
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train for one pass over the images; return the mean loss."""
-        settings, steps = self.settings, self.epoch_steps
         self._backbone.train()
         parameters = [*self._backbone.parameters(), *self.head.parameters()]
-        order = torch.Generator().manual_seed(_seed_for(settings.seed, "order", epoch))
-        shuffled = torch.randperm(len(self.images), generator=order)
-        total = 0.0
-        for step in range(epoch * steps, (epoch + 1) * steps):
-            start = step % steps * settings.batch_size
-            batch = shuffled[start : start + settings.batch_size]
-            chunks = torch.split(batch, settings.chunk_size)
-            losses = [partial(self._loss, step, index, part) for index, part in enumerate(chunks)]
-            total += accumulate(self.pool, losses, parameters)
-            rate = learning_rate(settings.optimizer, step, settings.epochs * steps, steps)
-            step_optimizer(self.optimizer, rate, settings.optimizer.clip_norm)
-        return {"loss": total / steps}
+        draws = torch.Generator().manual_seed(_seed_for(self.settings.seed, "order", epoch))
+        order = torch.randperm(len(self.images), generator=draws)
+        total = sum(self.step(*step, parameters) for step in self.batches(epoch, order))
+        return {"loss": total / self.epoch_steps}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -99,7 +66,7 @@ class _SupervisedTraining(Training):
             correct += int((scores.argmax(dim=1) == target).sum())
         return {VALIDATION_ACCURACY: 100.0 * correct / len(labels)}
 
-    def _loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
+    def loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
         """Return the share in the batch's mean loss of the images int64 [B] of one chunk."""
         settings = self.settings
         seed = _seed_for(settings.seed, f"augmentation of chunk {chunk}", step)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from benchmark.backbones.catalogue import VitShape
 from benchmark.workshop.pretrain.augment import MaskSettings, ViewSettings
 from benchmark.workshop.pretrain.losses import HeadSettings
-from benchmark.workshop.pretrain.optimize import OptimizerSettings
-from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings, SupervisedSettings
+from benchmark.workshop.pretrain.recipes import (
+    OptimizerSettings,
+    SelfSupervisedSettings,
+    SupervisedSettings,
+)
 from benchmark.workshop.pretrain.record import EpochReport
 
 SHAPE = VitShape(img_size=16, patch_size=8, embed_dim=32, depth=2, num_heads=2)
@@ -39,5 +43,19 @@ DINO = SelfSupervisedSettings(
 IBOT = replace(DINO, masks=MaskSettings(), balance="sinkhorn")
 
 
+class KilledError(RuntimeError):
+    """Stands for a process that is killed."""
+
+
 def ignore(_report: EpochReport) -> None:
     """Shows no progress."""
+
+
+def killed_after(epoch: int) -> Callable[[EpochReport], None]:
+    """A process that is killed after an epoch."""
+
+    def kill(report: EpochReport) -> None:
+        if report.epoch == epoch:
+            raise KilledError
+
+    return kill

@@ -13,8 +13,12 @@ from small_recipes import DINO, ignore
 
 from benchmark.cli import main
 from benchmark.workshop.pretrain.images import load_upstream
-from benchmark.workshop.pretrain.loop import CheckpointError, identity_of, load_checkpoint
-from benchmark.workshop.pretrain.selfsupervised import pretrain_selfsupervised
+from benchmark.workshop.pretrain.loop import (
+    CheckpointError,
+    identity_of,
+    load_checkpoint,
+    pretrain,
+)
 
 KINDS = ("supervised", "dino", "ibot")
 
@@ -120,31 +124,27 @@ def test_a_folder_that_cannot_be_written(
 @pytest.fixture
 def checkpoint(upstream_dir: Path, tmp_path: Path) -> Path:
     """Of one epoch."""
-    pretrain_selfsupervised(replace(DINO, epochs=1), upstream_dir, tmp_path, ignore, threads=1)
+    pretrain(replace(DINO, epochs=1), upstream_dir, tmp_path, ignore, threads=1)
     return tmp_path / f"{DINO.name}.checkpoint"
 
 
 def test_one_changed_bit_is_found(checkpoint: Path, upstream_dir: Path) -> None:
     identity = identity_of(asdict(DINO), load_upstream(upstream_dir).digest)
     assert load_checkpoint(checkpoint, identity) is not None
-    content = bytearray(checkpoint.read_bytes())
-    for damaged in (content[: len(content) // 2], b"", b"[1, 2]"):
+    content = checkpoint.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (content[: len(content) // 2], b"", b"[1, 2]", flipped):
         checkpoint.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="it is damaged"):
             load_checkpoint(checkpoint, identity)
-    content[len(content) // 2] ^= 1
-    checkpoint.write_bytes(content)
-    with pytest.raises(CheckpointError, match="it is damaged"):
-        load_checkpoint(checkpoint, identity)
 
 
 def test_what_differs_from_a_checkpoint_is_named(checkpoint: Path, upstream_dir: Path) -> None:
     other = replace(DINO, epochs=1, seed=7, batch_size=DINO.batch_size - 1)
     with pytest.raises(CheckpointError, match=r"batch_size: \d+ there, .*seed: 0 there, 7 here\)"):
-        pretrain_selfsupervised(other, upstream_dir, checkpoint.parent, ignore, threads=1)
+        pretrain(other, upstream_dir, checkpoint.parent, ignore, threads=1)
     labels = upstream_dir / "train_labels.npy"
     np.save(labels, np.load(labels)[::-1].copy())
     with pytest.raises(CheckpointError, match=r"\(other images\)"):
-        pretrain_selfsupervised(
-            replace(DINO, epochs=1), upstream_dir, checkpoint.parent, ignore, threads=1
-        )
+        pretrain(replace(DINO, epochs=1), upstream_dir, checkpoint.parent, ignore, threads=1)

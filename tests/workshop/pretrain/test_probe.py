@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from benchmark.workshop.pretrain.probe import (
+    Split,
     effective_dimensions,
     linear_probe,
     nearest_class_mean,
@@ -14,40 +14,36 @@ from benchmark.workshop.pretrain.probe import (
 )
 
 
-def clusters(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Features [N, 8] around four orthogonal centres, and labels [N]."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 4
-    return 5.0 * torch.eye(4, 8)[labels] + 0.3 * torch.randn(count, 8, generator=generator), labels
+@pytest.fixture
+def clusters() -> Split:
+    """Features [80, 8] and [40, 8] around four orthogonal centres."""
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 4
+    features = 5.0 * torch.eye(4, 8)[labels] + 0.3 * torch.randn(120, 8, generator=draws)
+    return Split(features[:80], labels[:80], features[80:], labels[80:])
 
 
-def test_separable_classes_are_found() -> None:
-    pairs = (*clusters(80, 0), *clusters(40, 1))
-    assert linear_probe(*pairs)[0] == 100.0
-    assert nearest_class_mean(*pairs) == 100.0
-    assert nearest_neighbour(*pairs) == 100.0
+def test_separable_classes_are_found(clusters: Split) -> None:
+    assert linear_probe(clusters)[0] == 100.0
+    assert nearest_class_mean(clusters) == 100.0
+    assert nearest_neighbour(clusters) == 100.0
 
 
 def test_random_labels_are_at_chance() -> None:
-    features, _ = clusters(400, 0)
-    labels = torch.randint(0, 4, (400,), generator=torch.Generator().manual_seed(2))
-    score, _ = linear_probe(features[:300], labels[:300], features[300:], labels[300:])
-    assert score < 45.0
+    draws = torch.Generator().manual_seed(2)
+    features = torch.randn(400, 8, generator=draws)
+    labels = torch.randint(0, 4, (400,), generator=draws)
+    assert linear_probe(Split(features[:300], labels[:300], features[300:], labels[300:]))[0] < 45.0
 
 
-def test_weight_decay_does_not_depend_on_the_test_split() -> None:
-    train = clusters(80, 0)
-    first, second = clusters(40, 1), clusters(40, 2)
-    _, decay = linear_probe(*train, *first)
-    _, other = linear_probe(*train, second[0], second[1].flip(0))
-    assert decay == other
+def test_weight_decay_does_not_depend_on_the_test_split(clusters: Split) -> None:
+    other = clusters._replace(test_labels=clusters.test_labels.flip(0))
+    assert linear_probe(clusters)[1] == linear_probe(other)[1]
 
 
-def test_scale_of_features_does_not_matter_to_the_probe() -> None:
-    train, test = clusters(80, 0), clusters(40, 1)
-    plain, _ = linear_probe(*train, *test)
-    scaled, _ = linear_probe(1e3 * train[0] + 7, train[1], 1e3 * test[0] + 7, test[1])
-    assert plain == pytest.approx(scaled)
+def test_scale_of_features_does_not_matter_to_the_probe(clusters: Split) -> None:
+    scaled = clusters._replace(train=1e3 * clusters.train + 7, test=1e3 * clusters.test + 7)
+    assert linear_probe(clusters)[0] == pytest.approx(linear_probe(scaled)[0])
 
 
 def test_effective_dimensions_count_directions_of_equal_variance() -> None:

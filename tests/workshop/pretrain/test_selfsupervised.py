@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_recipes import DINO, IBOT, ignore
+from small_recipes import DINO, IBOT, KilledError, ignore, killed_after
 from torch import Tensor
 
 from benchmark.backbones.catalogue import VitShape
@@ -19,11 +19,8 @@ from benchmark.cli import main
 from benchmark.cli import pretrain as cli_pretrain
 from benchmark.data import icons
 from benchmark.workshop.pretrain import recipes
-from benchmark.workshop.pretrain.augment import (
-    ViewSettings,
-)
 from benchmark.workshop.pretrain.images import UpstreamImages
-from benchmark.workshop.pretrain.loop import CheckpointError
+from benchmark.workshop.pretrain.loop import CheckpointError, pretrain
 from benchmark.workshop.pretrain.losses import (
     HeadSettings,
     ProjectionHead,
@@ -39,21 +36,9 @@ from benchmark.workshop.pretrain.losses import (
     view_loss,
 )
 from benchmark.workshop.pretrain.probe import curve_split
-from benchmark.workshop.pretrain.recipes import (
-    SelfSupervisedSettings,
-    dino_settings,
-    ibot_settings,
-)
-from benchmark.workshop.pretrain.record import EpochReport
-from benchmark.workshop.pretrain.selfsupervised import (
-    SelfSupervisedTraining,
-    pretrain_selfsupervised,
-)
+from benchmark.workshop.pretrain.recipes import TINY_DINO, TINY_IBOT, SelfSupervisedSettings
+from benchmark.workshop.pretrain.selfsupervised import SelfSupervisedTraining
 from benchmark.workshop.pretrain.vit import embed, new_backbone
-
-
-class KilledError(RuntimeError):
-    """Stands for a process that is killed."""
 
 
 def images(count: int = 24) -> Tensor:
@@ -277,9 +262,7 @@ def test_no_label_reaches_training(upstream_dir: Path, tmp_path: Path) -> None:
     assert list(parameters) == ["settings", "images", "pool"]
     hashes = []
     for part in ("one", "two"):
-        record = pretrain_selfsupervised(
-            replace(DINO, epochs=1), upstream_dir, tmp_path / part, ignore, threads=1
-        )
+        record = pretrain(replace(DINO, epochs=1), upstream_dir, tmp_path / part, ignore, threads=1)
         hashes.append(record.weight_hash)
         labels = np.load(upstream_dir / "train_labels.npy")
         np.save(upstream_dir / "train_labels.npy", labels[::-1].copy())
@@ -287,21 +270,17 @@ def test_no_label_reaches_training(upstream_dir: Path, tmp_path: Path) -> None:
 
 
 def test_run_may_be_ended_early_before_its_decay_only(upstream_dir: Path, tmp_path: Path) -> None:
-    def cut(report: EpochReport) -> None:
-        if report.epoch == 2:
-            raise KilledError
-
     with pytest.raises(KilledError):
         long = replace(DINO, epochs=9, optimizer=replace(DINO.optimizer, decay_epochs=4.0))
-        pretrain_selfsupervised(long, upstream_dir, tmp_path / "cut", cut, threads=1)
-    ended = pretrain_selfsupervised(DINO, upstream_dir, tmp_path / "cut", ignore, threads=1)
-    direct = pretrain_selfsupervised(DINO, upstream_dir, tmp_path / "direct", ignore, threads=1)
+        pretrain(long, upstream_dir, tmp_path / "cut", killed_after(2), threads=1)
+    ended = pretrain(DINO, upstream_dir, tmp_path / "cut", ignore, threads=1)
+    direct = pretrain(DINO, upstream_dir, tmp_path / "direct", ignore, threads=1)
     assert ended.weight_hash == direct.weight_hash
     longer = replace(DINO, epochs=4, optimizer=replace(DINO.optimizer, decay_epochs=2.0))
     with pytest.raises(CheckpointError, match="3 of 3 epochs are done"):
-        pretrain_selfsupervised(longer, upstream_dir, tmp_path / "cut", ignore)
+        pretrain(longer, upstream_dir, tmp_path / "cut", ignore)
     with pytest.raises(CheckpointError, match="3 of 3 epochs are done"):
-        pretrain_selfsupervised(replace(DINO, epochs=5), upstream_dir, tmp_path / "cut", ignore)
+        pretrain(replace(DINO, epochs=5), upstream_dir, tmp_path / "cut", ignore)
 
 
 def test_curve_is_measured_on_the_most_frequent_names_that_can_be_validated() -> None:
@@ -310,40 +289,15 @@ def test_curve_is_measured_on_the_most_frequent_names_that_can_be_validated() ->
     upstream = UpstreamImages(pixels, train, pixels[:3], val, ("a", "b", "c", "d"), "digest")
     split = curve_split(upstream, names=2)
     assert split.train_labels.tolist() == [0, 0, 0, 1, 1]
-    assert split.train_images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
-    assert split.val_labels.tolist() == [0, 1]
+    assert split.train[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert split.test_labels.tolist() == [0, 1]
 
 
 def test_recipes_are_of_one_architecture() -> None:
-    dino, ibot = dino_settings(), ibot_settings()
-    assert (dino.name, dino.objective) == ("tiny_dino", "dino")
-    assert (ibot.name, ibot.objective) == ("tiny_ibot", "ibot")
-    assert dino.shape == ibot.shape == VitShape()
-    assert dino.head.prototypes > 1
-    assert math.isclose(sum(p.numel() for p in new_backbone(dino.shape).parameters()), 1_216_896)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"epochs": 0}, "epochs must be at least 1"),
-        ({"teacher_momentum": 1.5}, r"teacher_momentum must lie in \[0, 1\]"),
-        ({"views": ViewSettings(local_size=12)}, "multiple of the patch size 8"),
-    ],
-)
-def test_senseless_settings_are_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        replace(DINO, **changes)  # type: ignore[arg-type]
-
-
-def test_command_line_explains_both_kinds(capsys: pytest.CaptureFixture[str]) -> None:
-    for kind in ("dino", "ibot"):
-        with pytest.raises(SystemExit) as stop:
-            main(["pretrain", kind, "--help"])
-        assert stop.value.code == 0
-        text = capsys.readouterr().out
-        assert f"clbench pretrain {kind} --upstream" in text
-        assert "without labels" in text
+    assert (TINY_DINO.name, TINY_DINO.objective) == ("tiny_dino", "dino")
+    assert (TINY_IBOT.name, TINY_IBOT.objective) == ("tiny_ibot", "ibot")
+    assert TINY_DINO.shape == TINY_IBOT.shape == VitShape()
+    assert sum(p.numel() for p in new_backbone(TINY_DINO.shape).parameters()) == 1_216_896
 
 
 def test_command_line_writes_weights_and_card(
@@ -352,7 +306,7 @@ def test_command_line_writes_weights_and_card(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(recipes, "ibot_settings", lambda: replace(IBOT, name="toy"))
+    monkeypatch.setattr(recipes, "TINY_IBOT", replace(IBOT, name="toy"))
     monkeypatch.setattr(cli_pretrain, "COLLAPSED", 2.0)
     pair = (images(40).numpy(), np.arange(40) % 4)
     monkeypatch.setattr(icons, "load_split", lambda part: pair)

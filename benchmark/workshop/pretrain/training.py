@@ -1,33 +1,82 @@
-"""Optimizer, learning rate and gradients by several threads, for every pre-training objective."""
+"""What all objectives share: steps by several threads, the optimizer, its learning rate."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-Loss = Callable[[], Tensor]
+from benchmark.workshop.pretrain.images import Standardise
+from benchmark.workshop.pretrain.recipes import OptimizerSettings, Settings
 
 
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """AdamW with linear warm-up, a plateau, a cosine to zero and clipped gradients.
+class Training(ABC):
+    """An objective under way, on images uint8 [N, H, W, 3] in whole batches.
 
-    On the plateau the rate does not depend on the number of epochs, so that a longer training
-    repeats the steps of a shorter one until the shorter one's decay.
+    Attributes:
+        open_epochs: The first epochs, which do not depend on the number of epochs.
+        measure_every: Epochs from one measurement to the next.
     """
 
-    learning_rate: float = 1.5e-3
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.05
-    warmup_epochs: float = 2.0
-    decay_epochs: float = 12.0
-    clip_norm: float = 1.0
+    measure_every: int
+    optimizer: torch.optim.Optimizer
+
+    def __init__(self, settings: Settings, images: Tensor, pool: ThreadPoolExecutor) -> None:
+        self.recipe, self.images, self.pool = settings, images, pool
+        self.epoch_steps = len(images) // settings.batch_size
+        self.steps = settings.epochs * self.epoch_steps
+        self.open_epochs = open_epochs(settings.optimizer, settings.epochs, self.epoch_steps)
+        self.standardise = Standardise.of(images)
+
+    @property
+    @abstractmethod
+    def backbone(self) -> VisionTransformer:
+        """The backbone whose weights are kept."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """Return the networks and optimizers that training changes."""
+
+    @abstractmethod
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Train for one pass over the images; return its loss and other figures."""
+
+    @abstractmethod
+    def loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
+        """Return the share in the batch's loss of the images int64 [B] of one chunk."""
+
+    def batches(self, epoch: int, order: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield the steps of an epoch and their images, int64 [B], in this order."""
+        size = self.recipe.batch_size
+        for index in range(self.epoch_steps):
+            yield epoch * self.epoch_steps + index, order[index * size : (index + 1) * size]
+
+    def step(self, step: int, batch: Tensor, parameters: Sequence[Tensor]) -> float:
+        """Train the parameters on a batch, chunk by chunk in several threads; return its loss."""
+        chunks = torch.split(batch, self.recipe.chunk_size)
+        losses = [partial(self.loss, step, index, part) for index, part in enumerate(chunks)]
+        loss = accumulate(self.pool, losses, parameters)
+        settings = self.recipe.optimizer
+        rate = learning_rate(settings, step, self.steps, self.epoch_steps)
+        step_optimizer(self.optimizer, rate, settings.clip_norm)
+        return loss
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on."""
+        return {name: part.state_dict() for name, part in self.parts().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned."""
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
 
 
 def build_optimizer(modules: Iterable[nn.Module], settings: OptimizerSettings) -> torch.optim.AdamW:
@@ -77,7 +126,7 @@ def open_epochs(settings: OptimizerSettings, epochs: int, epoch_steps: int) -> i
 
 
 def step_optimizer(optimizer: torch.optim.Optimizer, rate: float, clip_norm: float) -> None:
-    """Take one step at `rate` with the gradients' joint norm clipped, then drops the gradients."""
+    """Take one step at `rate` with the gradients' joint norm clipped, then drop the gradients."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     nn.utils.clip_grad_norm_(parameters, clip_norm)
     for group in optimizer.param_groups:
@@ -103,7 +152,7 @@ def workers(count: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def accumulate(
-    pool: ThreadPoolExecutor, losses: Sequence[Loss], parameters: Sequence[Tensor]
+    pool: ThreadPoolExecutor, losses: Sequence[Callable[[], Tensor]], parameters: Sequence[Tensor]
 ) -> float:
     """Set each parameter's gradient of the sum of the losses, and return that sum.
 
@@ -111,7 +160,7 @@ def accumulate(
     gradients are added in the order given, whichever was done first.
     """
 
-    def gradients(loss_of: Loss) -> tuple[float, tuple[Tensor, ...]]:
+    def gradients(loss_of: Callable[[], Tensor]) -> tuple[float, tuple[Tensor, ...]]:
         loss = loss_of()
         return loss.item(), torch.autograd.grad(loss, parameters)
 
