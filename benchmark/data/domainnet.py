@@ -13,7 +13,6 @@ from benchmark.data.listing import (
     listed,
     read_list,
     read_yaml_list,
-    where,
 )
 from benchmark.data.location import find_folder, first_file, report_missing
 
@@ -95,8 +94,7 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
     sides: dict[str, list[Entry]] = {"train": [], "test": []}
     for (domain, side), file in lists.items():
         assert file is not None  # reported above
-        lines = read_list(file, on_fault)
-        sides[side] += _entries(names, file, lines, (domain,), on_fault)
+        sides[side] += _entries(names, read_list(file, on_fault), (domain,), on_fault)
     return folder, Listing.of(names.in_order(folder), *sides.values())
 
 
@@ -111,26 +109,26 @@ def _coda(folder: Path, on_fault: OnFault) -> Listing:
                 "that the users of CODA-Prompt pass on"
             )
         lines = read_yaml_list(file, on_fault=on_fault)
-        sides.append(_entries(names, file, lines, DOMAINS, on_fault))
+        sides.append(_entries(names, lines, DOMAINS, on_fault))
     used = {entry.domain for side in sides for entry in side}
     report_missing("domainnet", folder, [ARCHIVES[d] for d in DOMAINS if d in used])
     return Listing.of(names.in_order(folder), *sides)
 
 
 def _entries(
-    names: ClassNames, file: Path, lines: list[Line], domains: tuple[str, ...], on_fault: OnFault
+    names: ClassNames, lines: list[Line], domains: tuple[str, ...], on_fault: OnFault
 ) -> list[Entry]:
     """Lines `<domain>/<class>/<file>` of a list, whatever folders of another machine lead them."""
     entries = []
-    kept = 3 if file.suffix == ".yaml" else 0
     for line in lines:
-        parts = line.path.split("/")[-kept:]
+        parts = line.path.split("/")
+        if line.file.suffix == ".yaml":
+            parts = parts[-3:]
         if len(parts) != 3 or parts[0] not in domains:
             expected = domains[0] if len(domains) == 1 else "<domain>"
-            on_fault(f"{where(file, line.number)}: {line.path!r} is not {expected}/<class>/<file>")
+            on_fault(f"{line.where}: {line.path!r} is not {expected}/<class>/<file>")
             continue
-        label = line.label if names.add(file, line, parts[1]) else -1
-        entries.append(Entry("/".join(parts), label, parts[0]))
+        entries.append(Entry("/".join(parts), names.add(line, parts[1]), parts[0]))
     return entries
 
 

@@ -1,15 +1,15 @@
-"""Any class-per-folder tree as a data set: `folder:PATH`, or `folder` below the data root."""
+"""Any class-per-folder tree as a data set: `folder:PATH`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.data.base import DataError, DatasetInfo, DataSource, Listing, OnFault
+from benchmark.data.base import DataError, DatasetInfo, Listing, OnFault
 from benchmark.data.listing import fail, listed
 from benchmark.data.tree import entries, scan_classes, split_listing, subfolders
 
 TEST_NAMES = ("test", "val", "validation")  # the first that is there is used
+_NEEDS = "a data set needs one folder of images for each class"
 TASKS = (10, 5, 20, 4, 2, 1)  # numbers of tasks, the preferred ones first
 
 
@@ -20,12 +20,18 @@ def info(path: Path | str) -> DatasetInfo:
     """
     top = Path(path).expanduser()
     classes = len(read_tree(top).class_names)
-    return _info(
+    return listed(
         f"folder:{path}",
-        lambda _source: top,
+        lambda _source, on_fault: (top, read_tree(top, on_fault)),
         summary=f"the class-per-folder tree in {top}",
         classes=classes,
         default_tasks=next(count for count in TASKS if classes % count == 0),
+        notes=(
+            "train/ and test/ (or val/, validation/) are the split where both are there; "
+            "otherwise the images of each class are ranked by the SHA-256 of their names and the "
+            "first fifth are test images.",
+            "Only names enter the manifest hash, not what is in the files.",
+        ),
     )
 
 
@@ -79,34 +85,3 @@ def _given_split(top: Path, test: str, on_fault: OnFault) -> Listing:
 
 def _domain(_class_name: str, _file: str) -> str:
     return "folder"
-
-
-def _info(
-    name: str, find: Callable[[DataSource], Path], *, summary: str, classes: int, default_tasks: int
-) -> DatasetInfo:
-    def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
-        return find(source), read_tree(find(source), on_fault)
-
-    return listed(
-        name,
-        listing,
-        summary=summary,
-        classes=classes,
-        default_tasks=default_tasks,
-        notes=(
-            "train/ and test/ (or val/, validation/) are the split where both are there; "
-            "otherwise the images of each class are ranked by the SHA-256 of their names and the "
-            "first fifth are test images.",
-            "Only names enter the manifest hash, not what is in the files.",
-        ),
-    )
-
-
-_NEEDS = "a data set needs one folder of images for each class"
-INFO = _info(
-    "folder",
-    lambda source: source.root / "folder",
-    summary="any tree with one folder of images a class: `folder:PATH`, or DATA_ROOT/folder",
-    classes=0,
-    default_tasks=10,
-)

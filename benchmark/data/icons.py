@@ -28,7 +28,7 @@ def load_split(side: Side, folder: Path = ASSETS) -> tuple[np.ndarray, np.ndarra
 
     The arrays are cached and read-only: copy before writing.
     """
-    return _load_split(side, folder)
+    return _read_split(side, folder)
 
 
 def class_names(folder: Path = ASSETS) -> list[str]:
@@ -64,7 +64,7 @@ def from_planes(stored: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _load_split(side: Side, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_split(side: Side, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     stored = np.load(io.BytesIO(lzma.decompress(_verified(folder, f"{side}.npy.xz"))))
     images = from_planes(stored)
     number = {name: label for label, name in enumerate(class_names(folder))}
@@ -100,8 +100,6 @@ def _verified(folder: Path, name: str) -> bytes:
     """Read a file and check it against the manifest."""
     file = folder / name
     expected = _manifest(folder)["files"][name]["sha256"]
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: missing from the embedded data set")
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != expected:
         raise DataError(
@@ -110,16 +108,15 @@ def _verified(folder: Path, name: str) -> bytes:
     return content
 
 
-def _load(source: DataSource) -> Dataset:
-    train, test = (_split(side) for side in ("train", "test"))
-    return Dataset(
-        "icons", tuple(class_names()), train, test, crop_scale=(0.5, 1.0), evaluation="resize"
-    )
-
-
 def _split(side: Side) -> Split:
     images, labels = load_split(side)
     return Split(ArrayImages(images), labels, tuple(domains(side)))
+
+
+def _load(_source: DataSource) -> Dataset:
+    names = tuple(class_names())
+    train, test = _split("train"), _split("test")
+    return Dataset("icons", names, train, test, crop_scale=(0.5, 1.0), evaluation="resize")
 
 
 INFO = DATASETS.add(

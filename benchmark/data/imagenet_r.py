@@ -72,12 +72,10 @@ def _coda(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:
         for line in read_yaml_list(file, remote.sha256, on_fault):
             parts = line.path.split("/")
             if parts[:2] != ["data", "imagenet-r"] or len(parts) != 4:
-                on_fault(
-                    f"{file}, entry {line.number}: {line.path!r} is not "
-                    "data/imagenet-r/<WordNet id>/<file>"
-                )
+                form = "data/imagenet-r/<WordNet id>/<file>"
+                on_fault(f"{line.where}: {line.path!r} is not {form}")
                 continue
-            label = line.label if names.add(file, line, parts[2]) else -1
+            label = names.add(line, parts[2])
             rendition = _rendition(parts[2], parts[3], on_fault)
             side.append(Entry("/".join(parts[2:]), label, rendition))
         sides.append(side)

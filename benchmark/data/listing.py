@@ -1,4 +1,4 @@
-"""What the data sets of image files share: lists of paths, labels and domains, and their hash."""
+"""What the data sets of image files share: reading lists of paths and labels, and their entry."""
 
 from __future__ import annotations
 
@@ -30,11 +30,17 @@ def fail(fault: str) -> None:
 
 
 class Line(NamedTuple):
-    """One entry of a list as it was read; `number` is that of its line or place, from 1."""
+    """One entry of a list as it was read."""
 
     path: str
     label: int
-    number: int
+    file: Path
+    number: int  # from 1
+
+    @property
+    def where(self) -> str:
+        """How errors name it; a YAML file is counted by entries, not by lines."""
+        return f"{self.file}, {'entry' if self.file.suffix == '.yaml' else 'line'} {self.number}"
 
 
 class ClassNames:
@@ -45,12 +51,11 @@ class ClassNames:
         self._names: dict[int, tuple[str, str]] = {}  # label: name, where it was first read
         self._labels: dict[str, tuple[int, str]] = {}
 
-    def add(self, file: Path, line: Line, name: str) -> bool:
-        """Note the class of a line; where two lines disagree the fault names both, and False."""
+    def add(self, line: Line, name: str) -> int:
+        """Note the class of a line; gives its label, or -1 where the fault names two lines."""
         known = self._names.get(line.label)
         if known is not None and known[0] == name:
-            return True
-        here = where(file, line.number)
+            return line.label
         if known is not None:
             fault = f"label {line.label} is class {name!r}, but it is {known[0]!r} in {known[1]}"
         elif line.label >= self._most:
@@ -59,11 +64,11 @@ class ClassNames:
             label, there = self._labels[name]
             fault = f"class {name!r} has label {line.label}, but {label} in {there}"
         else:
-            self._names[line.label] = (name, here)
-            self._labels[name] = (line.label, here)
-            return True
-        self._on_fault(f"{here}: {fault}")
-        return False
+            self._names[line.label] = (name, line.where)
+            self._labels[name] = (line.label, line.where)
+            return line.label
+        self._on_fault(f"{line.where}: {fault}")
+        return -1
 
     def in_order(self, folder: Path) -> tuple[str, ...]:
         """The names by label; a fault naming their `folder` if a label is left out."""
@@ -90,11 +95,11 @@ def read_list(file: Path, on_fault: OnFault = fail) -> list[Line]:
         path, label = ("", *text.rsplit(None, 1))[-2:]  # a path may hold spaces
         if not (label.isascii() and label.isdigit() and len(label) < 10 and is_safe(path)):
             on_fault(
-                f"{file}, line {number}: {_short(text)!r} is not `<path> <label>` with a path "
+                f"{file}, line {number}: {text[:80]!r} is not `<path> <label>` with a path "
                 "below the data set's folder and a label in digits"
             )
             continue
-        lines.append(Line(path, int(label), number))
+        lines.append(Line(path, int(label), file, number))
     return lines
 
 
@@ -128,7 +133,7 @@ def read_yaml_list(file: Path, sha256: str = "", on_fault: OnFault = fail) -> li
                 "not a relative path and a label"
             )
             continue
-        lines.append(Line(path, label, number))
+        lines.append(Line(path, label, file, number))
     return lines
 
 
@@ -156,15 +161,6 @@ def read_text(file: Path) -> str:
 def is_safe(path: str) -> bool:
     """Whether a path of a list is relative, ends in a name and stays below its folder."""
     return _UNSAFE.search(path) is None
-
-
-def where(file: Path, number: int) -> str:
-    """How errors name an entry of a list; a YAML file is counted by entries, not by lines."""
-    return f"{file}, {'entry' if file.suffix == '.yaml' else 'line'} {number}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def listed(

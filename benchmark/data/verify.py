@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,14 +28,15 @@ from benchmark.data.base import (
     Remote,
     Split,
 )
-from benchmark.data.contents import inspect, unlisted_files
 from benchmark.data.decoded import Progress
 from benchmark.data.fetch.download import Note, Step, checksum_fault
 from benchmark.data.location import first_file
+from benchmark.data.tree import IMAGE_SUFFIXES
 from benchmark.words import plural
 
 SIDES = ("training", "test")
 SHOWN = 5  # faults of a kind that the report spells out
+CHUNK = 256  # images between two reports of progress
 
 
 class Fault(Enum):
@@ -105,18 +110,17 @@ def verify(
     findings = Findings(f"{info.name}, split {source.split}")
     list_faults = findings.faults[Fault.LISTS]
     folder: Path | None = None
-    content: Listing | Dataset | None
-    if info.survey is None:
+    content: Listing | Dataset | None = None
+    if info.survey is not None:
+        folder, content = info.survey(source, list_faults.append)
+        findings.title += f", in {folder}"
+    else:
         try:
             content = info.load(source)
         except MissingDataError:
             raise
         except DataError as error:
-            content = None
             list_faults.append(str(error))
-    else:
-        folder, content = info.survey(source, list_faults.append)
-        findings.title += f", in {folder}"
     if content is None:
         return findings
     if isinstance(content, Dataset):
@@ -125,23 +129,18 @@ def verify(
         manifest = info.manifest_hash(source)
     else:
         assert folder is not None  # a listing names files
-        sides = _listed_sides(info, folder, content, findings)
+        _compare_files(info, folder, content, findings)
+        sides = _listed_sides(folder, content, findings)
         manifest = content.manifest_hash()
     _count(info, content.class_names, sides, findings)
     findings.counts.append(f"manifest {manifest}")
-    train, test = (len(side.entries) for side in sides)
-    is_published = _compare_counts(info, source, (train, test), findings)
+    is_published = _compare_counts(info, source, sides, findings)
     _look_inside(sides, findings, quick, on_progress)
     if folder is not None:
-        _check_downloads(
-            info,
-            source,
-            folder,
-            findings,
-            quick=quick,
-            is_published=is_published,
-            on_progress=on_progress,
-        )
+        files = [*info.files, *(file for split, file in info.split_files if split == source.split)]
+        if quick:
+            files = [file for file in files if not file.unpacked]
+        _check_downloads(files, folder, findings, is_published, on_progress)
     if quick:
         findings.notes.append("images and archives were not read (--quick)")
     return findings
@@ -155,43 +154,64 @@ def _held_side(name: str, split: Split) -> _Side:
     return _Side(name, entries, split.images, entries)
 
 
-def _listed_sides(
-    info: DatasetInfo, folder: Path, listing: Listing, findings: Findings
-) -> list[_Side]:
-    """Compare the listing with the files; leaves those that are there, each once."""
-    both = (*listing.train, *listing.test)
-    times = Counter(entry.path for entry in both)
-    held_out = {entry.path for entry in listing.test}
-    shared = {entry.path for entry in listing.train} & held_out
+def _compare_files(info: DatasetInfo, folder: Path, listing: Listing, findings: Findings) -> None:
+    """Note images that are listed twice, are missing, or are in no list."""
+    times = Counter(entry.path for entry in (*listing.train, *listing.test))
+    shared = {entry.path for entry in listing.train} & {entry.path for entry in listing.test}
     for path, count in sorted(times.items()):
         if count > 1:
             where = "training and test" if path in shared else "one"
             findings.faults[Fault.TWICE].append(f"{path}: {count} times, in {where} data")
-    missing: set[str] = set()
     try:
-        missing.update(listing.missing_files(folder))
+        findings.faults[Fault.MISSING] += listing.missing_files(folder)
     except DataError as error:  # a folder that may not be looked into
         findings.faults[Fault.MISSING].append(str(error))
-    findings.faults[Fault.MISSING] += sorted(missing)
-    unlisted, others = unlisted_files(folder, times)
-    for path in unlisted:
-        known = any(path.rpartition("/")[2] in note for note in info.notes)
-        if known:
+    unlisted = sorted(_unlisted_files(folder, times.keys()))
+    images = [path for path in unlisted if path.lower().endswith(IMAGE_SUFFIXES)]
+    for path in images:
+        if any(path.rpartition("/")[2] in note for note in info.notes):
             findings.notes.append(f"{path}: in no list, as in the published data")
         else:
             findings.faults[Fault.UNLISTED].append(path)
+    others = [path for path in unlisted if not path.lower().endswith(IMAGE_SUFFIXES)]
     if others:
         findings.notes.append(f"{len(others)} files are not images by name: {others[0]}, ...")
+
+
+def _unlisted_files(folder: Path, listed: Iterable[str]) -> Iterator[str]:
+    """Files that are not `listed`, below the folders of `folder` that hold listed ones.
+
+    Hidden files are left out, and links to folders are not followed.
+    """
+    known = set(listed)
+    pending = list({path.partition("/")[0] for path in known if "/" in path})
+    while pending:
+        below = pending.pop()
+        try:
+            with os.scandir(folder / below) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+        except OSError:
+            continue  # its entries are reported as missing
+        for entry in entries:
+            path = f"{below}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            elif path not in known and not entry.is_dir():
+                yield path
+
+
+def _listed_sides(folder: Path, listing: Listing, findings: Findings) -> list[_Side]:
+    """The two sides, with the images that are there, each once."""
+    seen = set(findings.faults[Fault.MISSING])
     sides = []
-    seen = missing
     for name, entries in zip(SIDES, (listing.train, listing.test), strict=True):
-        there = []
+        shown = []
         for entry in entries:
             if entry.path not in seen:
                 seen.add(entry.path)
-                there.append(entry)
-        images = FileImages(folder, tuple(entry.path for entry in there))
-        sides.append(_Side(name, entries, images, tuple(there)))
+                shown.append(entry)
+        images = FileImages(folder, tuple(entry.path for entry in shown))
+        sides.append(_Side(name, entries, images, tuple(shown)))
     return sides
 
 
@@ -252,19 +272,16 @@ def _look_inside(
 ) -> None:
     """Decode every image, and find duplicates."""
     total = sum(len(side.images) for side in sides)
+    done = 0
     first: dict[bytes, tuple[_Side, Entry]] = {}
     repeated: list[str] = []
-    before = 0
-
-    def tell(before: int, done: int) -> None:
-        on_progress("images", before + done, total)
-
     for side in sides:
-        found = inspect(side.images, decode=not quick, on_progress=partial(tell, before))
-        for entry, image in zip(side.shown, found, strict=True):
+        for entry, image in zip(side.shown, _inspect_all(side.images, not quick), strict=True):
+            done += 1
+            if done % CHUNK == 0 or done == total:
+                on_progress("images", done, total)
             if image.fault:
-                kind = Fault.EMPTY if image.is_empty else Fault.UNREADABLE
-                findings.faults[kind].append(f"{entry.path}: {image.fault}")
+                findings.faults[image.kind].append(f"{entry.path}: {image.fault}")
             elif image.digest:
                 other, twin = first.setdefault(image.digest, (side, entry))
                 if twin is entry:
@@ -272,15 +289,59 @@ def _look_inside(
                 labels = "" if twin.label == entry.label else " (of another class)"
                 text = f"{entry.path} is {twin.path}{labels}"
                 (repeated if other is side else findings.faults[Fault.SHARED]).append(text)
-        before += len(side.images)
     if repeated:
         findings.notes.append(
             f"{len(repeated)} images are repeated within one side, such as {repeated[0]}"
         )
 
 
+class _Inspected(NamedTuple):
+    """One image: SHA-256 of its size and pixels (empty where not decoded), or what is wrong."""
+
+    digest: bytes = b""
+    fault: str = ""
+    kind: Fault = Fault.UNREADABLE
+
+
+def _inspect_all(images: Images, decode: bool) -> Iterator[_Inspected]:
+    """Every image in order; without `decode` only whether its file is empty."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # of decoders, about metadata that nobody reads
+        for start in range(0, len(images), CHUNK):
+            part = range(start, min(start + CHUNK, len(images)))
+            yield from pool.map(lambda index: _inspect(images, index, decode), part)
+
+
+def _inspect(images: Images, index: int, decode: bool) -> _Inspected:
+    path = images.folder / images.paths[index] if isinstance(images, FileImages) else None
+    try:
+        if path is not None and path.stat().st_size == 0:
+            return _Inspected(fault="0 bytes", kind=Fault.EMPTY)
+        if not decode:
+            return _Inspected()
+        image = images.read(index)
+        if path is not None and _is_cut_png(path):
+            return _Inspected(fault="truncated: a PNG file without its end")
+    except DataError as error:  # the report names the path
+        reason = str(error).removeprefix(f"{path}: ").replace(f" {str(path)!r}", "")
+        return _Inspected(fault=reason)
+    except OSError as error:
+        return _Inspected(fault=f"cannot be read as an image: {error.strerror}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        return _Inspected(fault=f"is {image.dtype} {list(image.shape)}, not uint8 [H, W, 3]")
+    digest = hashlib.sha256(str(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return _Inspected(digest.digest())
+
+
+def _is_cut_png(path: Path) -> bool:
+    """Whether a PNG file lacks its last chunk, which decoders do without."""
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89PNG\r\n\x1a\n" and b"IEND\xaeB`\x82" not in file.read()
+
+
 def _compare_counts(
-    info: DatasetInfo, source: DataSource, counts: tuple[int, int], findings: Findings
+    info: DatasetInfo, source: DataSource, sides: list[_Side], findings: Findings
 ) -> bool:
     """Whether there are as many (training, test) images as published, as far as that is known.
 
@@ -288,39 +349,39 @@ def _compare_counts(
     """
     if source.split != "default":
         return False
-    if sum(info.images) and counts != info.images:
+    train, test = (len(side.entries) for side in sides)
+    if sum(info.images) and (train, test) != info.images:
         findings.notes.append(
-            f"not the published lists: {sum(counts)} of {sum(info.images)} images ({counts[0]} of "
-            f"{info.images[0]} training, {counts[1]} of {info.images[1]} test)"
+            f"not the published lists: {train + test} of {sum(info.images)} images ({train} of "
+            f"{info.images[0]} training, {test} of {info.images[1]} test)"
         )
         return False
-    if info.total and sum(counts) != info.total:
-        findings.notes.append(f"not as published: {sum(counts)} of {info.total} images")
+    if info.total and train + test != info.total:
+        findings.notes.append(f"not as published: {train + test} of {info.total} images")
         return False
     return True
 
 
 def _check_downloads(
-    info: DatasetInfo,
-    source: DataSource,
+    files: list[Remote],
     folder: Path,
     findings: Findings,
-    *,
-    quick: bool,
     is_published: bool,
     on_progress: Progress,
 ) -> None:
-    """Compare archives and lists that are there with the published checksums; quick: lists only.
+    """Compare archives and lists that are there with the published checksums.
 
     An archive of made-up data beside such data is none of the published ones, and no fault.
     """
-    files = [*info.files, *(file for split, file in info.split_files if split == source.split)]
+
+    def watch(event: Step | Note) -> None:
+        if isinstance(event, Step):
+            on_progress(f"bytes of {event.name}", event.done, event.total)
+
     others = []
     for remote in files:
         path = _find_download(folder, remote)
-        if path is None or (quick and remote.unpacked):
-            continue
-        fault = checksum_fault(path, remote, lambda event: _pass_on(event, on_progress))
+        fault = checksum_fault(path, remote, watch) if path else ""
         if fault and remote.unpacked and is_published:
             findings.faults[Fault.ARCHIVES].append(f"{path}: {fault}")
         elif fault:
@@ -336,8 +397,3 @@ def _find_download(folder: Path, remote: Remote) -> Path | None:
     if folder.name in {path.partition("/")[0] for path in remote.unpacked}:
         places.append(folder.parent / remote.name)
     return first_file(*places)
-
-
-def _pass_on(event: Step | Note, on_progress: Progress) -> None:
-    if isinstance(event, Step):
-        on_progress(f"bytes of {event.name}", event.done, event.total)

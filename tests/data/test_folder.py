@@ -111,15 +111,6 @@ def test_the_name_carries_the_path(plain: Path, monkeypatch: pytest.MonkeyPatch)
     assert folder.info("~/plain").class_names(PLACE) == ["Cat", "dog"]
 
 
-def test_without_a_path_it_is_the_folder_of_the_data_root(plain: Path) -> None:
-    plain.rename(plain.with_name("folder"))
-    source = DataSource(plain.parent)
-    assert folder.INFO.class_names(source) == ["Cat", "dog"]
-    assert folder.INFO.load(source).name == "folder" and folder.INFO.classes == 0
-    with pytest.raises(DataError, match="no such folder"):
-        folder.INFO.load(DataSource(plain))
-
-
 def test_two_machines_have_the_same_split_and_hash(
     plain: Path, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
