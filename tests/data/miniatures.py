@@ -1,24 +1,17 @@
 """Small made-up copies of the public data sets, in their exact formats on disk.
 
-    python tests/data/miniatures.py domainnet DIR
-
-writes DIR/domainnet as `clbench data prepare` would leave it, and with --archives the files that
-it would fetch. Nothing depends on the machine or the time: the same call writes the same bytes.
+Every function writes a data set below a root as `clbench data prepare` would leave it, those named
+`_archive` the files that it would fetch. The same call gives the same images on every machine.
 Every class has a pattern of its own and every domain a tint, so that a method can learn them.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import gzip
 import io
 import pickle
+import shutil
 import struct
-import sys
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -123,8 +116,8 @@ def domainnet_archives(root: Path, **options: Any) -> Path:
     """`root/domainnet` as it is fetched: six zip archives and twelve lists."""
     folder = domainnet(root, **options)
     for domain in DOMAINS:
-        pack(folder, [domain], folder / f"{domain}.zip")
-        _remove(folder / domain)
+        shutil.make_archive(str(folder / domain), "zip", folder, domain)
+        shutil.rmtree(folder / domain)
     return folder
 
 
@@ -138,26 +131,32 @@ def wordnet_ids(count: int = 200) -> list[str]:
 
 def imagenet_r(root: Path, *, images: int = 10, classes: int = 200) -> Path:
     """`root/imagenet_r/imagenet-r` with `images` a class, named by their rendition."""
-    top = root / "imagenet_r" / "imagenet-r"
-    for label, name in enumerate(wordnet_ids(classes)):
-        (top / name).mkdir(parents=True, exist_ok=True)
+    files = []
+    for label in range(classes):
         for number in range(images):
             domain = (label + number) % len(RENDITIONS)
-            file = top / name / f"{RENDITIONS[domain]}_{number // len(RENDITIONS)}.jpg"
-            file.write_bytes(picture_file(label, domain, number, ".jpg"))
-    (top / "README.txt").write_text("a made-up copy\n")
-    return top.parent
+            name = f"{RENDITIONS[domain]}_{number // len(RENDITIONS)}.jpg"
+            files.append((label, domain, number, name))
+    return _wordnet_tree(root, "r", files)
 
 
 def imagenet_a(root: Path, *, images: int = 6, classes: int = 200) -> Path:
     """`root/imagenet_a/imagenet-a` with `images` a class; names hold spaces, as the original's."""
-    top = root / "imagenet_a" / "imagenet-a"
-    for label, name in enumerate(wordnet_ids(classes)):
-        (top / name).mkdir(parents=True, exist_ok=True)
+    files = []
+    for label in range(classes):
         for number in range(images):
             guess = ("digital clock", "bow tie, bow-tie", "cat's eye")[number % 3]
-            file = top / name / f"0.{number:06d}_{guess} _ {guess}_0.{label:06d}.jpg"
-            file.write_bytes(picture_file(label, 0, number, ".jpg"))
+            files.append((label, 0, number, f"0.{number:06d}_{guess} _ {guess}_0.{label:06d}.jpg"))
+    return _wordnet_tree(root, "a", files)
+
+
+def _wordnet_tree(root: Path, letter: str, files: list[tuple[int, int, int, str]]) -> Path:
+    """Write files given by label, domain, number and name."""
+    top = root / f"imagenet_{letter}" / f"imagenet-{letter}"
+    names = wordnet_ids()
+    for label, domain, number, name in files:
+        (top / names[label]).mkdir(parents=True, exist_ok=True)
+        (top / names[label] / name).write_bytes(picture_file(label, domain, number, ".jpg"))
     (top / "README.txt").write_text("a made-up copy\n")
     return top.parent
 
@@ -181,12 +180,6 @@ def imagenet_r_lists(folder: Path, *, under: str = "splits") -> dict[str, Path]:
         files[split] = folder / under / f"imagenet-r_{split}.yaml"
         files[split].write_text(f"data:\n{data}targets:\n{targets}")
     return files
-
-
-def imagenet_archive(root: Path, letter: str = "r", **options: Any) -> Path:
-    """`root/imagenet_r` (or _a) as it is fetched: the tar archive alone."""
-    folder = {"r": imagenet_r, "a": imagenet_a}[letter](root, **options)
-    return _archived(folder, [f"imagenet-{letter}"], f"imagenet-{letter}.tar")
 
 
 # --- CUB-200-2011 ------------------------------------------------------------------------------
@@ -216,13 +209,6 @@ def cub200(root: Path, *, train: int = 2, test: int = 2, classes: int = 200) -> 
     (top / "README").write_text("a made-up copy\n")
     (top.parent / "attributes.txt").write_text("1 has_bill_shape::made_up\n")
     return top.parent
-
-
-def cub200_archive(root: Path, **options: Any) -> Path:
-    """`root/cub200` as it is fetched: the tgz archive alone."""
-    return _archived(
-        cub200(root, **options), ["attributes.txt", "CUB_200_2011"], "CUB_200_2011.tgz"
-    )
 
 
 # --- CIFAR100 ----------------------------------------------------------------------------------
@@ -310,99 +296,3 @@ def accept_cifar100(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in original.FILES:
         monkeypatch.setitem(original.MD5, name, md5((folder / name).read_bytes()).hexdigest())
-
-
-def cifar100_archive(root: Path, **options: Any) -> Path:
-    """`root/cifar100` as it is fetched: the tar.gz archive alone."""
-    return _archived(cifar100(root, **options), ["cifar-100-python"], "cifar-100-python.tar.gz")
-
-
-# --- archives ----------------------------------------------------------------------------------
-
-
-def _files(top: Path) -> Iterator[Path]:
-    """A file, or everything below a folder with folders first, in a fixed order."""
-    yield top
-    if top.is_dir():
-        for entry in sorted(top.iterdir()):
-            yield from _files(entry)
-
-
-def pack(folder: Path, members: Sequence[str], archive: Path) -> Path:
-    """Pack `members` of `folder` into a .zip, .tar, .tar.gz or .tgz archive, always alike."""
-    paths = [path for member in members for path in _files(folder / member)]
-    if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
-            for path in paths:
-                name = path.relative_to(folder).as_posix()
-                entry = zipfile.ZipInfo(name + "/" if path.is_dir() else name)
-                entry.external_attr = (0o40755 if path.is_dir() else 0o100644) << 16
-                zipped.writestr(entry, b"" if path.is_dir() else path.read_bytes())
-        return archive
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path in paths:
-            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
-            member.mode = 0o755 if path.is_dir() else 0o644
-            if path.is_dir():
-                member.type = tarfile.DIRTYPE
-                tar.addfile(member)
-            else:
-                content = path.read_bytes()
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-    content = stream.getvalue()
-    packed = archive.suffix in (".gz", ".tgz")
-    archive.write_bytes(gzip.compress(content, compresslevel=1, mtime=0) if packed else content)
-    return archive
-
-
-def _archived(folder: Path, members: Sequence[str], archive: str) -> Path:
-    pack(folder, members, folder / archive)
-    for member in members:
-        _remove(folder / member)
-    return folder
-
-
-def _remove(top: Path) -> None:
-    for path in reversed(list(_files(top))):
-        path.rmdir() if path.is_dir() else path.unlink()
-
-
-# --- command line ------------------------------------------------------------------------------
-
-TREES: dict[str, Callable[..., Path]] = {
-    "domainnet": domainnet,
-    "imagenet_r": imagenet_r,
-    "imagenet_a": imagenet_a,
-    "cub200": cub200,
-    "cifar100": cifar100,
-}
-ARCHIVES: dict[str, Callable[..., Path]] = {
-    "domainnet": domainnet_archives,
-    "imagenet_r": functools.partial(imagenet_archive, letter="r"),
-    "imagenet_a": functools.partial(imagenet_archive, letter="a"),
-    "cub200": cub200_archive,
-    "cifar100": cifar100_archive,
-}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write one miniature below a data root."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("name", choices=sorted(TREES))
-    parser.add_argument("root", type=Path, metavar="DIR", help="the folder of all data sets")
-    parser.add_argument("--archives", action="store_true", help="as fetched, not unpacked")
-    parser.add_argument("--classes", type=int, metavar="N")
-    parser.add_argument("--train", type=int, metavar="N", help="training images a class")
-    parser.add_argument("--test", type=int, metavar="N", help="test images a class")
-    parser.add_argument("--images", type=int, metavar="N", help="images a class (imagenet_*)")
-    asked = vars(parser.parse_args(arguments))
-    make = (ARCHIVES if asked.pop("archives") else TREES)[asked.pop("name")]
-    root = asked.pop("root")
-    sys.stdout.write(f"{make(root, **{k: v for k, v in asked.items() if v is not None})}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -35,13 +35,6 @@ def test_each_class_shows_its_own_images() -> None:
         assert pixels == shown * 16
 
 
-def test_the_same_data_give_the_same_sheet() -> None:
-    images = ArrayImages(np.random.default_rng(0).integers(0, 255, (30, 8, 8, 3), dtype=np.uint8))
-    labels = np.arange(30) % 3
-    first, second = (contact_sheet(images, labels, ["a", "b", "c"]) for _ in range(2))
-    assert first.tobytes() == second.tobytes()
-
-
 def _files(folder: Path, sizes: list[tuple[int, int]]) -> FileImages:
     names = []
     for number, size in enumerate(sizes):

@@ -70,35 +70,10 @@ def test_the_order_of_lines_and_their_ends_do_not_count(folder: Path, tmp_path: 
     assert INFO.manifest_hash(DataSource(tmp_path)) == expected
 
 
-def test_every_entry_counts_in_the_hash(folder: Path, tmp_path: Path) -> None:
-    hashes = {INFO.manifest_hash(DataSource(tmp_path))}
-    _set_line(folder / "train_test_split.txt", 1, "1 0")
-    hashes.add(INFO.manifest_hash(DataSource(tmp_path)))
-    for file, text in (("images", "002.Made_up_Bird_1/x.jpg"), ("image_class_labels", "2")):
-        _set_line(folder / f"{file}.txt", 1, f"1 {text}")
-    hashes.add(INFO.manifest_hash(DataSource(tmp_path)))
-    assert len(hashes) == 3
-
-
-def test_what_is_absent_is_named(tmp_path: Path) -> None:
-    for ask in (INFO.load, INFO.class_names, INFO.manifest_hash):
-        with pytest.raises(MissingDataError) as caught:
-            ask(DataSource(tmp_path))
-        assert str(tmp_path / "cub200" / "CUB_200_2011.tgz") in str(caught.value)
-        assert "97eceeb196236b17998738112f37df78" in str(caught.value)
-
-
 @pytest.mark.parametrize("name", ["images.txt", "classes.txt", "train_test_split.txt"])
 def test_without_a_list_the_folder_is_incomplete(folder: Path, tmp_path: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(MissingDataError):
-        INFO.load(DataSource(tmp_path))
-
-
-def test_an_image_without_its_file_is_named(folder: Path, tmp_path: Path) -> None:
-    path = next(folder.glob("images/*/*.jpg"))
-    path.unlink()
-    with pytest.raises(DataError, match=f"1 of 9 listed images are missing.*{path.name}"):
         INFO.load(DataSource(tmp_path))
 
 

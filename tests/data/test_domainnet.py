@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -79,10 +78,11 @@ def test_the_domains_are_pooled(source: Path) -> None:
             assert split.images.read(i).shape[2] == 3
 
 
-@pytest.mark.parametrize("spelling", ["domainnet", "DomainNet", ""])
-@pytest.mark.parametrize("below", ["txt", "splits", "."])
+@pytest.mark.parametrize(
+    ("spelling", "below"), [("domainnet", "txt"), ("DomainNet", "splits"), ("", ".")]
+)
 def test_two_machines_have_the_same_listing_and_hash(
-    below: str, spelling: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spelling: str, below: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = DataSource(tmp_path / "elsewhere")
     folder = theirs.root / spelling
@@ -99,13 +99,6 @@ def test_two_machines_have_the_same_listing_and_hash(
     assert len(domainnet.INFO.load(theirs).train.images) == 12 * CLASSES
 
 
-def test_the_order_of_the_lines_does_not_matter(root: Path) -> None:
-    before = INFO.manifest_hash(DataSource(root))
-    file = lists(root) / "real_train.txt"
-    file.write_text("".join(line + "\n" for line in file.read_text().split("\n")[::-1] if line))
-    assert INFO.manifest_hash(DataSource(root)) == before
-
-
 def test_nothing_in_the_users_folder_changes(root: Path) -> None:
     coda_lists(root)
     before = state(root)
@@ -116,25 +109,7 @@ def test_nothing_in_the_users_folder_changes(root: Path) -> None:
     assert state(root) == before
 
 
-def test_images_in_no_list_are_passed_over(root: Path) -> None:
-    before = INFO.manifest_hash(DataSource(root))
-    folder = root / "domainnet" / "real" / "thing_002"
-    shutil.copy(next(folder.iterdir()), folder / "real_002_999999.jpg")
-    assert INFO.manifest_hash(DataSource(root)) == before
-    assert len(INFO.load(DataSource(root)).train.images) == 12 * CLASSES
-
-
 # --- what may be missing -----------------------------------------------------------------------
-
-
-def test_without_data_all_18_files_are_named(tmp_path: Path) -> None:
-    for root in (tmp_path, tmp_path / "none"):
-        with pytest.raises(MissingDataError) as caught:
-            INFO.manifest_hash(DataSource(root))
-        assert caught.value.files == INFO.files
-        for file in INFO.files:
-            line = f"{root / 'domainnet' / file.name}  from {file.url}  (MD5 {file.md5})"
-            assert line in str(caught.value)
 
 
 def test_only_what_is_missing_is_named(root: Path) -> None:
@@ -155,14 +130,6 @@ def test_archives_that_are_there_are_to_be_unpacked(tmp_path: Path) -> None:
         INFO.load(DataSource(tmp_path))
     assert "txt/real_test.txt  from" in str(caught.value)
     assert "clipart.zip  from" not in str(caught.value)
-
-
-def test_listed_images_that_are_not_there_are_named(root: Path) -> None:
-    gone = root / "domainnet" / "infograph" / "t-shirt"
-    shutil.rmtree(gone)
-    with pytest.raises(DataError, match=r"3 of 126 listed images are missing: 'infograph/t-shirt"):
-        INFO.load(DataSource(root))
-    assert INFO.manifest_hash(DataSource(root))  # the lists alone decide
 
 
 # --- what lists may not hold -------------------------------------------------------------------
@@ -195,14 +162,6 @@ def test_a_bad_line_is_named_with_its_file(line: str, fault: str, root: Path) ->
     noted: list[str] = []
     domainnet.listing(DataSource(root), noted.append)  # `data verify` reads past it
     assert noted == [str(caught.value)]
-
-
-def test_a_label_that_no_list_has_is_named(root: Path) -> None:
-    for file in lists(root).iterdir():
-        kept = [line for line in file.read_text().splitlines() if not line.endswith(" 3")]
-        file.write_text("\n".join(kept))
-    with pytest.raises(DataError, match="label 3 has no image in any of the lists"):
-        INFO.load(DataSource(root))
 
 
 def test_a_class_may_lack_in_a_list_as_in_those_of_painting(root: Path) -> None:
@@ -250,10 +209,3 @@ def test_entries_of_these_lists_are_checked(root: Path) -> None:
     file.write_text("data: [data/DomainNet/photo/thing_002/x.jpg]\ntargets: [4]\n")
     with pytest.raises(DataError, match=r"domainnet_test\.yaml, entry 1: .*<domain>/<class>"):
         INFO.load(DataSource(root, "coda"))
-
-
-def test_the_checksums_of_the_lists_are_not_asked_of_what_is_in_place(root: Path) -> None:
-    for remote in domainnet.LISTS.values():
-        content = (root / "domainnet" / remote.name).read_bytes()
-        assert hashlib.md5(content, usedforsecurity=False).hexdigest() != remote.md5
-    assert INFO.load(DataSource(root))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from pathlib import Path
 
@@ -190,19 +189,6 @@ def test_a_missing_folder_is_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file where a folder should be")
     with pytest.raises(DataError, match="5 of 5"):
         LISTING.to_dataset("some", tmp_path)
-
-
-def test_files_are_looked_for_folder_by_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for entry in [*TRAIN, *TEST]:
-        picture(tmp_path / entry.path)
-    seen, original = [], os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: (seen.append(path), original(path))[1])
-    monkeypatch.setattr(os, "stat", lambda *_, **__: pytest.fail("looked at a single file"))
-    assert LISTING.missing_files(tmp_path) == []
-    monkeypatch.undo()
-    assert seen == [tmp_path / "a", tmp_path / "b"]
 
 
 def test_letters_of_another_case_are_another_file(tmp_path: Path) -> None:

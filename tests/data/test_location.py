@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DataSource, MissingDataError, Remote
 from benchmark.data.location import check_split, find_folder, is_there, report_missing
 
@@ -65,6 +66,23 @@ def test_what_is_missing_is_named_with_address_checksum_and_place(tmp_path: Path
     assert f"{tmp_path}/some/a.zip  from http://host/a.zip  (MD5 {'1' * 32})" in text
     assert f"{tmp_path}/some/txt/a.txt  from http://host/a.txt  (SHA-256 {'2' * 64})" in text
     assert f"clbench data prepare some --root {tmp_path}" in text
+
+
+@pytest.mark.parametrize("name", ["cifar100", "cub200", "domainnet", "imagenet_a", "imagenet_r"])
+def test_every_data_set_names_what_it_lacks(name: str, tmp_path: Path) -> None:
+    info, source = dataset_info(name), DataSource(tmp_path)
+    for ask in (info.load, info.class_names, info.manifest_hash):
+        with pytest.raises(MissingDataError) as caught:
+            ask(source)
+        assert caught.value.files == info.files
+        for file in info.files:
+            line = f"{tmp_path / name / file.name}  from {file.url}  (MD5 {file.md5})"
+            assert line in str(caught.value)
+    for file in info.files:
+        (tmp_path / name / file.name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / file.name).touch()
+    with pytest.raises(MissingDataError, match=f"not unpacked: .*data prepare {name}"):
+        info.load(source)
 
 
 def test_an_archive_that_is_there_is_not_said_to_be_missing(tmp_path: Path) -> None:
