@@ -272,12 +272,11 @@ def served_domainnet(server: FileServer, tmp_path: Path, monkeypatch: pytest.Mon
     return tmp_path / "root"
 
 
-@pytest.mark.parametrize("option", ["--root", "--data-root"])
 def test_the_command_completes_a_data_set(
-    server: FileServer, served_domainnet: Path, option: str, capsys: pytest.CaptureFixture[str]
+    server: FileServer, served_domainnet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = served_domainnet
-    command = ["data", "prepare", "domainnet", option, str(root)]
+    command = ["data", "prepare", "domainnet", "--root", str(root)]
     assert main([*command, "--check-only"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("clbench: error: data set domainnet is not complete")

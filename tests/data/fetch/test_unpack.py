@@ -92,7 +92,7 @@ def test_a_sound_archive(tmp_path: Path, out: Path, build: Build) -> None:
     assert not (out / "set/a/1.jpg").stat().st_mode & (stat.S_ISUID | stat.S_ISGID)
 
 
-@every_kind
+@pytest.mark.parametrize("build", [tar, zipped])
 def test_what_is_there_is_kept(tmp_path: Path, out: Path, build: Build) -> None:
     mine = out / "set" / "a" / "1.jpg"
     mine.parent.mkdir(parents=True)
