@@ -149,7 +149,7 @@ def decode(options: DecodeOptions) -> int:
 )
 def build(options: BuildOptions) -> int:
     """Build the data set and its upstream images from the package."""
-    from benchmark.workshop.icons_build import build_icons, build_upstream
+    from benchmark.workshop.icons_build.build import build_icons, build_upstream
 
     builders = {"icons": build_icons, "upstream": build_upstream}
     folders = {"icons": options.out / "icons", "upstream": options.out / "icons_upstream"}

@@ -50,8 +50,8 @@ def test_data_build_builds_both_parts(
             refused={"moon": "12 images"},
         )  # fmt: skip
 
-    monkeypatch.setattr("benchmark.workshop.icons_build.build_icons", build)
-    monkeypatch.setattr("benchmark.workshop.icons_build.build_upstream", build)
+    monkeypatch.setattr("benchmark.workshop.icons_build.build.build_icons", build)
+    monkeypatch.setattr("benchmark.workshop.icons_build.build.build_upstream", build)
     assert main(["data", "build", "icons", "--package", "p.tgz", "--out", "d"]) == 0
     assert asked == [(Path("p.tgz"), Path("d/icons")), (Path("p.tgz"), Path("d/icons_upstream"))]
     lines = capsys.readouterr().out.splitlines()

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from benchmark.data import icons
-from benchmark.workshop.icons_build import build_icons, build_upstream, pictures
-from benchmark.workshop.icons_build.build import candidate_names
+from benchmark.workshop.icons_build import pictures
+from benchmark.workshop.icons_build.build import build_icons, build_upstream, candidate_names
 from benchmark.workshop.icons_build.catalogue import load_catalogue
 from benchmark.workshop.icons_build.package import PACKAGE_NAME, PACKAGE_VERSION, open_package
 from benchmark.workshop.icons_build.select import DOWNSTREAM, UPSTREAM

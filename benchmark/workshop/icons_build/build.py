@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmark.data.base import DataError
 from benchmark.data.icons import to_planes
@@ -31,6 +30,18 @@ from benchmark.workshop.icons_build.pictures import (
 from benchmark.workshop.icons_build.sets import Icon
 
 
+@dataclass(frozen=True)
+class BuildSummary:
+    """What a build wrote, for people."""
+
+    folder: Path
+    classes: int
+    train_images: int
+    test_images: int
+    bytes: int
+    refused: Mapping[str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One chosen picture with its label and its cluster."""
@@ -44,67 +55,10 @@ class Sample:
 class Selection:
     """The chosen pictures of all classes, in file order, and why classes were refused."""
 
-    classes: tuple[str, ...]
-    train: tuple[Sample, ...]
-    test: tuple[Sample, ...]
-    refused: Mapping[str, str]
-
-
-def select_classes(
-    pictures: Mapping[str, Sequence[RenderedIcon]], rules: select.Rules
-) -> Selection:
-    """Apply the class rules and the split to the pictures of every class."""
-    refused: dict[str, str] = {}
-    usable: dict[str, list[select.Cluster]] = {}
-    for name in sorted(pictures):
-        clusters = select.chosen_clusters(pictures[name], rules)
-        reason = select.refusal(clusters, rules)
-        if reason is None:
-            usable[name] = clusters
-        else:
-            refused[name] = reason
-    train: list[Sample] = []
-    test: list[Sample] = []
-    for label, (name, clusters) in enumerate(usable.items()):
-        number = {id(group): index for index, group in enumerate(clusters)}
-        for side, groups in zip((train, test), select.split(clusters, rules), strict=True):
-            side.extend(
-                Sample(picture, label, f"{name}-{number[id(group)]:03d}")
-                for group in groups
-                for picture in group
-            )
-    return Selection(tuple(usable), tuple(train), tuple(test), refused)
-
-
-def select_downstream(
-    package: IconPackage,
-    catalogue: Catalogue,
-    rules: select.Rules = select.DOWNSTREAM,
-    on_progress: Progress | None = None,
-) -> Selection:
-    """Find, render and choose the images of the data set."""
-    class_of = catalogue.class_of()
-
-    def label_of(icon: Icon) -> str | None:
-        return None if icon.key in catalogue.exclude else class_of.get(icon.meaning)
-
-    pictures = gather(package, catalogue, label_of, on_progress)
-    return select_classes({name: pictures.get(name, []) for name in catalogue.classes}, rules)
-
-
-def pixels(samples: Sequence[Sample]) -> np.ndarray:
-    """Return the images on white, uint8 [N, 32, 32, 3]."""
-    return np.stack([describe.on_white(sample.picture.rgba) for sample in samples])
-
-
-def labels(samples: Sequence[Sample]) -> np.ndarray:
-    """Return the labels, int64 [N]."""
-    return np.array([sample.label for sample in samples], np.int64)
-
-
-def descriptors(samples: Sequence[Sample]) -> np.ndarray:
-    """Return the descriptors, uint8 [N, 512]."""
-    return np.stack([sample.picture.descriptor for sample in samples])
+    classes: list[str]
+    train: list[Sample]
+    test: list[Sample]
+    refused: dict[str, str]
 
 
 def build_icons(
@@ -113,31 +67,36 @@ def build_icons(
     *,
     catalogue: Catalogue | None = None,
     rules: select.Rules = select.DOWNSTREAM,
-    on_progress: Progress | None = None,
-) -> pack.BuildSummary:
+    on_progress: Progress = lambda step, done, total: None,
+) -> BuildSummary:
     """Build the data set from the icon package (tarball or folder) into `out`."""
     catalogue = catalogue or load_catalogue()
-    chosen = select_downstream(open_package(package), catalogue, rules, on_progress)
+    class_of, excluded = catalogue.class_of(), catalogue.exclude
+
+    def label_of(icon: Icon) -> str | None:
+        return None if icon.key in excluded else class_of.get(icon.meaning)
+
+    pictures = gather(open_package(package), catalogue, label_of, on_progress)
+    chosen = select_classes({name: pictures.get(name, []) for name in catalogue.classes}, rules)
     if not (chosen.train and chosen.test):
         reasons = "; ".join(f"{name}: {why}" for name, why in chosen.refused.items())
         raise DataError(f"{package}: no class can be built ({reasons})")
-    if on_progress is not None:
-        on_progress("pack", 0, 1)
+    on_progress("pack", 0, 1)
+    sets = [sample.picture.icon.set for sample in chosen.train + chosen.test]
     files = {
-        "train.npy.xz": pack.xz_bytes(pack.npy_bytes(to_planes(pixels(chosen.train)))),
-        "test.npy.xz": pack.xz_bytes(pack.npy_bytes(to_planes(pixels(chosen.test)))),
+        "train.npy.xz": pack.xz_bytes(pack.npy_bytes(to_planes(_pixels(chosen.train)))),
+        "test.npy.xz": pack.xz_bytes(pack.npy_bytes(to_planes(_pixels(chosen.test)))),
         "images.csv": _image_list(chosen).encode(),
-        "classes.txt": "".join(f"{name}\n" for name in chosen.classes).encode(),
-        "ATTRIBUTION.md": pack.attribution(
-            [sample.picture.icon.set for sample in chosen.train + chosen.test]
-        ).encode(),
+        "ATTRIBUTION.md": pack.attribution(sets).encode(),
     }
+    train, test = (
+        np.stack([sample.picture.descriptor for sample in part])
+        for part in (chosen.train, chosen.test)
+    )
     accuracy = describe.nearest_neighbour_accuracy(
-        descriptors(chosen.train), labels(chosen.train),
-        descriptors(chosen.test), labels(chosen.test),
-    )  # fmt: skip
+        train, _labels(chosen.train), test, _labels(chosen.test)
+    )
     facts = {
-        **_facts(chosen, "test"),
         "rules": asdict(rules),
         "nearest_neighbour": {
             "accuracy": round(accuracy, 6),
@@ -145,28 +104,11 @@ def build_icons(
             "similarity is describe.similarity on describe.descriptor (alpha and darkness, "
             "16 x 16 cells of the square around the ink, centred cosine)",
         },
-        "refused": dict(chosen.refused),
+        "refused": chosen.refused,
     }
-    size = pack.write_pack(out, files, facts)
-    if on_progress is not None:
-        on_progress("pack", 1, 1)
-    return pack.BuildSummary(
-        out, len(chosen.classes), len(chosen.train), len(chosen.test), size, chosen.refused
-    )
-
-
-def _image_list(chosen: Selection) -> str:
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(["split", "index", "class", "set", "icon", "domain", "cluster"])
-    for split_name, samples in (("train", chosen.train), ("test", chosen.test)):
-        for index, sample in enumerate(samples):
-            icon = sample.picture.icon
-            table.writerow([
-                split_name, index, chosen.classes[sample.label], icon.set.prefix, icon.name,
-                sample.picture.style, sample.cluster,
-            ])  # fmt: skip
-    return stream.getvalue()
+    summary = _write(out, chosen, "test", files, facts)
+    on_progress("pack", 1, 1)
+    return summary
 
 
 def build_upstream(
@@ -175,8 +117,8 @@ def build_upstream(
     *,
     catalogue: Catalogue | None = None,
     rules: select.Rules = select.UPSTREAM,
-    on_progress: Progress | None = None,
-) -> pack.BuildSummary:
+    on_progress: Progress = lambda step, done, total: None,
+) -> BuildSummary:
     """Build the upstream images from the icon package (tarball or folder) into `out`."""
     catalogue = catalogue or load_catalogue()
     source = open_package(package)
@@ -195,21 +137,40 @@ def build_upstream(
     )
     forbidden = np.stack([picture.descriptor for picture in shown])
     chosen = select_classes(
-        {name: unlike(group, forbidden, rules.duplicate) for name, group in pictures.items()},
+        {name: _unlike(group, forbidden, rules.duplicate) for name, group in pictures.items()},
         rules,
     )
     if not (chosen.train and chosen.test):
         raise DataError(f"{package}: no upstream class has {rules.min_images} images")
-    size = pack.write_pack(out, _files(chosen), _facts(chosen, "val"))
-    return pack.BuildSummary(
-        # Names with too few images are no news: nobody asked for them by name.
-        out,
-        len(chosen.classes),
-        len(chosen.train),
-        len(chosen.test),
-        size,
-        refused={},
-    )
+    files = {
+        "train_images.npy": pack.npy_bytes(_pixels(chosen.train)),
+        "train_labels.npy": pack.npy_bytes(_labels(chosen.train)),
+        "val_images.npy": pack.npy_bytes(_pixels(chosen.test)),
+        "val_labels.npy": pack.npy_bytes(_labels(chosen.test)),
+    }
+    # Names with too few images are no news: nobody asked for them by name.
+    return replace(_write(out, chosen, "val", files, {}), refused={})
+
+
+def select_classes(
+    pictures: Mapping[str, Sequence[RenderedIcon]], rules: select.Rules
+) -> Selection:
+    """Apply the class rules and the split to the pictures of every class."""
+    chosen = Selection([], [], [], {})
+    parts = {"train": chosen.train, "test": chosen.test}
+    for name in sorted(pictures):
+        clusters = select.cluster(select.deduplicate(pictures[name], rules), rules)
+        clusters = select.thin(clusters, rules)
+        if reason := select.refusal(clusters, rules):
+            chosen.refused[name] = reason
+            continue
+        label = len(chosen.classes)
+        chosen.classes.append(name)
+        for number, side in enumerate(select.split(clusters, rules)):
+            if side:
+                cluster = f"{name}-{number:03d}"
+                parts[side] += [Sample(picture, label, cluster) for picture in clusters[number]]
+    return chosen
 
 
 def candidate_names(package: IconPackage, catalogue: Catalogue, least: int) -> frozenset[str]:
@@ -221,47 +182,69 @@ def candidate_names(package: IconPackage, catalogue: Catalogue, least: int) -> f
         counts[icon.meaning] += 1
     near = catalogue.near_names()
     used = {word for name in near for words in spellings.get(name, ()) for word in words}
-    taken = {stem(word) for word in near | (used - catalogue.generic_words)}
+    taken = {_stem(word) for word in near | (used - catalogue.generic_words)}
     return frozenset(
         name
         for name, count in counts.items()
         if count >= least
         and name not in catalogue.upstream_exclude
-        and stem(name) not in taken
-        and not any(stem(word) in taken for words in spellings[name] for word in words)
+        and _stem(name) not in taken
+        and not any(_stem(word) in taken for words in spellings[name] for word in words)
     )
 
 
-def stem(word: str) -> str:
+def _stem(word: str) -> str:
     """Take a plural ending off, enough to see that `cats` is `cat`."""
     return word[:-1] if len(word) > 3 and word.endswith("s") else word
 
 
-def unlike(pictures: Sequence[RenderedIcon], shown: np.ndarray, limit: float) -> list[RenderedIcon]:
+def _unlike(
+    pictures: Sequence[RenderedIcon], shown: np.ndarray, limit: float
+) -> list[RenderedIcon]:
     """Keep the pictures less similar than `limit` to each of the descriptors `shown` [M, 512]."""
     own = np.stack([picture.descriptor for picture in pictures])
     alike = describe.similarity(own, shown).max(axis=1) >= limit
     return [picture for picture, drop in zip(pictures, alike, strict=True) if not drop]
 
 
-def _files(chosen: Selection) -> dict[str, bytes]:
-    return {
-        "train_images.npy": pack.npy_bytes(pixels(chosen.train)),
-        "train_labels.npy": pack.npy_bytes(labels(chosen.train)),
-        "val_images.npy": pack.npy_bytes(pixels(chosen.test)),
-        "val_labels.npy": pack.npy_bytes(labels(chosen.test)),
-        "classes.txt": "".join(f"{name}\n" for name in chosen.classes).encode(),
-    }
+def _pixels(samples: Sequence[Sample]) -> np.ndarray:
+    """Return the images on white, uint8 [N, 32, 32, 3]."""
+    return np.stack([describe.on_white(sample.picture.rgba) for sample in samples])
 
 
-def _facts(chosen: Selection, held_out: str) -> dict[str, object]:
-    """Return what fixes a build; `held_out` is the name of the part beside the training images."""
-    return {
+def _labels(samples: Sequence[Sample]) -> np.ndarray:
+    """Return the labels, int64 [N]."""
+    return np.array([sample.label for sample in samples], np.int64)
+
+
+def _image_list(chosen: Selection) -> str:
+    rows = [
+        (
+            split, index, chosen.classes[sample.label], sample.picture.icon.set.prefix,
+            sample.picture.icon.name, sample.picture.style, sample.cluster,
+        )
+        for split, samples in (("train", chosen.train), ("test", chosen.test))
+        for index, sample in enumerate(samples)
+    ]  # fmt: skip
+    columns = ["split", "index", "class", "set", "icon", "domain", "cluster"]
+    text: str = pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def _write(
+    out: Path,
+    chosen: Selection,
+    held_out: str,
+    files: Mapping[str, bytes],
+    facts: Mapping[str, object],
+) -> BuildSummary:
+    """Write a build; `held_out` is the name of the part beside the training images."""
+    names = "".join(f"{name}\n" for name in chosen.classes).encode()
+    counts = len(chosen.classes), len(chosen.train), len(chosen.test)
+    origin = {
         "package": {"name": PACKAGE_NAME, "version": PACKAGE_VERSION},
         "rasteriser": rasteriser_versions(),
-        "counts": {
-            "classes": len(chosen.classes),
-            "train": len(chosen.train),
-            held_out: len(chosen.test),
-        },
+        "counts": dict(zip(("classes", "train", held_out), counts, strict=True)),
     }
+    size = pack.write_pack(out, {**files, "classes.txt": names}, {**origin, **facts})
+    return BuildSummary(out, *counts, size, chosen.refused)

@@ -8,7 +8,6 @@ import json
 import lzma
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +31,10 @@ named beside each set. They were taken from the npm package `{name}` {version}, 
 _XZ_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 25}]
 
 
-@dataclass(frozen=True)
-class BuildSummary:
-    """What a build wrote, for people."""
-
-    folder: Path
-    classes: int
-    train_images: int
-    test_images: int
-    bytes: int
-    refused: Mapping[str, str]
-
-
 def npy_bytes(array: np.ndarray) -> bytes:
     """Return an array in the npy format."""
     stream = io.BytesIO()
-    np.lib.format.write_array(stream, np.ascontiguousarray(array), version=(1, 0))
+    np.save(stream, array)
     return stream.getvalue()
 
 
@@ -60,15 +47,13 @@ def write_pack(folder: Path, files: Mapping[str, bytes], facts: Mapping[str, Any
     """Write `files` and a manifest of their hashes and `facts`; return the bytes written."""
     for name, content in files.items():
         write_atomically(folder / name, content)
-    manifest = dict(facts)
-    manifest["files"] = {
-        name: {"bytes": len(files[name]), "sha256": hashlib.sha256(files[name]).hexdigest()}
-        for name in sorted(files)
+    hashes = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
     }
+    manifest = json.dumps({**facts, "files": hashes}, indent=2, sort_keys=True)
     # Last, so that a folder without it is known to be unfinished.
-    write_atomically(
-        folder / "manifest.json", (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()
-    )
+    write_atomically(folder / "manifest.json", f"{manifest}\n".encode())
     return sum(map(len, files.values()))
 
 

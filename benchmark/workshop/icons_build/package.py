@@ -32,7 +32,7 @@ class IconPackage:
         """Return the content of `package.json`."""
         for name, raw in self._members():
             if name == "package.json":
-                return self._parsed(name, raw)
+                return dict(json.loads(raw))
         raise FileNotFoundError(f"{self._path}: holds no package.json")
 
     def sets(self) -> Iterator[dict[str, Any]]:
@@ -42,9 +42,9 @@ class IconPackage:
         for name, raw in self._members():
             if name.startswith(_SETS):
                 present.add(name.removeprefix(_SETS).removesuffix(".json"))
-                yield self._parsed(name, raw)
+                yield json.loads(raw)
             elif name == "collections.json":
-                listed = self._parsed(name, raw)
+                listed = json.loads(raw)
         if listed is None:
             raise FileNotFoundError(f"{self._path}: holds no collections.json")
         if missing := sorted(set(listed) - present):
@@ -66,15 +66,6 @@ class IconPackage:
                         yield match[1], stream.read()
         except (tarfile.TarError, EOFError, zlib.error) as error:
             raise DataError(f"{self._path}: not a readable tarball ({error})") from error
-
-    def _parsed(self, name: str, raw: bytes) -> dict[str, Any]:
-        try:
-            content = json.loads(raw)
-        except ValueError as error:
-            raise DataError(f"{self._path}: {name}: not valid JSON ({error})") from error
-        if not isinstance(content, dict):
-            raise DataError(f"{self._path}: {name}: expected a JSON object")
-        return content
 
 
 def open_package(path: Path) -> IconPackage:

@@ -94,7 +94,7 @@ def gather(
     package: IconPackage,
     catalogue: Catalogue,
     label_of: Callable[[Icon], str | None],
-    on_progress: Progress | None = None,
+    on_progress: Progress,
 ) -> dict[str, list[RenderedIcon]]:
     """Render the icons `label_of` gives a label, by label and key; blank ones are dropped."""
     chosen = [
@@ -108,20 +108,11 @@ def gather(
     for done, (label, icon) in enumerate(chosen, start=1):
         rgba = draw(icon)
         if describe.ink(rgba).mean() >= MIN_INK:
-            pictures[label].append(_picture(icon, rgba, catalogue))
-        if on_progress is not None:
-            on_progress("render", done, len(chosen))
+            family, style = catalogue.family(icon.set.prefix), style_of(icon, rgba, catalogue)
+            described = describe.descriptor(rgba)
+            pictures[label].append(RenderedIcon(icon, family, style, rgba, described))
+        on_progress("render", done, len(chosen))
     return dict(pictures)
-
-
-def _picture(icon: Icon, rgba: np.ndarray, catalogue: Catalogue) -> RenderedIcon:
-    return RenderedIcon(
-        icon=icon,
-        family=catalogue.family(icon.set.prefix),
-        style=style_of(icon, rgba, catalogue),
-        rgba=rgba,
-        descriptor=describe.descriptor(rgba),
-    )
 
 
 def style_of(icon: Icon, rgba: np.ndarray, catalogue: Catalogue) -> str:

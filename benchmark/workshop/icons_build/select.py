@@ -116,26 +116,20 @@ def refusal(clusters: Sequence[Cluster], rules: Rules) -> str | None:
     return None
 
 
-def chosen_clusters(pictures: Iterable[RenderedIcon], rules: Rules) -> list[Cluster]:
-    """Apply the rules of a class up to the split."""
-    return thin(cluster(deduplicate(pictures, rules), rules), rules)
-
-
-def split(clusters: Sequence[Cluster], rules: Rules) -> tuple[list[Cluster], list[Cluster]]:
-    """Return (train, test) clusters: whole ones, up to the class limit and the test share."""
-    kept: list[Cluster] = []
-    total = 0
+def split(clusters: Sequence[Cluster], rules: Rules) -> list[str]:
+    """Return "train", "test" or, beyond the class limit, "" for every cluster."""
+    kept, images = [], 0
     for group in clusters:
-        if total + len(group) <= rules.max_images:
-            kept.append(group)
-            total += len(group)
-    train: list[Cluster] = []
-    test: list[Cluster] = []
-    room = int(rules.test_share * total)
-    for group in kept:
-        if len(group) <= room:
-            test.append(group)
+        kept.append(images + len(group) <= rules.max_images)
+        if kept[-1]:
+            images += len(group)
+    sides, room = [], int(rules.test_share * images)
+    for group, keep in zip(clusters, kept, strict=True):
+        if not keep:
+            sides.append("")
+        elif len(group) <= room:
+            sides.append("test")
             room -= len(group)
         else:
-            train.append(group)
-    return train, test
+            sides.append("train")
+    return sides

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.data.base import DataError
 from benchmark.workshop.icons_build.catalogue import Catalogue
 
 # Words that tell how an icon is drawn, not what it shows.
@@ -82,20 +81,13 @@ def words(set_name: str, icon_name: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def prefix_of(content: dict[str, Any]) -> str:
-    """Return the short name of a set, the part of an icon's key before the colon."""
-    if "prefix" not in content:
-        raise DataError("an icon set of the package has no 'prefix'")
-    return str(content["prefix"])
-
-
 def read_info(content: dict[str, Any]) -> SetInfo:
     """Return the credits of a set from its JSON object."""
     info = content.get("info", {})
     author, licence = info.get("author", {}), info.get("license", {})
     return SetInfo(
-        prefix=prefix_of(content),
-        title=str(info.get("name", prefix_of(content))),
+        prefix=content["prefix"],
+        title=str(info.get("name", content["prefix"])),
         author=str(author.get("name", "")),
         author_url=str(author.get("url", "")),
         licence=str(licence.get("spdx", "")),
@@ -111,7 +103,7 @@ def usable(content: dict[str, Any], catalogue: Catalogue) -> bool:
     return (
         info.get("license", {}).get("spdx") in catalogue.licences
         and info.get("category") not in catalogue.dropped_categories
-        and prefix_of(content) not in catalogue.dropped_sets
+        and content["prefix"] not in catalogue.dropped_sets
     )
 
 
