@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,8 @@ from benchmark.backbones.catalogue import BackboneError
 
 # What torch.load and np.load raise on a damaged, foreign or unsafe file.
 UNREADABLE = (
-    RuntimeError, OSError, ValueError, EOFError, KeyError, UnpicklingError, zipfile.BadZipFile,
+    RuntimeError, OSError, ValueError, EOFError, KeyError, MemoryError, UnpicklingError,
+    struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 MAX_NAMED = 8  # tensors named in one message
 _CONTAINERS = ("state_dict", "model", "teacher", "student")

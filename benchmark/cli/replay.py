@@ -10,7 +10,7 @@ from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import argument, command, option
 
 if TYPE_CHECKING:
-    from benchmark.workshop.replay import Replay
+    from benchmark.workshop.replay.run import Replay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class ReplayOptions:
 )
 def replay(options: ReplayOptions) -> int:
     """Compare every array of every file; 1 when one lies further off than the tolerance."""
-    from benchmark.workshop.replay import ReplayError
-    from benchmark.workshop.replay import replay as replay_file
+    from benchmark.workshop.replay.case import ReplayError
+    from benchmark.workshop.replay.run import replay as replay_file
 
     failed, unreadable = [], 0
     for file in options.files:

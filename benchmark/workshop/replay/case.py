@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmark.backbones.files import UNREADABLE
+
 META = "meta_json"
-# What numpy and zipfile raise on files that are cut, overwritten or something else.
-DAMAGE = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 T = TypeVar("T", int, float, str, list[Any], dict[str, Any])
 
 
@@ -34,39 +21,12 @@ class ReplayError(ValueError):
 
 
 @dataclass(frozen=True)
-class Meta:
-    """The JSON object that describes a case; a missing or odd field is a `ReplayError`."""
-
-    path: Path
-    values: Mapping[str, Any]
-
-    def get(self, *keys: str, kind: type[T]) -> T:
-        """The field under nested `keys`, of type `kind`."""
-        value: Any = self.values
-        for key in keys:
-            if not isinstance(value, Mapping) or key not in value:
-                raise ReplayError(f"{self.path}: {META} has no field {'.'.join(keys)}")
-            value = value[key]
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ReplayError(
-                f"{self.path}: field {'.'.join(keys)} of {META} is {value!r}, not {kind.__name__}"
-            )
-        return value
-
-    def text(self, key: str) -> str:
-        """The field as text, empty where it is missing."""
-        return str(self.values.get(key, ""))
-
-
-@dataclass(frozen=True)
 class RecordedCase:
-    """A file read completely: its arrays by name, and what it says of itself."""
+    """A file read completely: its arrays by name, and the JSON object that describes it."""
 
     path: Path
     arrays: Mapping[str, np.ndarray]
-    meta: Meta
+    meta: Mapping[str, Any]
 
     def array(self, name: str, *shape: int | None) -> np.ndarray:
         """An array the replay cannot do without; None in `shape` stands for any size."""
@@ -81,14 +41,33 @@ class RecordedCase:
             raise ReplayError(f"{self.path}: array {name} has shape {value.shape}, not ({wanted})")
         return value
 
+    def field(self, *keys: str, kind: type[T]) -> T:
+        """The field of the description under nested `keys`, of type `kind`."""
+        value: Any = self.meta
+        for key in keys:
+            if not isinstance(value, Mapping) or key not in value:
+                raise ReplayError(f"{self.path}: {META} has no field {'.'.join(keys)}")
+            value = value[key]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ReplayError(
+                f"{self.path}: field {'.'.join(keys)} of {META} is {value!r}, not {kind.__name__}"
+            )
+        return value
+
+    def text(self, key: str) -> str:
+        """The field as text, empty where it is missing."""
+        return str(self.meta.get(key, ""))
+
 
 def read_case(path: Path) -> RecordedCase:
-    """Read a whole file, so that damage is value before anything is run."""
+    """Read a whole file, so that damage is found before anything is run."""
     try:
         file = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise ReplayError(f"{path}: no such file") from error
-    except DAMAGE as error:
+    except UNREADABLE as error:
         raise ReplayError(f"{path}: not an .npz file: {error}") from error
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise ReplayError(f"{path}: a single array, not an .npz file")
@@ -97,18 +76,14 @@ def read_case(path: Path) -> RecordedCase:
         for name in file.files:
             try:
                 arrays[name] = np.asarray(file[name])
-            except DAMAGE as error:
+            except UNREADABLE as error:
                 raise ReplayError(f"{path}: array {name} is damaged: {error}") from error
-    return RecordedCase(path, arrays, _meta(path, arrays))
-
-
-def _meta(path: Path, arrays: Mapping[str, np.ndarray]) -> Meta:
     if META not in arrays:
         raise ReplayError(f"{path}: not a recorded case, there is no {META} in it")
     try:
-        values = json.loads(str(arrays[META]))
+        meta = json.loads(str(arrays[META]))
     except json.JSONDecodeError as error:
         raise ReplayError(f"{path}: {META} is not JSON: {error}") from error
-    if not isinstance(values, dict):
+    if not isinstance(meta, dict):
         raise ReplayError(f"{path}: {META} is not a JSON object")
-    return Meta(path, values)
+    return RecordedCase(path, arrays, meta)

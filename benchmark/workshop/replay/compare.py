@@ -79,14 +79,14 @@ class CaseComparison:
         value = np.asarray(ours.detach().cpu().numpy() if isinstance(ours, Tensor) else ours)
         wanted = value.shape if shape is None else shape
         if recorded.shape != wanted:
-            self._add(name, float("inf"), f"shape {recorded.shape} recorded, ours is {wanted}")
+            self.report(name, float("inf"), f"shape {recorded.shape} recorded, ours is {wanted}")
         elif recorded.dtype.kind not in "biuf":
-            self._add(name, float("inf"), f"recorded as {recorded.dtype}, not as numbers")
+            self.report(name, float("inf"), f"recorded as {recorded.dtype}, not as numbers")
         else:
             seen = recorded.astype(np.float64)
             gaps = np.abs((read(seen) if read else seen) - value.astype(np.float64))
             # A NaN on either side stays a NaN, and is never within the tolerance.
-            self._add(name, float(np.max(gaps, initial=0.0)), note)
+            self.report(name, float(np.max(gaps, initial=0.0)), note)
 
     def check_all(self, values: Mapping[str, Any], suffix: str) -> None:
         """Compare several values with the arrays of their names and a suffix."""
@@ -94,8 +94,8 @@ class CaseComparison:
             self.check(f"{name}{suffix}", ours)
 
     def report(self, name: str, error: float, note: str) -> None:
-        """Add the result for an array that was checked in another way."""
-        self._add(name, error, note)
+        """Add the result for an array."""
+        self._results[name] = ArrayResult(self.prefix + name, error, error <= self.tolerance, note)
 
     def report_input(
         self,
@@ -109,7 +109,7 @@ class CaseComparison:
         """
         errors = self.errors(shows_in)
         if name in self.arrays and errors:
-            self._add(name, min(errors), note)
+            self.report(name, min(errors), note)
 
     def errors(self, names: Iterable[str]) -> list[float]:
         """Return the errors of those of the arrays that were compared."""
@@ -131,6 +131,3 @@ class CaseComparison:
             return self._results[name]
         reason = self._reasons.get(name, "nothing here knows this array")
         return ArrayResult(self.prefix + name, None, True, reason)
-
-    def _add(self, name: str, error: float, note: str) -> None:
-        self._results[name] = ArrayResult(self.prefix + name, error, error <= self.tolerance, note)

@@ -85,7 +85,7 @@ def _find(case: RecordedCase) -> Kind:
     for candidate in KINDS.values():
         if candidate.matches(case):
             return candidate
-    said = " ".join(filter(None, (case.meta.text("implementation"), case.meta.text("method"))))
+    said = " ".join(filter(None, (case.text("implementation"), case.text("method"))))
     raise ReplayError(
         f"{case.path}: a case of {said or 'an unnamed implementation'} is not known here; "
         f"known: {', '.join(KINDS)}"

@@ -15,7 +15,7 @@ from benchmark.data.stream import TrainingData
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.method import Batch, Method, Task
 from benchmark.spec import Recipe
-from benchmark.workshop.replay.case import Meta, RecordedCase, ReplayError, read_case
+from benchmark.workshop.replay.case import RecordedCase, ReplayError, read_case
 from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 
 WEIGHT = "w:"  # before the names of the backbone's tensors
@@ -32,7 +32,7 @@ class World:
     @property
     def tasks(self) -> int:
         """Number of recorded tasks."""
-        return self.case.meta.get("protocol", "tasks", kind=int)
+        return self.case.field("protocol", "tasks", kind=int)
 
     @property
     def probe(self) -> Tensor:
@@ -41,16 +41,15 @@ class World:
 
     def vit(self) -> VisionTransformer:
         """A fresh backbone, float64, with the recorded weights."""
-        return build_vit(self.case.meta, self.backbone, "model")
+        return build_vit(self.case, self.backbone, "model")
 
     def task(self, index: int, count: int | None = None) -> Task:
         """Task `index` of `count` (default: the recorded ones)."""
-        size = self.case.meta.get("protocol", "cpt", kind=int)
+        size = self.case.field("protocol", "cpt", kind=int)
         return Task(index, count or self.tasks, range(index * size, (index + 1) * size))
 
     def stream(self, task: Task, frozen: Callable[[Tensor], Tensor] | None = None) -> TrainingData:
         """The task's training images in the recorded order."""
-        meta = self.case.meta
         images = self.data.array("train_x", None, None, None, None, None)
         labels = self.data.array("train_y", *images.shape[:2])
         if not 0 <= task.index < len(images):
@@ -63,29 +62,29 @@ class World:
         return RecordedStream(
             as_tensor(images[task.index]),
             torch.from_numpy(own).long(),
-            batch_size=meta.get("protocol", "batch", kind=int),
+            batch_size=self.case.field("protocol", "batch", kind=int),
             frozen=frozen,
         )
 
     def recipe(self) -> Recipe:
         """The recorded optimizer and schedule as a recipe of ours."""
-        meta = self.case.meta
-        options = meta.get("optimizer", kind=dict)
-        algo = meta.get("optimizer", "algo", kind=str).lower()
+        case = self.case
+        options = case.field("optimizer", kind=dict)
+        algo = case.field("optimizer", "algo", kind=str).lower()
         if algo not in ("adam", "adamw", "sgd"):
-            raise ReplayError(f"{meta.path}: optimizer {algo!r} is not one of ours")
+            raise ReplayError(f"{case.path}: optimizer {algo!r} is not one of ours")
         if algo != "sgd" and options.get("eps", 1e-8) != 1e-8:
-            raise ReplayError(f"{meta.path}: eps {options['eps']}: our trainer uses 1e-8")
+            raise ReplayError(f"{case.path}: eps {options['eps']}: our trainer uses 1e-8")
         betas = options.get("betas", (0.9, 0.999))
         return Recipe(
             optimizer=algo,  # type: ignore[arg-type]
-            lr=meta.get("optimizer", "lr", kind=float),
-            epochs=meta.get("protocol", "epochs", kind=int),
-            batch_size=meta.get("protocol", "batch", kind=int),
+            lr=case.field("optimizer", "lr", kind=float),
+            epochs=case.field("protocol", "epochs", kind=int),
+            batch_size=self.case.field("protocol", "batch", kind=int),
             weight_decay=float(options.get("weight_decay", 0.0)),
             momentum=float(options.get("momentum", 0.0)),
             betas=(float(betas[0]), float(betas[1])),
-            schedule=_schedule(meta),  # type: ignore[arg-type]
+            schedule=_schedule(case),  # type: ignore[arg-type]
         )
 
     def grow(self, method: Method, task: Task) -> None:
@@ -182,7 +181,7 @@ def read_world(case: RecordedCase) -> World:
     """The files that `case` names as its inputs, relative to the folder above its own."""
     folder = case.path.parent.resolve().parent
     parts: dict[str, RecordedCase] = {}
-    for name in case.meta.get("inputs", kind=list):
+    for name in case.field("inputs", kind=list):
         part = read_case(folder / str(name))
         parts["backbone" if any(key.startswith(WEIGHT) for key in part.arrays) else "data"] = part
     for role in ("backbone", "data"):
@@ -191,38 +190,38 @@ def read_world(case: RecordedCase) -> World:
     return World(case, parts["backbone"], parts["data"])
 
 
-def _schedule(meta: Meta) -> str:
-    text = meta.get("schedule", kind=str)
+def _schedule(case: RecordedCase) -> str:
+    text = case.field("schedule", kind=str)
     if text.startswith("constant"):
         return "constant"
     if "cos(99*pi*s/(200*(epochs-1)))" in text.replace(" ", ""):
         return "late_cosine"
-    raise ReplayError(f"{meta.path}: schedule {text!r} is not one of ours")
+    raise ReplayError(f"{case.path}: schedule {text!r} is not one of ours")
 
 
-def build_vit(meta: Meta, weights: RecordedCase, *section: str) -> VisionTransformer:
-    """A timm model of the sizes under `section` of `meta`, float64, filled strictly, frozen."""
-    described = meta.get(*section, kind=dict) if section else meta.values
+def build_vit(case: RecordedCase, weights: RecordedCase, *section: str) -> VisionTransformer:
+    """A timm model of the sizes that a case describes, float64, filled strictly, frozen."""
+    described = case.field(*section, kind=dict) if section else case.meta
     act, pool = described.get("act", "gelu exact"), described.get("pool", "class token")
     if act != "gelu exact" or not str(pool).startswith("class token"):
-        raise ReplayError(f"{meta.path}: a model with {act} and {pool} pooling is not one of ours")
+        raise ReplayError(f"{case.path}: a model with {act} and {pool} pooling is not one of ours")
     state = {
         name.removeprefix(WEIGHT): as_tensor(value)
         for name, value in weights.arrays.items()
         if name.startswith(WEIGHT)
     }
-    sizes = {key: meta.get(*section, key, kind=int) for key in ("img", "patch", "embed", "heads")}
+    sizes = {key: case.field(*section, key, kind=int) for key in ("img", "patch", "embed", "heads")}
     if min(sizes.values()) < 1 or sizes["embed"] % sizes["heads"]:
-        raise ReplayError(f"{meta.path}: impossible sizes of the model: {sizes}")
+        raise ReplayError(f"{case.path}: impossible sizes of the model: {sizes}")
     patches = state.get("patch_embed.proj.weight")
     model = VisionTransformer(
         img_size=sizes["img"],
         patch_size=sizes["patch"],
         in_chans=3 if patches is None or patches.ndim != 4 else patches.shape[1],
         embed_dim=sizes["embed"],
-        depth=meta.get(*section, "depth", kind=int),
+        depth=case.field(*section, "depth", kind=int),
         num_heads=sizes["heads"],
-        mlp_ratio=meta.get(*section, "mlp", kind=float),
+        mlp_ratio=case.field(*section, "mlp", kind=float),
         qkv_bias=bool(described.get("qkv_bias", True)),
         norm_layer=partial(nn.LayerNorm, eps=float(described.get("layernorm_eps", 1e-6))),
         num_classes=0,

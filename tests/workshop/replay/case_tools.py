@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.workshop.replay import Replay
+from benchmark.workshop.replay.run import Replay
 
 Arrays = dict[str, np.ndarray]
 

@@ -12,7 +12,8 @@ import pytest
 from case_tools import Arrays, meta_change, rewrite, wrong
 from reference_inflora import Sizes, write_case
 
-from benchmark.workshop.replay import ReplayError, replay
+from benchmark.workshop.replay.case import ReplayError
+from benchmark.workshop.replay.run import replay
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CASES = ["inflora/case0.npz", "dualgpm/case0.npz", "common/data_case0.npz"]

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmark.workshop.replay import ReplayError, replay
+from benchmark.workshop.replay.case import ReplayError
+from benchmark.workshop.replay.run import replay
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "classifier_alignment"
 INPUTS = {"features", "eps", "permutation", "classifier_weight_before", "classifier_bias_before"}

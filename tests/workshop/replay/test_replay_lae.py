@@ -13,7 +13,8 @@ from case_tools import Arrays, meta_change, rewrite, wrong
 from reference_lae import Sizes, write_case
 
 from benchmark.peft.adapters import ConvAdapter
-from benchmark.workshop.replay import ReplayError, replay
+from benchmark.workshop.replay.case import ReplayError
+from benchmark.workshop.replay.run import replay
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CASES = ["lae/lora_case0.npz", "lae/adapter_case0.npz", "conv_adapter/case0.npz", "ties/case0.npz"]

@@ -13,7 +13,8 @@ from case_tools import Arrays, meta_change, rewrite, wrong
 from reference_inflora import Sizes
 from reference_prompts import Prompted, write_prompt_case
 
-from benchmark.workshop.replay import Replay, ReplayError, replay
+from benchmark.workshop.replay.case import ReplayError
+from benchmark.workshop.replay.run import Replay, replay
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CASES = [

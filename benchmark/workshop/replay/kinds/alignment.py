@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.peft.alignment import AlignmentConfig, Draws, Gaussians, align, mean_scale
-from benchmark.workshop.replay.case import Meta, RecordedCase, ReplayError
+from benchmark.workshop.replay.case import RecordedCase, ReplayError
 from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
 from benchmark.workshop.replay.world import as_tensor
@@ -33,18 +33,18 @@ class RecordedDraws(Draws):
         return self._order[epoch]
 
 
-@kind("classifier alignment", lambda case: "samples_per_class" in case.meta.values)
+@kind("classifier alignment", lambda case: "samples_per_class" in case.meta)
 def alignment(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Align the recorded heads in every recorded variant.
 
     Arrays of a variant are `<variant>/<name>`, the variant being "plain" or "logit_norm_" and the
     temperature.
     """
-    meta, comparison = case.meta, CaseComparison(case.arrays, tolerance)
-    sizes = _sizes(meta)
-    classes, width = sum(sizes), meta.get("feature_dim", kind=int)
-    epochs = meta.get("optimizer", "ca_epochs", kind=int)
-    samples = meta.get("samples_per_class", kind=int)
+    comparison = CaseComparison(case.arrays, tolerance)
+    sizes = _sizes(case)
+    classes, width = sum(sizes), case.field("feature_dim", kind=int)
+    epochs = case.field("optimizer", "ca_epochs", kind=int)
+    samples = case.field("samples_per_class", kind=int)
     features = as_tensor(case.array("features", classes, None, width))
     noise = as_tensor(case.array("eps", epochs, classes, samples, width))
     draws = RecordedDraws(noise, _orders(case, epochs, classes * samples))
@@ -66,7 +66,7 @@ def alignment(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
 
     heads = _heads(case, sizes, width)
     for variant in _variants(case):
-        aligned = align(heads, gaussians, _settings(meta, variant), draws)
+        aligned = align(heads, gaussians, _settings(case, variant), draws)
         outcome: dict[str, Any] = {
             "classifier_weight_after": aligned.weight,
             "classifier_bias_after": aligned.bias,
@@ -86,17 +86,17 @@ def alignment(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     return comparison.results()
 
 
-def _sizes(meta: Meta) -> list[int]:
+def _sizes(case: RecordedCase) -> list[int]:
     """Classes per task: one number for all tasks, or a list."""
-    listed = isinstance(meta.values.get("classes_per_task"), list)
-    tasks = meta.get("tasks", kind=int)
+    listed = isinstance(case.meta.get("classes_per_task"), list)
+    tasks = case.field("tasks", kind=int)
     sizes = (
-        [int(size) for size in meta.get("classes_per_task", kind=list)]
+        [int(size) for size in case.field("classes_per_task", kind=list)]
         if listed
-        else [meta.get("classes_per_task", kind=int)] * tasks
+        else [case.field("classes_per_task", kind=int)] * tasks
     )
     if not sizes or len(sizes) != tasks or min(sizes) < 1:
-        raise ReplayError(f"{meta.path}: {tasks} tasks of {sizes} classes")
+        raise ReplayError(f"{case.path}: {tasks} tasks of {sizes} classes")
     return sizes
 
 
@@ -123,7 +123,7 @@ def _variants(case: RecordedCase) -> list[str]:
     return [name for name in names if name == PLAIN or name.startswith(NORMALISED)]
 
 
-def _settings(meta: Meta, variant: str) -> AlignmentConfig:
+def _settings(case: RecordedCase, variant: str) -> AlignmentConfig:
     temperature = 0.0
     if variant != PLAIN:
         try:
@@ -131,13 +131,13 @@ def _settings(meta: Meta, variant: str) -> AlignmentConfig:
         except ValueError:
             temperature = float("nan")
         if not 0 < temperature < float("inf"):
-            raise ReplayError(f"{meta.path}: variant {variant} names no temperature")
+            raise ReplayError(f"{case.path}: variant {variant} names no temperature")
     return AlignmentConfig(
-        align_epochs=meta.get("optimizer", "ca_epochs", kind=int),
-        align_samples=meta.get("samples_per_class", kind=int),
-        align_batch=meta.get("batch", kind=int),
-        align_lr=meta.get("optimizer", "lr", kind=float),
-        align_momentum=meta.get("optimizer", "momentum", kind=float),
-        align_decay=meta.get("optimizer", "weight_decay", kind=float),
+        align_epochs=case.field("optimizer", "ca_epochs", kind=int),
+        align_samples=case.field("samples_per_class", kind=int),
+        align_batch=case.field("batch", kind=int),
+        align_lr=case.field("optimizer", "lr", kind=float),
+        align_momentum=case.field("optimizer", "momentum", kind=float),
+        align_decay=case.field("optimizer", "weight_decay", kind=float),
         logit_norm=temperature,
     )

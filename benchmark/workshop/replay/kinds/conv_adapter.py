@@ -18,7 +18,7 @@ OUTPUTS = (f"{OURS}/output", f"{OURS}/grad")
 INPUTS = ("input", "wrapped_linear.weight", "wrapped_linear.bias")
 
 
-@kind("conv_adapter", lambda case: OURS in case.meta.values)
+@kind("conv_adapter", lambda case: OURS in case.meta)
 def conv_adapter(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Apply our adapter in evaluation mode to the recorded tokens."""
     comparison = CaseComparison(case.arrays, tolerance)

@@ -11,14 +11,14 @@ from benchmark.workshop.replay.compare import ArrayResult, CaseComparison
 from benchmark.workshop.replay.run import kind
 
 
-@kind("dualgpm", lambda case: case.meta.text("method") == "DualGPM")
+@kind("dualgpm", lambda case: case.text("method") == "DualGPM")
 def dualgpm(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Feed every stream to a fresh memory.
 
     Arrays are `<stream>/<name>`: mat [n, d, d], threshold, P, dim, is_retain, skipped, raised.
     """
     comparison = CaseComparison(case.arrays, tolerance)
-    streams = case.meta.get("streams", kind=dict)
+    streams = case.field("streams", kind=dict)
     if not streams:
         raise ReplayError(f"{case.path}: no streams are described")
     for stream in streams:
@@ -28,8 +28,8 @@ def dualgpm(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
 
 def _stream(case: RecordedCase, comparison: CaseComparison, stream: str) -> None:
     matrices = case.array(f"{stream}/mat", None, None, None)
-    lamb, lame = (case.meta.get("streams", stream, key, kind=float) for key in ("lamb", "lame"))
-    sessions = case.meta.get("streams", stream, "total_sessions", kind=int)
+    lamb, lame = (case.field("streams", stream, key, kind=float) for key in ("lamb", "lame"))
+    sessions = case.field("streams", stream, "total_sessions", kind=int)
     # The official code's own rule for a first update of d/2 and more directions.
     memory = GradientMemory(first_basis="leading")
     sequences: dict[str, list[float | np.ndarray]] = {

@@ -55,7 +55,7 @@ class FactorFollower(Follower):
 
 
 def _is_inflora(case: RecordedCase) -> bool:
-    return case.meta.text("method").lower().startswith("inflora") and "rank" in case.meta.values
+    return case.text("method").lower().startswith("inflora") and "rank" in case.meta
 
 
 @kind("inflora", _is_inflora)
@@ -65,7 +65,7 @@ def inflora(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     method = WatchedInfLoRA(world.vit(), _config(case))
     comparison = CaseComparison(case.arrays, tolerance)
     for index in range(world.tasks):
-        task = world.task(index, case.meta.get("total_sessions", kind=int))
+        task = world.task(index, case.field("total_sessions", kind=int))
         factors = FactorFollower()
         world.train(method, task, factors)
         _check(comparison, method, task, factors, world)
@@ -73,15 +73,14 @@ def inflora(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
 
 
 def _config(case: RecordedCase) -> InfLoRAConfig:
-    meta = case.meta
-    layers = meta.get("adapted_layers", kind=list)
+    layers = case.field("adapted_layers", kind=list)
     if not layers or layers != list(range(len(layers))):
         raise ReplayError(f"{case.path}: adapted layers {layers} are not the first ones")
-    plain = any("inflorab5" in str(name) for name in meta.values.get("source_files", ()))
+    plain = any("inflorab5" in str(name) for name in case.meta.get("source_files", ()))
     return InfLoRAConfig(
-        rank=meta.get("rank", kind=int),
-        lamb=meta.get("lamb", kind=float),
-        lame=meta.get("lame", kind=float),
+        rank=case.field("rank", kind=int),
+        lamb=case.field("lamb", kind=float),
+        lame=case.field("lame", kind=float),
         memory="gpm" if plain else "dualgpm",
         blocks=len(layers),
         first_basis="leading",  # as the code behind the recording

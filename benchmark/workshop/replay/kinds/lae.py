@@ -27,7 +27,7 @@ from methods.lae import Lae, LaeConfig
 PETS = {"LAE-LoRA": "lora", "LAE-Adapter": "adapter"}
 
 
-@kind("lae", lambda case: case.meta.text("method").startswith("LAE"))
+@kind("lae", lambda case: case.text("method").startswith("LAE"))
 def lae(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Train our LAE on the recorded problem."""
     world = read_world(case)
@@ -43,7 +43,7 @@ def lae(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
 
 
 def _method(case: RecordedCase, vit: VisionTransformer) -> Lae:
-    blocks = case.meta.get("adapt_blocks", kind=list)
+    blocks = case.field("adapt_blocks", kind=list)
     different = set(blocks) & set(range(len(vit.blocks)))
     if not blocks or len(different) < len(blocks):
         raise ReplayError(f"{case.path}: adapt_blocks {blocks} are not blocks of the model")
@@ -58,14 +58,13 @@ def _method(case: RecordedCase, vit: VisionTransformer) -> Lae:
 
 
 def _config(case: RecordedCase, width: int) -> LaeConfig:
-    meta = case.meta
-    pet = PETS.get(meta.text("method"))
-    options = meta.get("pet_kwargs", kind=dict)
+    pet = PETS.get(case.text("method"))
+    options = case.field("pet_kwargs", kind=dict)
     if pet is None or options.get("mode", "parallel") != "parallel":
-        raise ReplayError(f"{case.path}: {meta.text('method')} with {options} is not one of ours")
+        raise ReplayError(f"{case.path}: {case.text('method')} with {options} is not one of ours")
     if options.get("scale") is not None:
         raise ReplayError(f"{case.path}: a constant scale; ours is learned")
-    copies = meta.get("num_emas", kind=int)
+    copies = case.field("num_emas", kind=int)
     if copies not in (0, 1):
         raise ReplayError(f"{case.path}: {copies} offline copies; ours has one or none")
     size: dict[str, Any] = {"rank": options.get("rank", 5)}
@@ -74,8 +73,8 @@ def _config(case: RecordedCase, width: int) -> LaeConfig:
         size = {"bottleneck": int(width * down) if isinstance(down, float) else down}
     return LaeConfig(
         pet=pet,
-        freeze_epochs=meta.get("num_freeze_epochs", kind=int),
-        ema=meta.get("ema_decay", kind=float),
+        freeze_epochs=case.field("num_freeze_epochs", kind=int),
+        ema=case.field("ema_decay", kind=float),
         offline=copies == 1,
         **size,
     )

@@ -46,22 +46,22 @@ class PromptSizes:
 
 def _recorded_as(method: str) -> Callable[[RecordedCase], bool]:
     """Return what tells the cases of a prompt method by their meta data."""
-    return lambda case: case.meta.text("method") == method and "prompt_param" in case.meta.values
+    return lambda case: case.text("method") == method and "prompt_param" in case.meta
 
 
 def _prompt_sizes(case: RecordedCase) -> PromptSizes:
     """Read the sizes of a case; `ReplayError` where they cannot be read."""
-    sizes = case.meta.get("prompt_param", kind=list)
-    layers = case.meta.get("e_layers", kind=list)
+    sizes = case.field("prompt_param", kind=list)
+    layers = case.field("e_layers", kind=list)
     if len(sizes) != 3 or not all(isinstance(size, int | float) for size in sizes):
         raise ReplayError(f"{case.path}: prompt_param {sizes} is not a pool, a length and a third")
     if not layers or not all(isinstance(layer, int) for layer in layers):
         raise ReplayError(f"{case.path}: e_layers {layers} are not block numbers")
-    implementation = case.meta.get("implementation", kind=str)
+    implementation = case.field("implementation", kind=str)
     if not implementation.endswith(("/InfLoRA", "/CODA-Prompt")):
         raise ReplayError(f"{case.path}: {implementation!r} is not a known prompt code")
     inflora = implementation.endswith("/InfLoRA")
-    depth = case.meta.get("model", "depth", kind=int)
+    depth = case.field("model", "depth", kind=int)
     there = tuple(layer for layer in layers if layer < depth)
     return PromptSizes(int(sizes[0]), int(sizes[1]), sizes[2], there, inflora)
 
@@ -235,7 +235,7 @@ def coda_prompt(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
 def dualprompt(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Train our DualPrompt on the recorded problem."""
     sizes = _prompt_sizes(case)
-    depth = case.meta.get("model", "depth", kind=int)
+    depth = case.field("model", "depth", kind=int)
     general = (int(match[1]) for match in map(_GENERAL.fullmatch, case.arrays) if match)
     config = DualPromptConfig(
         pool=sizes.pool,

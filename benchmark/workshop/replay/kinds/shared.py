@@ -22,7 +22,7 @@ def _is_data(case: RecordedCase) -> bool:
 def data(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """The recorded features of the unadapted backbone that lies beside the file."""
     backbone = read_case(_beside(case.path, "data", "backbone"))
-    return check_features(build_vit(case.meta, backbone), case, tolerance)
+    return check_features(build_vit(case, backbone), case, tolerance)
 
 
 @kind("shared backbone", _is_backbone)
@@ -32,7 +32,7 @@ def backbone(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     comparison = CaseComparison(case.arrays, tolerance)
     for name in case.arrays:
         comparison.leave(name, f"input: its values show in the features of {beside.path.name}")
-    lines = check_features(build_vit(case.meta, case), beside, tolerance)
+    lines = check_features(build_vit(case, case), beside, tolerance)
     return comparison.results() + [line for line in lines if line.covered]
 
 

@@ -16,12 +16,12 @@ from benchmark.workshop.replay.world import as_tensor
 KEEP = re.compile(r"K(?P<keep>[0-9.]+)(?:_(?P<aggregate>mean|sum|max))?/")
 
 
-@kind("ties", lambda case: "merging_types" in case.meta.values)
+@kind("ties", lambda case: "merging_types" in case.meta)
 def merging(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     """Merge the recorded vectors [V, ...] at every recorded K."""
     comparison = CaseComparison(case.arrays, tolerance)
-    shape = case.meta.get("shape", kind=list)
-    recorded = case.array("vectors", case.meta.get("n_vectors", kind=int), *shape)
+    shape = case.field("shape", kind=list)
+    recorded = case.array("vectors", case.field("n_vectors", kind=int), *shape)
     vectors = as_tensor(recorded.reshape(len(recorded), -1))
     matches = {KEEP.match(name) for name in case.arrays}
     settings = {(m["keep"], m["aggregate"]) for m in matches if m is not None}
