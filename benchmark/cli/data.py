@@ -45,8 +45,8 @@ class PrepareOptions(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeOptions(DataOptions):
-    """Options of `clbench data decode`."""
+class SplitOptions(DataOptions):
+    """One split of a data set."""
 
     name: str = argument(str, "NAME", "the data set")
     split: str = option(
@@ -123,11 +123,11 @@ def complete(
 
 @command(
     "data decode",
-    DecodeOptions,
+    SplitOptions,
     "keep the decoded pixels of a folder data set on disk, where decoding takes long",
     "clbench data decode imagenet_r --root /data",
 )
-def decode(options: DecodeOptions) -> int:
+def decode(options: SplitOptions) -> int:
     """Write the decoded copy."""
     from benchmark.data import dataset_info
     from benchmark.data.decoded import decode

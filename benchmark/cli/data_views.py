@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.cli.console import say, step_progress, warn
+from benchmark.cli.data import SplitOptions
 from benchmark.cli.options import (
     DataOptions,
     argument,
@@ -43,13 +44,9 @@ class ShowOptions(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyOptions(DataOptions):
+class VerifyOptions(SplitOptions):
     """Options of `clbench data verify`."""
 
-    name: str = argument(str, "NAME", "the data set")
-    split: str = option(
-        str, "NAME", "one of the published splits; default: ours", default="default"
-    )
     quick: bool = flag("check lists and file names only, decode no image")
 
 
