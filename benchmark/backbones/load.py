@@ -39,12 +39,7 @@ def load_backbone(
         MissingWeightsError: The weights are not here and cannot be fetched.
         BackboneError: They cannot be read, do not fit, or are not the pinned ones.
     """
-    spec = with_file(find(name), file)
-    note = _note(spec)
-    backbone = _build(spec, image_size)
-    _log_left_out(backbone, logging.INFO)
-    remember(note, backbone.weight_hash)
-    return backbone
+    return _build(with_file(find(name), file), image_size, logging.INFO)
 
 
 def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -> str:
@@ -68,28 +63,19 @@ def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -
 def _hash(spec: BackboneSpec, _state: tuple[int, ...] | None) -> str:
     """Return the hash of an entry's weights, whose file is in this state."""
     if spec.source == "embedded" and spec.weight_file is not None and spec.sha256 is not None:
-        return _embedded_hash(spec, spec.weight_file)
-    note = _note(spec)
-    if known := remembered(note):
-        _check_hash(spec, known)
-        return known
-    backbone = _build(spec, None)
-    _log_left_out(backbone, logging.WARNING)
-    if note is None and spec.weight_file is None:
-        note = _note(with_file(spec, None))  # it may have been fetched just now
-    remember(note, backbone.weight_hash)
-    return backbone.weight_hash
-
-
-def _embedded_hash(spec: BackboneSpec, file: Path) -> str:
-    """Return the hash of embedded weights, which are stored under plain names as float32."""
-    try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise BackboneError(f"weight file {file} cannot be read: {error}") from error
-    weight_hash = hash_tensors(tensors)
-    _check_hash(spec, weight_hash)
-    return weight_hash
+        try:  # stored under plain names as float32
+            tensors = load_file(spec.weight_file)
+        except (SafetensorError, OSError) as error:
+            raise BackboneError(
+                f"weight file {spec.weight_file} cannot be read: {error}"
+            ) from error
+        known: str | None = hash_tensors(tensors)
+    else:
+        known = remembered(_note(spec))
+    if known is None:
+        return _build(spec, None, logging.WARNING).weight_hash
+    _check_hash(spec, known)
+    return known
 
 
 def _path(spec: BackboneSpec) -> Path | None:
@@ -109,21 +95,20 @@ def _note(spec: BackboneSpec) -> Path | None:
     return None if path is None else note_of(path, spec)
 
 
-def _build(spec: BackboneSpec, image_size: int | None) -> Backbone:
+def _build(spec: BackboneSpec, image_size: int | None, level: int) -> Backbone:
+    """Build an entry's model, check and remember its hash, log what its file holds besides."""
     from benchmark.backbones.model import build
 
+    note = _note(spec)  # of the file as it is before it is read
     if spec.source == "url" and spec.weight_file is None:
         spec = with_file(spec, fetch_original(spec))
     backbone = build(spec, image_size)
     _check_hash(backbone.spec, backbone.weight_hash)
-    return backbone
-
-
-def _log_left_out(backbone: Backbone, level: int) -> None:
     if backbone.left_out:
-        names = ", ".join(backbone.left_out)
         text = "%s: %s: ignored what is not part of the backbone: %s"
-        _log.log(level, text, backbone.spec.name, backbone.spec.weight_file, names)
+        _log.log(level, text, spec.name, spec.weight_file, ", ".join(backbone.left_out))
+    remember(note or _note(spec), backbone.weight_hash)  # it may have been fetched now
+    return backbone
 
 
 def _check_hash(spec: BackboneSpec, weight_hash: str) -> None:

@@ -290,9 +290,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     found: list[Path | None] = []
     build = loader._build
 
-    def noted(spec: loader.BackboneSpec, size: int | None) -> object:
+    def noted(spec: loader.BackboneSpec, size: int | None, level: int) -> object:
         found.append(spec.weight_file)
-        return build(spec, size)
+        return build(spec, size, level)
 
     monkeypatch.setattr(loader, "_build", noted)
     loader._hash.cache_clear()
