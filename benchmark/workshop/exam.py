@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -80,16 +80,12 @@ class Freezing(Observer):
 
     def __init__(self) -> None:
         self._before: dict[str, Tensor] = {}
-        self.gradients: list[str] = []
 
     def prepared(self, method: Method, task: Task) -> None:
         """Copy what must not move."""
         trained = {id(p) for group in method.parameter_groups() for p in group["params"]}
         kept = {name: p for name, p in method.backbone.named_parameters() if id(p) not in trained}
         self._before = {name: p.detach().clone() for name, p in kept.items()}
-
-    def step(self, task: Task, epoch: int, loss: Tensor, lr: float) -> None:
-        """Nothing: the comparison is made once, after training."""
 
     def trained(self, method: Method, task: Task) -> None:
         """Compare."""
@@ -111,20 +107,13 @@ class Examinee:
         draws = torch.Generator().manual_seed(1)
         self.images = torch.randint(256, (64, 3, SIDE, SIDE), generator=draws, dtype=torch.uint8)
 
+    def tasks(self, *sizes: int) -> list[Task]:
+        """Return tasks of these numbers of new classes, or one of them all for a joint method."""
+        return make_tasks([sum(sizes)] if self.kind.stream == "joint" else sizes)
+
     def train(
         self,
-        sizes: list[int],
-        batch_size: int = RECIPE.batch_size,
-        observer: Observer | None = None,
-    ) -> Method:
-        """Return a fresh method after tasks of these numbers of new classes."""
-        joint = self.kind.stream == "joint"
-        tasks = make_tasks([sum(sizes)] if joint else sizes)
-        return self.train_tasks(tasks, batch_size, observer)
-
-    def train_tasks(
-        self,
-        tasks: list[Task],
+        tasks: Iterable[Task],
         batch_size: int = RECIPE.batch_size,
         observer: Observer | None = None,
     ) -> Method:
@@ -144,28 +133,27 @@ class Examinee:
 
     def predicts(self) -> str:
         """Logits have the right shape and are numbers after every task."""
-        for sizes in ([2], [2, 2], [2, 2, 2]):
-            logits = self.predict(self.train(sizes), self.images[:5])
+        for sizes in ((2,), (2, 2), (2, 2, 2)):
+            logits = self.predict(self.train(self.tasks(*sizes)), self.images[:5])
             _expect(logits.shape == (5, sum(sizes)), f"logits of shape {tuple(logits.shape)}")
             _expect(bool(torch.isfinite(logits).all()), "logits are not finite")
         return "3 tasks"
 
     def repeats(self) -> str:
         """Two trainings with the same seeds agree to the last bit."""
-        first, second = (self.predict(self.train([2, 2]), self.images) for _ in range(2))
+        first, second = (self.predict(self.train(self.tasks(2, 2)), self.images) for _ in range(2))
         _expect(torch.equal(first, second), f"logits differ by {_gap(first, second):.2g}")
         return ""
 
     def reloads(self) -> str:
         """`grow` rebuilds all shapes from the tasks, the state loads strictly, training goes on."""
-        joint = self.kind.stream == "joint"
-        self.check_resume(make_tasks([4] if joint else [2, 1, 3]))
+        self.check_resume(self.tasks(2, 1, 3))
         return ""
 
     def check_resume(self, tasks: list[Task]) -> None:
         """A method reloaded after two tasks predicts and learns the same as one that is not."""
         finished = tasks[:2]
-        method, fresh = self.train_tasks(finished), self._fresh(seed=9)
+        method, fresh = self.train(finished), self._fresh(seed=9)
         for task in finished:
             fresh.grow(task)
         fresh.load_state_dict(copy.deepcopy(method.state_dict()), strict=True)
@@ -181,7 +169,7 @@ class Examinee:
 
     def batch(self) -> str:
         """Neither the size nor the order of a batch changes what is said of an image."""
-        method = self.train([2, 2, 2])
+        method = self.train(self.tasks(2, 2, 2))
         if method.batch_dependent:
             return "declared: its rows are marked"
         whole = self.predict(method, self.images)
@@ -196,13 +184,13 @@ class Examinee:
         """Nothing but the declared groups moves; gradients reach the backbone only if declared."""
         # The trainer itself refuses gradients in the backbone of a method with
         # trains_backbone = False.
-        self.train([2, 2], observer=Freezing())
+        self.train(self.tasks(2, 2), observer=Freezing())
         return "backbone is trained" if self.kind.trains_backbone else "backbone gets no gradient"
 
     def count(self) -> str:
         """`expanded_formula` gives what a walk over the module counts."""
-        for sizes in ([2], [2, 2, 2]):
-            method = self.train(sizes)
+        for sizes in ((2,), (2, 2, 2)):
+            method = self.train(self.tasks(*sizes))
             counted = method.expanded_parameters()
             formula = self.kind.expanded_formula(method.config, WIDTH, DEPTH, len(sizes))
             _expect(counted == formula, f"formula {formula}, counted {counted}, tasks {len(sizes)}")
@@ -212,7 +200,7 @@ class Examinee:
         """Every attribute named in `kept` stores something after three tasks."""
         if self.config != self.kind.Config():
             return "asked of the default settings"  # others may keep less
-        method = self.train([2, 2, 2])
+        method = self.train(self.tasks(2, 2, 2))
         paths = [name for name, _ in method.named_parameters()]
         paths += [name for name, _ in method.named_statistics()]
         unknown = [key for key in self.kind.kept if not any(_below(path, key) for path in paths)]
@@ -221,8 +209,8 @@ class Examinee:
 
     def edges(self) -> str:
         """Degenerate streams give finite logits."""
-        for sizes, batch_size in (([1, 3, 2], 6), ([1, 1], 1), ([5], 4)):
-            logits = self.predict(self.train(sizes, batch_size), self.images[:3])
+        for sizes, batch_size in (((1, 3, 2), 6), ((1, 1), 1), ((5,), 4)):
+            logits = self.predict(self.train(self.tasks(*sizes), batch_size), self.images[:3])
             _expect(bool(torch.isfinite(logits).all()), f"not finite with tasks of {sizes} classes")
         return ""
 

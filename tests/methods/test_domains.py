@@ -21,7 +21,7 @@ def test_domains_share_one_head(name: str) -> None:
     torch.set_num_threads(1)
     examinee = Examinee(kind, kind.Config())
     tasks = make_domain_tasks(1 if kind.stream == "joint" else 3, 4)
-    logits = examinee.predict(examinee.train_tasks(tasks), examinee.images[:5])
+    logits = examinee.predict(examinee.train(tasks), examinee.images[:5])
     assert logits.shape == (5, 4)
     assert bool(torch.isfinite(logits).all())
     examinee.check_resume(tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,24 +46,15 @@ def load_upstream(folder: Path) -> UpstreamImages:
             f"upstream folder {folder} lacks {', '.join(missing)}: make it with `clbench data "
             "build icons`, or name the one you have with --upstream"
         )
-    train_images, train_labels = _load_pair(folder, "train")
-    val_images, val_labels = _load_pair(folder, "val")
     try:
         classes = tuple((folder / "classes.txt").read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise UpstreamError(f"{folder / 'classes.txt'}: cannot be read ({error})") from error
-    for part, labels in (("train", train_labels), ("val", val_labels)):
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
-            raise UpstreamError(
-                f"{folder / f'{part}_labels.npy'}: labels {labels.min()}..{labels.max()} "
-                f"do not fit {len(classes)} classes"
-            )
+    train, val = (_load_part(folder, part, len(classes)) for part in ("train", "val"))
     digest = hashlib.sha256("\n".join(classes).encode())
-    for array in (train_images, train_labels, val_images, val_labels):
+    for array in (*train, *val):
         digest.update(np.ascontiguousarray(array).tobytes())
-    return UpstreamImages(
-        train_images, train_labels, val_images, val_labels, classes, digest.hexdigest()
-    )
+    return UpstreamImages(*train, *val, classes, digest.hexdigest())
 
 
 def check_fit(upstream: UpstreamImages, size: int, batch_size: int) -> None:
@@ -82,27 +74,33 @@ def check_fit(upstream: UpstreamImages, size: int, batch_size: int) -> None:
         raise UpstreamError(f"{count} training images do not fill one batch of {batch_size}")
 
 
-def _load_pair(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the images and labels of one part, refusing other types and shapes."""
-    images = _load_array(folder / f"{part}_images.npy")
-    labels = _load_array(folder / f"{part}_labels.npy")
+def _load_part(
+    folder: Path, part: str, classes: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the images and labels of one part, refusing other types, shapes and labels."""
+    files = folder / f"{part}_images.npy", folder / f"{part}_labels.npy"
+    images, labels = map(_load_array, files)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise UpstreamError(
-            f"{folder / f'{part}_images.npy'}: expected uint8 [N, H, W, 3], "
-            f"found {images.dtype} {list(images.shape)}"
+            f"{files[0]}: expected uint8 [N, H, W, 3], found {images.dtype} {list(images.shape)}"
         )
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise UpstreamError(
-            f"{folder / f'{part}_labels.npy'}: expected {len(images)} integers, "
+            f"{files[1]}: expected {len(images)} integers, "
             f"found {labels.dtype} {list(labels.shape)}"
         )
-    return images.astype(np.uint8, copy=False), labels.astype(np.int64, copy=False)
+    labels = labels.astype(np.int64, copy=False)
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise UpstreamError(
+            f"{files[1]}: labels {labels.min()}..{labels.max()} do not fit {classes} classes"
+        )
+    return images, labels
 
 
-def _load_array(path: Path) -> NDArray[np.generic]:
+def _load_array(path: Path) -> NDArray[Any]:
     """Return one array, never unpickling objects."""
     try:
-        array: NDArray[np.generic] = np.load(path, allow_pickle=False)
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UpstreamError(f"{path}: cannot be read ({error})") from error
     return array
@@ -115,7 +113,7 @@ def to_float(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Standardise:
-    """Take a mean from each channel and divides by a standard deviation, both float32 [3].
+    """Take a mean from each channel and divide by a standard deviation, both float32 [3].
 
     Drawings on white are far from zero mean, which slows the first epochs down; the finished
     backbone shall nevertheless take plain images in [0, 1], so `fold_into` moves the step there.

@@ -7,6 +7,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -45,6 +46,11 @@ def images(count: int = 24) -> Tensor:
     """Random images uint8 [N, 16, 16, 3]."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, 16, 16, 3), dtype=torch.uint8, generator=generator)
+
+
+def training_of(settings: SelfSupervisedSettings, count: int = 24) -> SelfSupervisedTraining:
+    """A training at its start, on random images and one thread."""
+    return SelfSupervisedTraining(settings, images(count), ThreadPoolExecutor(1))
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
@@ -135,12 +141,12 @@ def test_spreading_loss_is_the_mean_log_distance_to_the_nearest_neighbour() -> N
 
 @pytest.mark.parametrize("settings", [DINO, IBOT], ids=["dino", "ibot"])
 def test_spreading_weight_reaches_the_class_tokens(settings: SelfSupervisedSettings) -> None:
-    losses = {}
-    for weight in (0.0, 0.1, 0.2):
-        with ThreadPoolExecutor(1) as pool:
-            changed = replace(settings, spreading_weight=weight, epochs=1)
-            training = SelfSupervisedTraining(changed, images(12), pool)
-            losses[weight] = training.epoch(0)["loss"]
+    losses = {
+        weight: training_of(replace(settings, spreading_weight=weight, epochs=1), 12).epoch(0)[
+            "loss"
+        ]
+        for weight in (0.0, 0.1, 0.2)
+    }
     assert losses[0.1] != losses[0.0]
     assert losses[0.2] - losses[0.0] == pytest.approx(2 * (losses[0.1] - losses[0.0]), rel=1e-4)
 
@@ -195,44 +201,28 @@ def test_masked_patches_reach_nothing() -> None:
     torch.testing.assert_close(results[0], results[1])
 
 
-def record_masks(
-    monkeypatch: pytest.MonkeyPatch, training: SelfSupervisedTraining
-) -> dict[str, list[bool]]:
-    """Notes for both networks whether patches were hidden from them."""
-    calls: dict[str, list[bool]] = {"student": [], "teacher": []}
-    for name, network in (("student", training.student), ("teacher", training.teacher)):
-        original = network.features_with_patches
-
-        def noted(
-            views: Tensor, masked: Tensor, hide: bool, _name: str = name, _of: object = original
-        ) -> tuple[Tensor, Tensor]:
-            calls[_name].append(hide)
-            return _of(views, masked, hide)  # type: ignore[operator, no-any-return]
-
-        monkeypatch.setattr(network, "features_with_patches", noted)
-    return calls
-
-
 def test_masks_are_the_students_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        training = SelfSupervisedTraining(IBOT, images(), pool)
-        calls = record_masks(monkeypatch, training)
-        training.epoch(0)
-    assert calls["student"] and all(calls["student"])
-    assert calls["teacher"] and not any(calls["teacher"])
+    training = training_of(IBOT)
+    for network in (training.student, training.teacher):
+        watched = Mock(wraps=network.features_with_patches)
+        monkeypatch.setattr(network, "features_with_patches", watched)
+    training.epoch(0)
+    for network, hidden in ((training.student, True), (training.teacher, False)):
+        assert {call.kwargs["hide"] for call in network.features_with_patches.mock_calls} == {
+            hidden
+        }
 
 
 @pytest.mark.parametrize("settings", [DINO, IBOT], ids=["dino", "ibot"])
 def test_teacher_gets_no_gradient_and_prototypes_wait(settings: SelfSupervisedSettings) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        training = SelfSupervisedTraining(settings, images(), pool)
-        teacher = [p.clone() for p in training.teacher.parameters()]
-        prototypes = training.student.head.prototypes.clone()
-        first = training.student.backbone.patch_embed.proj.weight.clone()
-        training.epoch(0)
-        assert torch.equal(training.student.head.prototypes, prototypes)
-        assert not torch.equal(training.student.backbone.patch_embed.proj.weight, first)
-        training.epoch(1)
+    training = training_of(settings)
+    teacher = [p.clone() for p in training.teacher.parameters()]
+    prototypes = training.student.head.prototypes.clone()
+    first = training.student.backbone.patch_embed.proj.weight.clone()
+    training.epoch(0)
+    assert torch.equal(training.student.head.prototypes, prototypes)
+    assert not torch.equal(training.student.backbone.patch_embed.proj.weight, first)
+    training.epoch(1)
     assert not torch.equal(training.student.head.prototypes, prototypes)
     assert all(p.grad is None and not p.requires_grad for p in training.teacher.parameters())
     after = list(training.teacher.parameters())
@@ -242,18 +232,16 @@ def test_teacher_gets_no_gradient_and_prototypes_wait(settings: SelfSupervisedSe
 def test_centre_is_the_running_mean_of_the_teachers_scores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        settings = replace(DINO, batch_size=12, chunk_size=12)
-        training = SelfSupervisedTraining(settings, images(12), pool)
-        seen: list[Tensor] = []
-        original = training.teacher.scores
+    training = training_of(replace(DINO, batch_size=12, chunk_size=12), 12)
+    seen: list[Tensor] = []
+    original = training.teacher.scores
 
-        def noted(views: Tensor) -> Tensor:
-            seen.append(original(views))
-            return seen[-1]
+    def noted(views: Tensor) -> Tensor:
+        seen.append(original(views))
+        return seen[-1]
 
-        monkeypatch.setattr(training.teacher, "scores", noted)
-        training.epoch(0)
+    monkeypatch.setattr(training.teacher, "scores", noted)
+    training.epoch(0)
     torch.testing.assert_close(training.class_centre, 0.1 * seen[0].mean(dim=0))
 
 
