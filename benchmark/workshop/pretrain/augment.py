@@ -158,15 +158,13 @@ def _stroke(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
     Outline and filled drawings of one thing differ mostly in this respect.
     """
     chosen = _uniform(ink, 0.0, 1.0, generator) < settings.stroke
-    amount = _uniform(ink, -0.5, 1.0, generator)
-    if not bool(chosen.any()):
-        return ink
-    part, strength = ink[chosen], amount[chosen].view(-1, 1, 1, 1)
+    strength = _uniform(ink, -0.5, 1.0, generator)[chosen].view(-1, 1, 1, 1)
+    part, result = ink[chosen], ink.clone()
     thick = F.max_pool2d(part, 3, stride=1, padding=1)
     thin = -F.max_pool2d(-part, 3, stride=1, padding=1)
-    changed = part + strength.clamp(min=0) * (thick - part) + strength.clamp(max=0) * (part - thin)
-    result = ink.clone()
-    result[chosen] = changed
+    result[chosen] = (
+        part + strength.clamp(min=0) * (thick - part) + strength.clamp(max=0) * (part - thin)
+    )
     return result
 
 
@@ -176,10 +174,7 @@ def _outline(ink: Tensor, settings: AugmentSettings, generator: torch.Generator)
     Thin lines stay as they are; filled shapes become the outlines that other sets draw.
     """
     chosen = _uniform(ink, 0.0, 1.0, generator) < settings.outline
-    if not bool(chosen.any()):
-        return ink
-    part = ink[chosen]
-    result = ink.clone()
+    part, result = ink[chosen], ink.clone()
     result[chosen] = part + F.max_pool2d(-part, 3, stride=1, padding=1)
     return result
 
@@ -189,14 +184,10 @@ def _colour(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
     recoloured = _uniform(ink, 0.0, 1.0, generator) < settings.recolour
     greyed = _uniform(ink, 0.0, 1.0, generator) < settings.grey
     keys = torch.rand(len(ink), 3, generator=generator, device=generator.device)
-    if bool(recoloured.any()):
-        identity = torch.arange(3, device=ink.device).expand(len(ink), 3)
-        order = torch.where(recoloured[:, None], keys.to(ink.device).argsort(dim=1), identity)
-        rows = torch.arange(len(ink), device=ink.device)[:, None]
-        ink = ink[rows, order]
-    if bool(greyed.any()):
-        ink = torch.where(greyed.view(-1, 1, 1, 1), ink.mean(dim=1, keepdim=True), ink)
-    return ink
+    identity = torch.arange(3, device=ink.device).expand(len(ink), 3)
+    order = torch.where(recoloured[:, None], keys.to(ink.device).argsort(dim=1), identity)
+    ink = ink[torch.arange(len(ink), device=ink.device)[:, None], order]
+    return torch.where(greyed.view(-1, 1, 1, 1), ink.mean(dim=1, keepdim=True), ink)
 
 
 def _tint(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:

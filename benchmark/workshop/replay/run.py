@@ -16,16 +16,8 @@ from benchmark.workshop.replay.compare import ArrayResult
 Check = Callable[[RecordedCase, float], list[ArrayResult]]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of case: which files are of it, and how one is replayed."""
-
-    name: str
-    matches: Callable[[RecordedCase], bool]
-    check: Check
-
-
-KINDS: dict[str, Kind] = {}
+# By name: which files are cases of a kind, and how one is replayed.
+KINDS: dict[str, tuple[Callable[[RecordedCase], bool], Check]] = {}
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ def kind(name: str, matches: Callable[[RecordedCase], bool]) -> Callable[[Check]
     """Register a function that replays the cases that `matches` recognises by their meta data."""
 
     def add(check: Check) -> Check:
-        KINDS[name] = Kind(name, matches, check)
+        KINDS[name] = matches, check
         return check
 
     return add
@@ -67,24 +59,25 @@ def replay(file: str | Path, tolerance: float = 1e-8) -> Replay:
     if not tolerance >= 0:
         raise ReplayError(f"the tolerance must be at least 0, not {tolerance}")
     case = read_case(path)
-    case_kind = _find(case)
+    name = _find(case)
     try:
-        results = case_kind.check(case, tolerance)
+        results = KINDS[name][1](case, tolerance)
     except ReplayError:
         raise
     except (ValueError, RuntimeError) as error:  # settings and numbers that our code refuses
-        raise ReplayError(f"{path}: cannot be replayed as {case_kind.name}: {error}") from error
-    return Replay(path, case_kind.name, tolerance, results)
+        raise ReplayError(f"{path}: cannot be replayed as {name}: {error}") from error
+    return Replay(path, name, tolerance, results)
 
 
-def _find(case: RecordedCase) -> Kind:
+def _find(case: RecordedCase) -> str:
+    """The kind of a case; imports all kinds."""
     from benchmark.workshop.replay import kinds
 
     for module in pkgutil.iter_modules(kinds.__path__):
         importlib.import_module(f"{kinds.__name__}.{module.name}")
-    for candidate in KINDS.values():
-        if candidate.matches(case):
-            return candidate
+    for name, (matches, _) in KINDS.items():
+        if matches(case):
+            return name
     said = " ".join(filter(None, (case.text("implementation"), case.text("method"))))
     raise ReplayError(
         f"{case.path}: a case of {said or 'an unnamed implementation'} is not known here; "

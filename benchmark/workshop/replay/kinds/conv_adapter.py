@@ -25,36 +25,22 @@ def conv_adapter(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     for name in case.arrays:
         if not name.startswith((OURS, *INPUTS)):
             comparison.leave(name, f"{name.partition('/')[0]} is not part of this suite")
-    adapter = _adapter(case)
-    _check_start(comparison, adapter)
-    _fill(case, adapter)
+    bottleneck, width = case.array(f"{OURS}/param/down.weight", None, None).shape
+    taps = case.array(f"{OURS}/param/conv.weight", bottleneck, bottleneck, None, None)
+    adapter = ConvAdapter(width, bottleneck, taps.shape[-1]).double().eval()
+    with torch.no_grad():
+        for name, p in adapter.named_parameters():
+            start = f"{OURS}/official_init/{_recorded_name(name)}"
+            if start in case.arrays and name != "down.weight":  # whose start is random
+                comparison.check(start, p)
+            p.copy_(as_tensor(case.array(f"{OURS}/param/{_recorded_name(name)}", *p.shape)))
     _check_outputs(case, comparison, adapter)
     _check_inputs(comparison, adapter)
     return comparison.results()
 
 
-def _adapter(case: RecordedCase) -> ConvAdapter:
-    bottleneck, width = case.array(f"{OURS}/param/down.weight", None, None).shape
-    taps = case.array(f"{OURS}/param/conv.weight", bottleneck, bottleneck, None, None)
-    return ConvAdapter(width, bottleneck, taps.shape[-1]).double().eval()
-
-
 def _recorded_name(name: str) -> str:
     return "scale.scale" if name == "scale" else name
-
-
-def _check_start(comparison: CaseComparison, fresh: ConvAdapter) -> None:
-    """The deterministic starting values; the down-projection's weight is random."""
-    for name, p in fresh.named_parameters():
-        recorded = f"{OURS}/official_init/{_recorded_name(name)}"
-        if recorded in comparison.arrays and name != "down.weight":
-            comparison.check(recorded, p)
-
-
-@torch.no_grad()
-def _fill(case: RecordedCase, adapter: ConvAdapter) -> None:
-    for name, p in adapter.named_parameters():
-        p.copy_(as_tensor(case.array(f"{OURS}/param/{_recorded_name(name)}", *p.shape)))
 
 
 def _check_outputs(case: RecordedCase, comparison: CaseComparison, adapter: ConvAdapter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,26 +28,18 @@ def merging(case: RecordedCase, tolerance: float) -> list[ArrayResult]:
     settings = {(m["keep"], m["aggregate"]) for m in matches if m is not None}
     for keep, aggregate in settings:
         if aggregate is None:
-            _check_steps(comparison, vectors, keep)
+            trimmed = vectors * trim_mask(vectors, float(keep))
+            signs = elect(trimmed)
+            comparison.check(f"K{keep}/mask", trim_mask(vectors, float(keep)))
+            comparison.check(f"K{keep}/trimmed", trimmed)
+            comparison.check(f"K{keep}/elected_sign", signs)
+            comparison.check(f"K{keep}/rows_to_keep", agreeing(trimmed, signs))
         else:
-            merged = ties(vectors, float(keep), _aggregate(aggregate)).view(shape)
+            merged = ties(vectors, float(keep), cast(Aggregate, aggregate)).view(shape)
             comparison.check(f"K{keep}_{aggregate}/merged", merged)
     error = _error_of_vectors(case, vectors, [keep for keep, how in settings if how is None])
     comparison.report("vectors", error, "input: as the trimmed vectors show it")
     return comparison.results()
-
-
-def _aggregate(name: str) -> Aggregate:
-    return "sum" if name == "sum" else "max" if name == "max" else "mean"
-
-
-def _check_steps(comparison: CaseComparison, vectors: torch.Tensor, keep: str) -> None:
-    mask = trim_mask(vectors, float(keep))
-    signs = elect(vectors * mask)
-    comparison.check(f"K{keep}/mask", mask)
-    comparison.check(f"K{keep}/trimmed", vectors * mask)
-    comparison.check(f"K{keep}/elected_sign", signs)
-    comparison.check(f"K{keep}/rows_to_keep", agreeing(vectors * mask, signs))
 
 
 def _error_of_vectors(case: RecordedCase, vectors: torch.Tensor, keeps: list[str]) -> float:
