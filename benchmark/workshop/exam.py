@@ -6,6 +6,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,11 @@ class Examinee:
 
     def predicts(self) -> str:
         """Logits have the right shape and are numbers after every task."""
-        for sizes in ((2,), (2, 2), (2, 2, 2)):
-            logits = self.predict(self.train(self.tasks(*sizes)), self.images[:5])
-            _expect(logits.shape == (5, sum(sizes)), f"logits of shape {tuple(logits.shape)}")
+        method = self._fresh(seed=2)
+        for task in self.tasks(2, 2, 2):
+            self._advance(method, task)
+            logits = self.predict(method, self.images[:5])
+            _expect(logits.shape == (5, task.seen), f"logits of shape {tuple(logits.shape)}")
             _expect(bool(torch.isfinite(logits).all()), "logits are not finite")
         return "3 tasks"
 
@@ -150,8 +153,12 @@ class Examinee:
         self.check_resume(self.tasks(2, 1, 3))
         return ""
 
-    def check_resume(self, tasks: list[Task]) -> None:
-        """A method reloaded after two tasks predicts and learns the same as one that is not."""
+    def check_resume(self, tasks: list[Task]) -> Method:
+        """A method reloaded after two tasks predicts and learns the same as one that is not.
+
+        Returns:
+            The method after all tasks.
+        """
         finished = tasks[:2]
         method, fresh = self.train(finished), self._fresh(seed=9)
         for task in finished:
@@ -162,6 +169,7 @@ class Examinee:
             self._advance(method, task)
             self._advance(fresh, task)
             self._expect_equal(method, fresh, "reloaded and trained on")
+        return method
 
     def _expect_equal(self, method: Method, other: Method, when: str) -> None:
         before, after = (self.predict(m, self.images) for m in (method, other))
@@ -169,7 +177,7 @@ class Examinee:
 
     def batch(self) -> str:
         """Neither the size nor the order of a batch changes what is said of an image."""
-        method = self.train(self.tasks(2, 2, 2))
+        method = self._trained
         if method.batch_dependent:
             return "declared: its rows are marked"
         whole = self.predict(method, self.images)
@@ -189,18 +197,17 @@ class Examinee:
 
     def count(self) -> str:
         """`expanded_formula` gives what a walk over the module counts."""
-        for sizes in ((2,), (2, 2, 2)):
-            method = self.train(self.tasks(*sizes))
+        for method, tasks in ((self.train(self.tasks(2)), 1), (self._trained, 3)):
             counted = method.expanded_parameters()
-            formula = self.kind.expanded_formula(method.config, WIDTH, DEPTH, len(sizes))
-            _expect(counted == formula, f"formula {formula}, counted {counted}, tasks {len(sizes)}")
+            formula = self.kind.expanded_formula(method.config, WIDTH, DEPTH, tasks)
+            _expect(counted == formula, f"formula {formula}, counted {counted}, tasks {tasks}")
         return f"{counted} after 3 tasks"
 
     def names_stored(self) -> str:
         """Every attribute named in `kept` stores something after three tasks."""
         if self.config != self.kind.Config():
             return "asked of the default settings"  # others may keep less
-        method = self.train(self.tasks(2, 2, 2))
+        method = self._trained
         paths = [name for name, _ in method.named_parameters()]
         paths += [name for name, _ in method.named_statistics()]
         unknown = [key for key in self.kind.kept if not any(_below(path, key) for path in paths)]
@@ -213,6 +220,11 @@ class Examinee:
             logits = self.predict(self.train(self.tasks(*sizes), batch_size), self.images[:3])
             _expect(bool(torch.isfinite(logits).all()), f"not finite with tasks of {sizes} classes")
         return ""
+
+    @cached_property
+    def _trained(self) -> Method:
+        """The method after three tasks, for the questions that only look at it."""
+        return self.train(self.tasks(2, 2, 2))
 
     def _fresh(self, seed: int) -> Method:
         torch.manual_seed(seed)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
-import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from benchmark.data.stream import make_tasks
 from benchmark.registry import METHODS
@@ -102,6 +103,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def vit_b16() -> VisionTransformer:
+    """The published architecture without memory behind its weights."""
+    with torch.device("meta"):
+        return VisionTransformer(num_classes=0)
+
+
 def form_name(value: Any) -> str | None:
     """Settings as part of a test's name."""
     return ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else None
@@ -117,12 +125,10 @@ def test_it_passes_the_exam(name: str, settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("name", "settings", "tasks", "count"), SIZES, ids=form_name)
 def test_parameters_added_to_a_vit_b16(
-    name: str, settings: dict[str, Any], tasks: int, count: int
+    name: str, settings: dict[str, Any], tasks: int, count: int, vit_b16: VisionTransformer
 ) -> None:
     kind = METHODS.get(name)
-    with torch.device("meta"):
-        backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
-    method = kind(backbone, kind.Config(**settings))
+    method = kind(copy.deepcopy(vit_b16), kind.Config(**settings))
     for task in make_tasks([1] * tasks):
         method.grow(task)
     assert method.expanded_parameters() == count
