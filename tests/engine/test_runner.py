@@ -166,14 +166,6 @@ def test_what_a_method_notes_is_in_the_result_also_after_a_resume(
         assert marks == ["said in every task", "task 0", "task 1", "task 2"]
 
 
-def test_inflora_short_of_free_space_says_so(spec: RunSpec, tmp_path: Path) -> None:
-    settings = METHODS.get("inflora").Config(rank=60, lamb=0.9999)
-    planned, store = run_cut(replace(spec, method="inflora", settings=settings), tmp_path)
-    marks = store.read(planned.key)["outcome"]["marks"]
-    assert marks and len(set(marks)) == len(marks)
-    assert all(mark.startswith("free space below the rank in blocks") for mark in marks)
-
-
 def test_damaged_checkpoint_costs_time_not_truth(spec: RunSpec, tmp_path: Path) -> None:
     whole, store = run(spec, tmp_path / "whole")
     other = ResultStore(tmp_path / "other")
@@ -210,18 +202,6 @@ def test_old_data_is_out_of_reach(spec: RunSpec, tmp_path: Path, write_plugin: W
     assert store.status(planned.key) == "failed"
     outcome = json.loads((store.folder(planned.key) / "result.json").read_text())["outcome"]
     assert "void" in outcome["error"]
-
-
-def test_changed_method_file_is_another_run(
-    spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
-) -> None:
-    path = write_plugin("mine", "    pass\n")
-    store = ResultStore(tmp_path)
-    first = plan_runs([replace(spec, method="mine")], store)[0].key
-    path.write_text(path.read_text() + "\n# changed\n")
-    assert plan_runs([replace(spec, method="mine")], store)[0].key == first
-    path.write_text(path.read_text() + "\nCHANGED = True\n")
-    assert plan_runs([replace(spec, method="mine")], store)[0].key != first
 
 
 def test_joint_is_evaluated_once(spec: RunSpec, tmp_path: Path) -> None:

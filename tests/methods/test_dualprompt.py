@@ -9,7 +9,6 @@ from prompt_helpers import (
     build,
     first_batch,
     pixels,
-    predict,
     spread_keys,
     tiny_vit,
     train,
@@ -78,22 +77,6 @@ def test_other_tasks_experts_stay_to_the_bit(optimizer: str, vit: VisionTransfor
     assert moved == {"general", "experts.2", "keys.2"}
 
 
-@pytest.mark.parametrize("key_loss", ["sum", "cross"])
-def test_key_losses(key_loss: str, vit: VisionTransformer) -> None:
-    method = build("dualprompt", vit, {"key_loss": key_loss, "key_weight": 0.5})
-    method.grow(TASKS[0])
-    query = first_batch(vit, TASKS[0]).frozen
-    distances = [
-        1 - F.cosine_similarity(query[b], method.keys[0][i], dim=0)
-        for b in range(len(query))
-        for i in range(3)
-    ]
-    times = len(query) if key_loss == "cross" else 1
-    torch.testing.assert_close(
-        method.prompt_loss(query, TASKS[0]), 0.5 * times * torch.stack(distances).sum()
-    )
-
-
 @pytest.mark.parametrize(("eligible", "nearest"), [("all", 2), ("seen", 0)])
 def test_experts_of_future_tasks(eligible: str, nearest: int, vit: VisionTransformer) -> None:
     method = build("dualprompt", vit, {"eligible": eligible})
@@ -112,15 +95,3 @@ def test_a_larger_pool_and_one_too_small(vit: VisionTransformer) -> None:
     assert method.expanded_parameters() == method.expanded_formula(method.config, 16, 5, 2)
     with pytest.raises(ValueError, match="pool of 2 experts is too small for 3 tasks"):
         train("dualprompt", vit, (2, 2, 2), {"pool": 2})
-
-
-def test_general_and_expert_prompts_can_share_a_block(vit: VisionTransformer) -> None:
-    settings = {"layers": (1,), "general_layers": (1,)}
-    method = train("dualprompt", vit, (3,), settings)
-    general, expert = method.general[0], method.experts[0][0]
-    images = pixels(4) / 255.0
-    prefix = tuple(
-        torch.cat([a, b])[None] for a, b in ((general[:1], expert[:2]), (general[1:], expert[2:]))
-    )
-    expected = method.logits(method.prefixed(images, {1: prefix}))
-    torch.testing.assert_close(predict(method, vit, pixels(4)), expected)

@@ -65,6 +65,7 @@ SIZES: list[tuple[str, dict[str, Any], int, int]] = [
     ("lae", {}, 1, 76_810),  # one task needs no copy
     ("lae_conv", {}, 10, 2 * 136_490),
     ("lae_conv", {"bottleneck": 5}, 10, 2 * 86_840),
+    ("lae_conv", {"bottleneck": 5, "kernel": 1}, 10, 2 * 84_840),
     ("lae_conv", {"bottleneck": 128}, 10, 2 * 3_450_890),
     ("lae_conv", {"blocks": 0}, 10, 2 * 327_576),
     ("lae_conv", {"blocks": 0, "bottleneck": 5}, 10, 2 * 208_416),

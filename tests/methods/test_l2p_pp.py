@@ -37,16 +37,6 @@ def test_every_image_sees_its_own_prefixes_in_every_block(vit: VisionTransformer
         torch.testing.assert_close(together[b : b + 1], alone)
 
 
-def test_keys_chosen_are_the_nearest(vit: VisionTransformer) -> None:
-    method = build("l2p_pp", vit)
-    query = first_batch(vit, TASK).frozen
-    similarity, chosen = method.choose(query)
-    for i in range(2):
-        expected = F.cosine_similarity(query[:, None], method.keys[i][None], dim=2)
-        torch.testing.assert_close(similarity[i], expected)
-        assert torch.equal(chosen[i], expected.argsort(dim=1, descending=True)[:, :2])
-
-
 @pytest.mark.parametrize("key_loss", ["cross", "gather"])
 def test_key_losses(key_loss: str, vit: VisionTransformer) -> None:
     method = build("l2p_pp", vit, {"key_loss": key_loss, "key_weight": 0.5})

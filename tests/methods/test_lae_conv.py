@@ -30,14 +30,6 @@ def test_every_combination_is_built_and_trained(msa: str, mlp: str) -> None:
     assert method.expanded_parameters() == formula
 
 
-@pytest.mark.parametrize("kernel", [1, 5])
-def test_other_kernels_start_silent_and_learn(kernel: int) -> None:
-    method = make("conv", kernel=kernel)
-    assert torch.equal(method.eval().features(images()), vit()(images()))
-    learn(method, TASKS[:1])
-    assert not torch.allclose(method.features(images()), vit()(images()))
-
-
 @pytest.mark.parametrize(("size", "patch"), [(32, 8), (28, 2)])
 def test_grids_of_small_and_large_images(size: int, patch: int) -> None:
     backbone = vit(img_size=size, patch_size=patch)
@@ -55,21 +47,6 @@ def test_registers_are_known_as_prefix_tokens() -> None:
     method = LaeConv(backbone, LaeConv.Config()).eval()
     assert {module.prefix_tokens for module in method.online} == {5}
     assert torch.equal(method.features(images()), vit(reg_tokens=4)(images()))
-
-
-def test_images_that_are_not_square_are_refused() -> None:
-    method = LaeConv(vit(img_size=(8, 16)), LaeConv.Config()).eval()
-    with pytest.raises(ValueError, match="no square grid"):
-        method.features(torch.rand(1, 3, 8, 16))
-
-
-def test_evaluation_is_free_of_dropout() -> None:
-    method = learn(make("conv", dropout=0.9))
-    assert torch.equal(method.predict(images()), method.predict(images()))
-
-
-def test_zero_blocks_mean_all() -> None:
-    assert len(make("conv", blocks=0).online) == 2 * 3
 
 
 def test_both_changes_together_train_as_either_alone() -> None:

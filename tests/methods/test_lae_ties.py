@@ -6,11 +6,10 @@ import pytest
 import torch
 from lae_family import TASKS, learn, make, same, values
 from torch import Tensor
-from toy_tasks import images
 
 from benchmark.engine.trainer import Observer
 from benchmark.method import Method, Task
-from benchmark.peft.merging import flatten, ties, trim, unflatten_
+from benchmark.peft.merging import flatten, ties, trim
 from methods.lae_ties import LaeTies
 
 every_form = pytest.mark.parametrize("form", ["ties", "ties_prefix", "conv_ties"])
@@ -63,15 +62,6 @@ def test_merged_expert_is_ties_of_the_ways_from_the_start(keep: float, strength:
     assert torch.equal(watch.offline[0], watch.online[0])
 
 
-@every_form
-def test_experts_that_agree_stay_as_they_are(form: str) -> None:
-    """TIES of identical vectors, untrimmed and at full strength, is the identity."""
-    method = make(form, keep=100.0, freeze_epochs=3)  # the online module rests in task 2
-    learn(method, TASKS[:2])
-    assert not torch.equal(flatten(method.online), method.merging.start)
-    torch.testing.assert_close(flatten(method.offline), flatten(method.online), rtol=0, atol=1e-6)
-
-
 def test_newcomer_only_leaves_the_offline_vector_whole() -> None:
     method, watch = make("ties", newcomer_only=True, keep=20.0), Vectors()
     start = flatten(method.online)
@@ -94,27 +84,3 @@ def test_statistics_are_the_start_and_the_history() -> None:
     size = make("ties").expanded_parameters()
     assert learn(make("ties")).statistics() == size
     assert learn(make("ties_history")).statistics() == 3 * size
-
-
-def test_order_of_the_experts_does_not_matter() -> None:
-    one, other = make("ties"), make("ties")
-    learn(one, TASKS[:1])
-    learn(other, TASKS[:1])
-    one.grow(TASKS[1])
-    other.grow(TASKS[1])
-    with torch.no_grad():
-        for p in one.online.parameters():
-            p += torch.randn_like(p)
-    unflatten_(other.offline, flatten(one.online))
-    for method in (one, other):
-        method.end_task(TASKS[1], None)
-    torch.testing.assert_close(flatten(one.offline), flatten(other.offline))
-
-
-@every_form
-def test_both_experts_vote_after_the_merge(form: str) -> None:
-    method = learn(make(form))
-    online = method.logits(method.features(images())).softmax(dim=1)
-    offline = method.offline_logits(images()).softmax(dim=1)
-    assert not torch.allclose(online, offline)
-    torch.testing.assert_close(method.predict(images()).exp(), torch.maximum(online, offline))

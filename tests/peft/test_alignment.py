@@ -96,18 +96,6 @@ def test_statistics_survive_few_large_features_and_autocast() -> None:
     assert torch.allclose(found.factor[0].double(), factor, rtol=1e-5, atol=1e-6)
 
 
-def test_samples_have_the_asked_moments() -> None:
-    found = gaussians(classes=2)
-    torch.manual_seed(5)
-    samples = found.sample(
-        torch.tensor([1.0, 0.9]).double(), torch.randn(2, 200_000, WIDTH).double()
-    )
-    for c, factor in enumerate((1.0, 0.9)):
-        covariance = found.factor[c] @ found.factor[c].T  # the factor is on the mean alone
-        assert torch.allclose(samples[c].mean(0), factor * found.mean[c], atol=0.03)
-        assert torch.allclose(torch.cov(samples[c].T), covariance, atol=0.05)
-
-
 def test_statistics_resume() -> None:
     found = gaussians()
     fresh = Gaussians(WIDTH).double()
@@ -115,13 +103,6 @@ def test_statistics_resume() -> None:
     fresh.grow(3)
     fresh.load_state_dict(found.state_dict(), strict=True)
     assert torch.equal(fresh.factor, found.factor)
-
-
-def test_old_means_are_shrunk_by_their_true_task() -> None:
-    scale = mean_scale([1, 3, 2])
-    wanted = [0.9 + 0.1 / 3] + [0.9 + 0.2 / 3] * 3 + [1.0] * 2
-    assert torch.allclose(scale, torch.tensor(wanted).double(), atol=1e-15)
-    assert mean_scale([4]).tolist() == [1.0] * 4
 
 
 # -- logit normalisation --------------------------------------------------------------------------
@@ -136,14 +117,6 @@ def test_normalised_logits_do_not_depend_on_the_scale_of_the_features() -> None:
     ]
     assert max(losses) - min(losses) < 1e-5 * max(losses)
     assert abs(float(F.cross_entropy(30 * logits, labels)) - losses[0]) > 0.1
-
-
-def test_normalised_logits_by_hand_for_unequal_tasks() -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(5, 6).double()
-    norms = torch.stack([part.norm(dim=1) for part in torch.split(logits, [1, 3, 2], dim=1)]) + 1e-7
-    wanted = logits / norms.mean(dim=0)[:, None] / 0.3
-    assert torch.allclose(normalise(logits, membership((1, 3, 2)), 0.3), wanted, atol=1e-13)
 
 
 def test_gradient_flows_through_the_norms() -> None:
@@ -198,14 +171,6 @@ def test_alignment_leaves_the_heads_alone_and_trains_all_of_the_copy() -> None:
     assert torch.equal(torch.cat([head.weight for head in given]), before)
     assert bool(((aligned.weight - before).abs().amax(dim=1) > 0).all())
     assert not aligned.weight.requires_grad
-
-
-def test_rates_fall_along_a_cosine_and_epochs_are_cut_in_batches() -> None:
-    settings = AlignmentConfig(align_epochs=4, align_samples=10, align_batch=16)
-    aligned = align(heads((2, 2)), gaussians(), settings)
-    assert len(aligned.losses) == 4 * 3  # 40 features in batches of 16
-    wanted = [0.01 * 0.5 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
-    assert aligned.rates == pytest.approx([rate for rate in wanted for _ in range(3)])
 
 
 def test_no_epochs_change_nothing() -> None:

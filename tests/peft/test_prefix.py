@@ -16,7 +16,6 @@ from benchmark.peft.prefix import (
     check_backbone,
     check_config,
     join_prefixes,
-    prefix_attention,
     prompted_tokens,
     split_prefix,
 )
@@ -60,14 +59,6 @@ def attention_by_hand(attn: Any, x: Tensor, keys: Tensor, values: Tensor) -> Ten
             weights = scores.exp() / scores.exp().sum(dim=1, keepdim=True)
             out[b, :, part] = weights @ v
     return out @ attn.proj.weight.T + attn.proj.bias
-
-
-def test_prefix_attention_equals_the_loop_over_heads(vit: VisionTransformer) -> None:
-    attn, x = vit.blocks[0].attn, normal(4, 5, WIDTH)
-    keys, values = normal(4, 7, WIDTH, seed=3), normal(4, 7, WIDTH, seed=4)
-    torch.testing.assert_close(
-        prefix_attention(attn, x, (keys, values)), attention_by_hand(attn, x, keys, values)
-    )
 
 
 def test_an_empty_prefix_leaves_every_bit(vit: VisionTransformer, images: Tensor) -> None:

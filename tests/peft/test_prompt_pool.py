@@ -15,7 +15,6 @@ from benchmark.peft.prompt_pool import (
     orthogonal_rows,
     orthogonality,
     vote,
-    weighted_prompts,
 )
 
 WIDTH = 24
@@ -83,13 +82,6 @@ def test_component_weights_of_a_zero_query_are_zero_with_finite_gradients() -> N
     weights.sum().backward()
     assert not weights.any()
     assert torch.isfinite(keys.grad).all() and torch.isfinite(attention.grad).all()
-
-
-def test_weighted_prompts_are_sums_over_components() -> None:
-    weights, prompts = normal(2, 5, 7), normal(2, 7, 4, WIDTH, seed=3)
-    torch.testing.assert_close(
-        weighted_prompts(weights, prompts), torch.einsum("lbm,lmtd->lbtd", weights, prompts)
-    )
 
 
 def test_orthogonality_is_the_mean_square_off_the_identity() -> None:

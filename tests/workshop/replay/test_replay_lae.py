@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from case_tools import (
     GOLDEN,
-    Arrays,
     check_each_is_named,
     meta_change,
     recorded_names,
-    uncovered,
     with_changes,
     wrong,
 )
 from reference_lae import Sizes, write_case
 
-from benchmark.peft.adapters import ConvAdapter
 from benchmark.workshop.replay.case import ReplayError
 from benchmark.workshop.replay.run import replay
 
@@ -111,79 +105,3 @@ def test_every_changed_number_is_named(name: str, tmp_path: Path) -> None:
     check_each_is_named(path, outputs, inputs=["vectors"])
     for array in set(covered) - set(outputs):
         assert array in wrong(replay(with_changes(path, [array])))
-
-
-@pytest.mark.parametrize(("side", "kernel"), [(1, 3), (4, 5), (5, 1)])
-def test_adapters_of_other_sizes_are_reproduced(side: int, kernel: int, tmp_path: Path) -> None:
-    """Against torch's own convolution on a padded image and its own gradients."""
-    torch.manual_seed(side)
-    width, hidden = 10, 3
-    adapter = ConvAdapter(width, hidden, kernel).double()
-    named = {"scale.scale" if k == "scale" else k: v for k, v in adapter.named_parameters()}
-    arrays = {f"conv2d_adapter/official_init/{k}": v.detach().clone() for k, v in named.items()}
-    with torch.no_grad():
-        for p in named.values():
-            p.normal_()
-    x = torch.randn(2, 1 + side**2, width, dtype=torch.float64, requires_grad=True)
-    wrapped = torch.nn.Linear(width, width).double()
-
-    def branch(tokens: torch.Tensor) -> torch.Tensor:
-        z = adapter.down(tokens)
-        z = z * torch.sigmoid(1.702 * z)
-        images = (z[:, 1:].transpose(1, 2).reshape(2, hidden, side, side), z[:, :1, :, None])
-        grid, token = images[0], images[1].transpose(1, 2)
-        z = torch.cat([adapter.conv(i).flatten(2).transpose(1, 2) for i in (token, grid)], dim=1)
-        return adapter.up(z * torch.sigmoid(1.702 * z)) * adapter.scale
-
-    arrays |= {f"conv2d_adapter/param/{k}": v for k, v in named.items()}
-    arrays |= {"input": x, "conv2d_adapter/layer_output": branch(x)}
-    arrays |= {f"wrapped_linear.{k}": v for k, v in wrapped.named_parameters()}
-    places = {
-        "parallel": wrapped(x) + branch(x),
-        "before": wrapped(x + branch(x)),
-        "after": x + branch(wrapped(x)),
-    }
-    for place, output in places.items():
-        arrays[f"conv2d_adapter/output_{place}"] = output
-        (gradient,) = torch.autograd.grad(output.square().sum(), x)
-        arrays[f"conv2d_adapter/grad_input_of_sum_sq_{place}"] = gradient
-    path = tmp_path / "case.npz"
-    plain = {name: value.detach().numpy() for name, value in arrays.items()}
-    np.savez(path, meta_json=np.array(json.dumps({"conv2d_adapter": {}})), **plain)
-    outcome = replay(path)
-    assert outcome.ok, wrong(outcome)
-    assert uncovered(outcome) == {"conv2d_adapter/official_init/down.weight"}
-
-
-def test_vectors_of_other_sizes_are_merged_alike(tmp_path: Path) -> None:
-    """Against the rules entry by entry, with ties in magnitude and cancelling sums."""
-    random = np.random.default_rng(0)
-    vectors = random.integers(-4, 5, (5, 3, 13)).astype(np.float64)
-    flat, count = vectors.reshape(5, -1), 39
-    arrays: Arrays = {"vectors": vectors}
-    for keep, share in (("10", 0.1), ("75", 0.75), ("0.5", 0.5), ("100", 1.0)):
-        drop = count - int(count * share)
-        mask = np.ones(flat.shape, dtype=np.int64)
-        for row, vector in enumerate(flat):
-            if drop:
-                mask[row] = np.abs(vector) >= np.sort(np.abs(vector))[drop - 1]
-        trimmed = flat * mask
-        signs = np.sign(trimmed.sum(axis=0))
-        signs[signs == 0] = np.sign(signs.sum())
-        rows = np.where(signs > 0, trimmed > 0, trimmed < 0)
-        for how in ("mean", "sum", "max"):
-            merged = np.zeros(count)
-            for i in range(count):
-                chosen = trimmed[rows[:, i], i]
-                if len(chosen):
-                    largest = signs[i] * np.abs(chosen).max()
-                    merged[i] = {"mean": chosen.mean(), "sum": chosen.sum(), "max": largest}[how]
-            arrays[f"K{keep}_{how}/merged"] = merged.reshape(3, 13)
-        arrays |= {f"K{keep}/mask": mask, f"K{keep}/trimmed": trimmed}
-        arrays |= {f"K{keep}/elected_sign": signs, f"K{keep}/rows_to_keep": rows.astype(np.int64)}
-    meta = {"merging_types": ["mean", "sum", "max"], "n_vectors": 5, "shape": [3, 13]}
-    path = tmp_path / "case.npz"
-    np.savez(path, meta_json=np.array(json.dumps(meta)), **arrays)
-    outcome = replay(path)
-    assert outcome.ok, wrong(outcome)
-    assert not uncovered(outcome)
