@@ -114,13 +114,6 @@ def test_the_last_stage_alone_is_kept_and_gives_the_same_metrics(
     assert results[0]["accuracy"] == results[1]["accuracy"]
 
 
-def test_same_run_twice_gives_the_same_bits(spec: RunSpec, tmp_path: Path) -> None:
-    first, store = run(spec, tmp_path / "a")
-    again, other = run(spec, tmp_path / "b")
-    assert first.key == again.key
-    assert same(numbers(store, first.key), numbers(other, again.key))
-
-
 def run_cut(spec: RunSpec, root: Path) -> tuple[PlannedRun, ResultStore]:
     """A run that was cut off after its second task and then resumed."""
 

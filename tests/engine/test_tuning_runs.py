@@ -83,22 +83,16 @@ def test_no_test_image_or_label_is_looked_at(
     assert "of the test split were looked at" in capsys.readouterr().out
 
 
-def test_trials_are_judged_on_a_fifth_of_the_training_images(
-    suite: Callable[..., list[str]], toy_data: Dataset
-) -> None:
-    assert main(suite()) == 0
-    counts = {tuple(r["outcome"]["test_counts"]) for r in stored().values()}
-    assert counts == {(8, 8)}  # 2 of the 12 training images of each class; the test split has 6
-    assert {r["spec"]["validation"] for r in stored().values()} == {0.2}
-
-
-def test_the_record_says_what_was_tried_and_chosen(
+def test_trials_on_a_fifth_of_the_training_images_are_recorded(
     suite: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(suite()) == 0
     shown = capsys.readouterr().out
-    record = read_record(RECORD)
+    runs, record = stored(), read_record(RECORD)
     assert (record.suite, record.dataset, record.tasks) == ("mine", "toy", (4, 4))
+    # 2 of the 12 training images of each class; the test split has 6
+    assert {tuple(run["outcome"]["test_counts"]) for run in runs.values()} == {(8, 8)}
+    assert {run["spec"]["validation"] for run in runs.values()} == {0.2}
     assert (record.data_hash, record.validation) == ("toyhash", 0.2)
     probe, mean = record.methods["linear_probe"], record.methods["ncm"]
     assert [t.value for t in probe.trials] == [0.001, 0.003, 0.00033, 0.0, 0.01]
@@ -109,7 +103,7 @@ def test_the_record_says_what_was_tried_and_chosen(
     assert probe.score(LR, probe.chosen[LR]) == best
     for method in record.methods.values():
         for trial in method.trials:
-            result = stored()[trial.key]
+            result = runs[trial.key]
             spec, seeds = result["spec"], record.seeds[trial.chooses]
             assert trial.seed in seeds
             assert (spec["seed"], spec["order"]) == (trial.seed, f"shuffled:{trial.seed}")
