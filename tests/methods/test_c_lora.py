@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from toy_tasks import DEPTH, WIDTH, Hooks, data, images, learn, make, vit
+from toy_world import DEPTH, TASKS, WIDTH, Hooks, first_batch, grown, images, learn, make, vit
 
-from benchmark.data.stream import make_tasks
 from benchmark.method import Method
 from benchmark.spec import Recipe
 
 
 def stirred(**settings: Any) -> Any:
-    """A method in float64 with random past sums and random pairs."""
-    method = make("c_lora", rank=3, **settings).double()
+    """A method with random past sums and random pairs."""
+    method = grown("c_lora", TASKS[:2], rank=3, **settings)
     torch.manual_seed(0)
     with torch.no_grad():
         method.past.normal_()
@@ -42,26 +41,21 @@ def test_penalty_and_gradient_are_those_of_the_formula() -> None:
 
 def test_penalty_is_weighted_and_added_to_the_local_loss() -> None:
     method = stirred(penalty=7.0)
-    task = make_tasks([2, 2])[1]
-    for t in make_tasks([2, 2]):
-        method.grow(t)
-    method.double()
-    batch = next(iter(data(task).batches(augment=False)))
-    batch = type(batch)(batch.images.double(), batch.labels)
-    plain = Method.loss(method, batch, task)
-    assert torch.allclose(method.loss(batch, task), plain + 7.0 * method.reuse())
+    batch = first_batch(TASKS[1])
+    plain = Method.loss(method, batch, TASKS[1])
+    assert torch.allclose(method.loss(batch, TASKS[1]), plain + 7.0 * method.reuse())
 
 
 def test_penalty_is_zero_in_the_first_task() -> None:
     costs: list[float] = []
     method = learn(
         make("c_lora", rank=3),
-        (2,),
+        TASKS[:1],
         observer=Hooks(trained=lambda m, t: costs.append(float(m.reuse().detach()))),
     )
     assert costs == [0.0]
-    batch, task = next(iter(data(make_tasks([2])[0]).batches(augment=False))), make_tasks([2])[0]
-    assert torch.equal(method.loss(batch, task), Method.loss(method, batch, task))
+    batch = first_batch(TASKS[0])
+    assert torch.equal(method.loss(batch, TASKS[0]), Method.loss(method, batch, TASKS[0]))
     assert float(method.past.abs().max()) > 1e-3
 
 
@@ -92,32 +86,18 @@ def test_past_sum_gets_no_gradient() -> None:
 
 def test_folding_changes_nothing() -> None:
     """W_0 + sum of the pairs, kept side by side, is what the folded weights are."""
-    method = make("c_lora", rank=3).double()
+    method = make("c_lora", rank=3)
     initial = [layer.linear.weight.detach().clone() for layer in method.layers]
     pairs: list[torch.Tensor] = []
     outputs: list[torch.Tensor] = []
 
     def trained(m: Any, task: Any) -> None:
         pairs.append(changes(m).detach())
-        outputs.append(m.features(images().double()).detach())
+        outputs.append(m.features(images()).detach())
 
-    for task in make_tasks([2, 2, 2]):
-        torch.manual_seed(task.index)
-        method.grow(task)
-        method.double()
-        method.train()
-        method.begin_task(task, data(task))
-        optimizer = torch.optim.Adam(
-            [p for g in method.parameter_groups() for p in g["params"]], 1e-2
-        )
-        for batch in data(task).batches(augment=False):
-            loss = method.loss(type(batch)(batch.images.double(), batch.labels), task)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        trained(method, task)
-        method.end_task(task, data(task))
-        assert torch.allclose(method.features(images().double()), outputs[-1], atol=1e-12)
+    for task in TASKS:
+        learn(method, [task], observer=Hooks(trained=trained))
+        assert torch.allclose(method.features(images()), outputs[-1], atol=1e-12)
     total = torch.stack(pairs).sum(0)
     assert torch.allclose(method.past, total, atol=1e-14)
     assert all(float(pair.abs().max()) > 1e-3 for pair in pairs)
@@ -134,7 +114,7 @@ def test_every_task_trains_a_fresh_pair() -> None:
         down.append(torch.stack([branch.down.detach().clone() for branch in method.branches]))
         up.append(torch.stack([branch.up.detach().clone() for branch in method.branches]))
 
-    learn(make("c_lora", rank=3), (2, 2), observer=Hooks(note, note))
+    learn(make("c_lora", rank=3), TASKS[:2], observer=Hooks(note, note))
     start0, end0, start1, end1 = down
     assert not torch.equal(start0, end0)
     assert not torch.equal(start1, end1)
@@ -152,8 +132,8 @@ def test_a_high_price_keeps_new_changes_off_old_ones() -> None:
             change = changes(m).detach()
             shares.append(float((m.past * change).norm() / change.norm()))
 
-        recipe = Recipe(lr=1e-2, epochs=8, batch_size=4)
-        learn(make("c_lora", rank=8, penalty=penalty), (2, 2), recipe=recipe,
+        recipe = Recipe(lr=1e-2, epochs=16, batch_size=4)
+        learn(make("c_lora", rank=8, penalty=penalty), TASKS[:2], recipe=recipe,
               observer=Hooks(trained=trained))  # fmt: skip
         return shares[1]
 
@@ -161,7 +141,7 @@ def test_a_high_price_keeps_new_changes_off_old_ones() -> None:
 
 
 def test_targets_choose_the_projections() -> None:
-    method = learn(make("c_lora", rank=3, targets="kv"), (2, 2))
+    method = learn(make("c_lora", rank=3, targets="kv"), TASKS[:2])
     start = [block.attn.qkv.weight for block in vit().blocks]
     for layer, weight in zip(method.layers, start, strict=True):
         assert torch.equal(layer.linear.weight[:WIDTH], weight[:WIDTH])

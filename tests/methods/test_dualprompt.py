@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prompt_helpers import (
-    advance,
-    build,
-    first_batch,
-    pixels,
-    spread_keys,
-    tiny_vit,
-    train,
-)
-from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
+from toy_world import (
+    DEPTH,
+    TASKS,
+    WIDTH,
+    copies,
+    first_batch,
+    grown,
+    images,
+    learn,
+    make,
+    moved,
+    spread_keys,
+    vit,
+)
 
 from benchmark.data.stream import make_tasks
 from benchmark.spec import Recipe
 
-TASKS = make_tasks([2, 2, 2])
 
-
-@pytest.fixture(scope="module")
-def vit() -> VisionTransformer:
-    return tiny_vit()
-
-
-def test_every_image_gets_its_own_experts(vit: VisionTransformer) -> None:
-    method = train("dualprompt", vit)
-    images = pixels(12) / 255.0
-    query = vit(images)
-    spread_keys(method, vit)
+def test_every_image_gets_its_own_experts() -> None:
+    method, x = grown("dualprompt", TASKS), images(12)
+    query = vit()(x)
+    spread_keys(method)
     _, chosen = method.choose(query)
     assert all(len(set(block.flatten().tolist())) > 1 for block in chosen)
     assert not torch.equal(chosen[0], chosen[1])
-    together = method.predict(images, query)
-    for b in range(len(images)):
+    together = method.predict(x, query)
+    for b in range(len(x)):
         prefixes = {}
         for i, layer in enumerate(method.config.layers):
             key = torch.stack([method.keys[m][i] for m in range(3)])
@@ -45,15 +41,13 @@ def test_every_image_gets_its_own_experts(vit: VisionTransformer) -> None:
             prefixes[layer] = (own[:, :2], own[:, 2:])
         for layer, own in zip(method.config.general_layers, method.general, strict=True):
             prefixes[layer] = (own[None, :1], own[None, 1:])
-        alone = method.logits(method.prefixed(images[b : b + 1], prefixes))
+        alone = method.logits(method.prefixed(x[b : b + 1], prefixes))
         torch.testing.assert_close(together[b : b + 1], alone)
 
 
-def test_training_uses_the_expert_of_the_task_whatever_its_key(vit: VisionTransformer) -> None:
-    method = build("dualprompt", vit)
-    for task in TASKS[:2]:
-        method.grow(task)
-    batch = first_batch(vit, TASKS[1])
+def test_training_uses_the_expert_of_the_task_whatever_its_key() -> None:
+    method = grown("dualprompt", TASKS[:2])
+    batch = first_batch(TASKS[1])
     for m in range(3):
         method.keys[m].data.copy_(batch.frozen.mean(dim=0) * (-1 if m == 1 else 1))
     assert not (method.choose(batch.frozen)[1] == 1).any()
@@ -66,32 +60,29 @@ def test_training_uses_the_expert_of_the_task_whatever_its_key(vit: VisionTransf
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-def test_other_tasks_experts_stay_to_the_bit(optimizer: str, vit: VisionTransformer) -> None:
+def test_other_tasks_experts_stay_to_the_bit(optimizer: str) -> None:
     recipe = Recipe(optimizer=optimizer, lr=1e-2, epochs=2, weight_decay=0.1)  # type: ignore[arg-type]
-    method = train("dualprompt", vit, until=2, recipe=recipe)
-    before = {name: p.detach().clone() for name, p in method.named_parameters()}
-    advance(method, TASKS[2], vit, recipe)
+    method = learn(make("dualprompt"), TASKS[:2], recipe=recipe)
+    before = copies(method)
+    learn(method, TASKS[2:], recipe=recipe)
     learning = {name for name, p in method.named_parameters() if p.requires_grad}
     assert learning == {"general", "experts.2", "keys.2", "heads.2.weight", "heads.2.bias"}
-    moved = {name for name, p in before.items() if not torch.equal(p, method.get_parameter(name))}
-    assert moved == {"general", "experts.2", "keys.2"}
+    assert moved(before, method) == {"general", "experts.2", "keys.2"}
 
 
 @pytest.mark.parametrize(("eligible", "nearest"), [("all", 2), ("seen", 0)])
-def test_experts_of_future_tasks(eligible: str, nearest: int, vit: VisionTransformer) -> None:
-    method = build("dualprompt", vit, {"eligible": eligible})
-    for task in TASKS[:2]:
-        method.grow(task)
-    query = vit(pixels(1) / 255.0)
+def test_experts_of_future_tasks(eligible: str, nearest: int) -> None:
+    method = grown("dualprompt", TASKS[:2], eligible=eligible)
+    query = vit()(images(1))
     with torch.no_grad():
         for m, towards in enumerate((query + 0.5, -query, query)):
             method.keys[m].copy_(towards.expand(3, -1))
     assert method.choose(query)[1].flatten().tolist() == [nearest] * 3
 
 
-def test_a_larger_pool_and_one_too_small(vit: VisionTransformer) -> None:
-    method = train("dualprompt", vit, (2, 2), {"pool": 5})
+def test_a_larger_pool_and_one_too_small() -> None:
+    method = grown("dualprompt", make_tasks([2, 2]), pool=5)
     assert len(method.experts) == len(method.keys) == 5
-    assert method.expanded_parameters() == method.expanded_formula(method.config, 16, 5, 2)
+    assert method.expanded_parameters() == method.expanded_formula(method.config, WIDTH, DEPTH, 2)
     with pytest.raises(ValueError, match="pool of 2 experts is too small for 3 tasks"):
-        train("dualprompt", vit, (2, 2, 2), {"pool": 2})
+        grown("dualprompt", TASKS, pool=2)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import DEPTH, RECIPE, WIDTH, images, make, predict, stream, train, vit
 from torch import Tensor
+from toy_world import DEPTH, RECIPE, WIDTH, data, grown, images, learn, make, predict, vit
 
 from benchmark.data.stream import make_tasks
 from benchmark.engine.trainer import Observer, train_task
@@ -17,7 +17,7 @@ from benchmark.method import Batch, Method, Task
 from benchmark.peft.lora import AdaptedQKV, LowRank
 from methods.inflora import InfLoRA
 
-SIZES = (3, 2, 3)
+TASKS = make_tasks([3, 2, 3])
 
 
 def weights(method: InfLoRA) -> Tensor:
@@ -47,7 +47,7 @@ class Watch(Observer):
     def prepared(self, method: Method, task: Task) -> None:
         assert isinstance(method, InfLoRA)
         with torch.no_grad():
-            self.before.append(method.features(images(99, 9)))
+            self.before.append(method.features(images(9)))
         self.rows.append(torch.stack([branch.down[0].clone() for branch in method.branches]))
         self.protected.append(protected(method))
         self.weights.append(weights(method))
@@ -75,10 +75,10 @@ class Run:
         self.merged: list[Tensor] = []
         self.after: list[Tensor] = []
         with torch.no_grad():
-            for index in range(len(SIZES)):
-                self.features.append(method.features(images(99, 9)))
+            for task in TASKS:
+                self.features.append(method.features(images(9)))
                 with torch.enable_grad():
-                    train(method, SIZES[: index + 1], self.watch, first=index)
+                    learn(method, [task], observer=self.watch)
                 self.merged.append(predict(method))
                 self.after.append(weights(method))
 
@@ -109,7 +109,7 @@ def test_the_merged_weight_is_the_sum_of_all_branches(run: Run) -> None:
     model = vit()
     for block, weight in zip(model.blocks, total, strict=True):
         block.attn.qkv.weight.data.copy_(weight)
-    features = model.forward_head(model.forward_features(images(99, 9)), pre_logits=True)
+    features = model.forward_head(model.forward_features(images(9)), pre_logits=True)
     assert float((run.method.logits(features) - run.merged[-1]).abs().max()) < 1e-10
 
 
@@ -155,7 +155,7 @@ def test_the_down_projection_is_not_trained(run: Run) -> None:
         assert torch.equal(designed, after)
     trained = sum(p.numel() for group in run.method.parameter_groups() for p in group["params"])
     up_projections = DEPTH * 2 * 3 * WIDTH  # of keys and values, at rank 3
-    assert trained == up_projections + SIZES[-1] * (WIDTH + 1)
+    assert trained == up_projections + len(TASKS[-1].classes) * (WIDTH + 1)
 
 
 def test_protection_only_grows(run: Run) -> None:
@@ -195,12 +195,12 @@ def test_mixed_precision_trains_and_keeps_the_promise() -> None:
     """Weights, designs and memories stay in full precision under autocast."""
     method = make("inflora", rank=3, lamb=0.9).float()
     assert isinstance(method, InfLoRA)
-    for task in make_tasks(SIZES):
+    for task in TASKS:
         method.grow(task)
-        data = stream(task)
-        data._images = data._images.float()
+        given = data(task)
+        given._images, given._frozen = given._images.float(), None
         projectors, old = protected(method), weights(method).double()
-        train_task(method, task, data, RECIPE, precision="bf16")
+        train_task(method, task, given, RECIPE, precision="bf16")
         moved = weights(method).double() - old
         for change, projector in zip(moved, projectors, strict=True):
             assert float(change.abs().max()) > 1e-4
@@ -211,19 +211,16 @@ def test_mixed_precision_trains_and_keeps_the_promise() -> None:
 
 
 def test_statistics_come_from_two_augmented_passes() -> None:
-    method = make("inflora", rank=3)
-    (task,) = make_tasks([3])
-    data, passes = stream(task), []
-    plain = data.batches
+    task = TASKS[0]
+    method, given, passes = grown("inflora", [task], rank=3), data(task), []
+    plain = given.batches
 
     def counted(augment: bool) -> Iterator[Batch]:
         passes.append(augment)
         return plain(augment)
 
-    method.grow(task)
-    method.double()
-    data.batches = counted  # type: ignore[method-assign]
-    method.begin_task(task, data)
+    given.batches = counted  # type: ignore[method-assign]
+    method.begin_task(task, given)
     assert passes == [True]
-    method.end_task(task, data)
+    method.end_task(task, given)
     assert passes == [True, True]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from toy_tasks import DEPTH, WIDTH, data, learn, make
+from toy_world import DEPTH, WIDTH, data, learn, make
 
 from benchmark.data.stream import make_tasks
 from benchmark.peft.subspace import design
@@ -23,7 +23,7 @@ def rows(method: Any, images_of: int = 0, seed: int = 1) -> torch.Tensor:
 
 def taught(name: str, **settings: Any) -> Any:
     """After one task, with a memory where the variant has one."""
-    return learn(make(name, rank=4, **settings), (2,))
+    return learn(make(name, rank=4, **settings), TASKS[:1])
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_memory_variant_has_no_preferred_direction(projection: str) -> None:
     draws = [torch.stack([d.rows for d in method.designs(TASKS[1], None)]) for _ in range(400)]
     mean = torch.stack([d.mT @ d for d in draws]).mean(0)
     for found, memory in zip(mean, method.memories, strict=True):
-        free = memory.project(torch.eye(WIDTH))
+        free = memory.project(torch.eye(WIDTH).double())
         assert torch.allclose(found, free * 4 / 3 / free.trace(), atol=0.05)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from toy_tasks import Hooks, copies, data, learn, make
+from toy_world import TASKS, Hooks, copies, data, learn, make, same
 
 from benchmark.data.stream import make_tasks
 
-SIZES = (2, 3, 1)
+UNEVEN = make_tasks([2, 3, 1])
 
 
 def heads(method: Any) -> dict[str, torch.Tensor]:
@@ -18,12 +18,11 @@ def heads(method: Any) -> dict[str, torch.Tensor]:
 
 def test_backbone_is_that_of_inflora() -> None:
     """Alignment changes heads, not a bit of the network."""
-    aligned = learn(make("inflora_ca", align_epochs=3), SIZES)
-    plain = learn(make("inflora_ca", align_epochs=0), SIZES)
-    inflora = learn(make("inflora", memory="gpm", lamb=0.95), SIZES)
+    aligned = learn(make("inflora_ca", align_epochs=3), UNEVEN)
+    plain = learn(make("inflora_ca", align_epochs=0), UNEVEN)
+    inflora = learn(make("inflora", memory="gpm", lamb=0.95), UNEVEN)
     for other in (plain, inflora):
-        pairs = zip(copies(aligned.backbone).items(), copies(other.backbone).items(), strict=True)
-        assert all(name == same and torch.equal(a, b) for (name, a), (same, b) in pairs)
+        assert same(copies(aligned.backbone), copies(other.backbone))
     assert not torch.allclose(heads(aligned)["0.weight"], heads(inflora)["0.weight"], atol=1e-3)
     assert torch.equal(heads(plain)["0.weight"], heads(inflora)["0.weight"])
 
@@ -34,7 +33,7 @@ def test_aligned_heads_stay_and_only_alignment_moves_old_ones() -> None:
     def note(method: Any, task: Any) -> None:
         stages.append(heads(method))
 
-    method = learn(make("inflora_ca"), (2, 2, 2), observer=Hooks(note, note))
+    method = learn(make("inflora_ca"), TASKS, observer=Hooks(note, note))
     before0, after0, before1, after1, before2, after2 = stages
     assert torch.equal(before1["0.weight"], after0["0.weight"])  # nothing to align after one task
     assert torch.equal(after1["0.weight"], before1["0.weight"])  # training moves the new head alone
@@ -47,7 +46,7 @@ def test_aligned_heads_stay_and_only_alignment_moves_old_ones() -> None:
 
 
 def test_fresh_norm_is_frozen_and_drops_the_pretrained_affine_part() -> None:
-    method = learn(make("inflora_ca", fresh_norm=True), (2, 2))
+    method = learn(make("inflora_ca", fresh_norm=True), TASKS[:2])
     norm = method.backbone.norm
     assert (norm.eps, norm.weight.unique().tolist(), norm.bias.unique().tolist()) == (
         1e-5,
@@ -59,8 +58,8 @@ def test_fresh_norm_is_frozen_and_drops_the_pretrained_affine_part() -> None:
 
 
 def test_statistics_are_taken_with_the_merged_weights() -> None:
-    method = learn(make("inflora_ca"), SIZES, stop=2)
-    parts = list(data(make_tasks(SIZES)[1]).batches(augment=False))
+    method = learn(make("inflora_ca"), UNEVEN[:2])
+    parts = list(data(UNEVEN[1]).batches(augment=False))
     with torch.no_grad():
         features = torch.cat([method.features(b.images) for b in parts])
     labels = torch.cat([b.labels for b in parts])

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prompt_helpers import build, first_batch, spread_keys, tiny_vit
-from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
-
-from benchmark.data.stream import make_tasks
-
-TASK = make_tasks([2, 2])[0]
-
-
-@pytest.fixture(scope="module")
-def vit() -> VisionTransformer:
-    return tiny_vit()
+from toy_world import (
+    TASKS,
+    first_batch,
+    grown,
+    spread_keys,
+)
 
 
-def test_every_image_sees_its_own_prefixes_in_every_block(vit: VisionTransformer) -> None:
-    method = build("l2p_pp", vit)
-    spread_keys(method, vit)
-    method.grow(TASK)
-    batch = first_batch(vit, TASK)
+def test_every_image_sees_its_own_prefixes_in_every_block() -> None:
+    method = grown("l2p_pp", TASKS[:1])
+    spread_keys(method)
+    batch = first_batch(TASKS[0])
     _, chosen = method.choose(batch.frozen)
     assert len({tuple(ids.tolist()) for ids in chosen[0]}) > 1, "the images choose alike"
     assert not torch.equal(chosen[0], chosen[1]), "the blocks choose alike"
@@ -38,12 +32,11 @@ def test_every_image_sees_its_own_prefixes_in_every_block(vit: VisionTransformer
 
 
 @pytest.mark.parametrize("key_loss", ["cross", "gather"])
-def test_key_losses(key_loss: str, vit: VisionTransformer) -> None:
-    method = build("l2p_pp", vit, {"key_loss": key_loss, "key_weight": 0.5})
-    method.grow(TASK)
-    batch = first_batch(vit, TASK)
+def test_key_losses(key_loss: str) -> None:
+    method = grown("l2p_pp", TASKS[:1], key_loss=key_loss, key_weight=0.5)
+    batch = first_batch(TASKS[0])
     similarity, chosen = method.choose(batch.frozen)
-    count, expected = len(batch.labels), torch.zeros(())
+    count, expected = len(batch.labels), torch.zeros((), dtype=torch.float64)
     for i in range(2):
         for b in range(count):
             for other in range(count) if key_loss == "cross" else [b]:
@@ -52,16 +45,15 @@ def test_key_losses(key_loss: str, vit: VisionTransformer) -> None:
     torch.testing.assert_close(method.prompt_loss(similarity, chosen), expected)
     features = method.pool_features(batch.images, chosen)
     cross_entropy = F.cross_entropy(method.heads[0](features), batch.labels)
-    torch.testing.assert_close(method.loss(batch, TASK), cross_entropy + expected)
+    torch.testing.assert_close(method.loss(batch, TASKS[0]), cross_entropy + expected)
 
 
-def test_prompts_learn_from_the_labels_and_keys_from_their_loss(vit: VisionTransformer) -> None:
-    method = build("l2p_pp", vit, {"key_weight": 0.0})
-    method.grow(TASK)
-    batch = first_batch(vit, TASK, count=1)
-    method.loss(batch, TASK).backward()
+def test_prompts_learn_from_the_labels_and_keys_from_their_loss() -> None:
+    method = grown("l2p_pp", TASKS[:1], key_weight=0.0)
+    batch = first_batch(TASKS[0], count=1)
+    method.loss(batch, TASKS[0]).backward()
     assert not method.keys.grad.any()
     _, chosen = method.choose(batch.frozen)
     for i in range(2):
-        moved = method.prompts.grad[i].flatten(1).any(dim=1).nonzero().flatten()
-        assert moved.tolist() == sorted(chosen[i, 0].tolist())
+        reached = method.prompts.grad[i].flatten(1).any(dim=1).nonzero().flatten()
+        assert reached.tolist() == sorted(chosen[i, 0].tolist())

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from lae_family import TASKS, learn, make, same, values
+from lae_family import make
 from torch import Tensor
-from toy_tasks import images
+from toy_world import DEPTH, RECIPE, TASKS, WIDTH, copies, images, learn, same
 
 from benchmark.engine.trainer import Observer
 from benchmark.method import Batch, Task
@@ -24,23 +24,22 @@ averaging = pytest.mark.parametrize("form", ["lora", "adapter", "prefix", "conv"
 def test_offline_copy_is_the_stated_average(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = make(form, ema=0.8, dropout=0.0) if form == "conv" else make(form, ema=0.8)
     learn(method, TASKS[:1])
-    end_of_first_task = values(method.online)
-    seen: list[list[Tensor]] = []
+    end_of_first_task = copies(method.online)
+    seen: list[dict[str, Tensor]] = []
     after_step = method.after_step
 
     def watched(task: Task) -> None:
-        seen.append(values(method.online))
+        seen.append(copies(method.online))
         after_step(task)
 
     monkeypatch.setattr(method, "after_step", watched)
     learn(method, TASKS[1:])
-    assert len(seen) == 2 * 3 * 3  # tasks, epochs, steps: frozen epochs count
+    assert len(seen) == (5 + 3) * RECIPE.epochs  # steps of both tasks: frozen epochs count
     expected = end_of_first_task
     for online in seen:
-        expected = [0.8 * off + 0.2 * on for off, on in zip(expected, online, strict=True)]
-    for found, wanted in zip(values(method.offline), expected, strict=True):
-        torch.testing.assert_close(found, wanted)
-    assert not same(values(method.online), values(method.offline))
+        expected = {name: 0.8 * p + 0.2 * online[name] for name, p in expected.items()}
+    torch.testing.assert_close(copies(method.offline), expected)
+    assert not same(copies(method.online), copies(method.offline))
 
 
 @every_kind
@@ -48,9 +47,9 @@ def test_offline_copy_starts_with_the_second_task_as_the_online_module_then_is(f
     method = make(form)
     learn(method, TASKS[:1])
     assert not list(method.offline.parameters())
-    end = values(method.online)
+    end = copies(method.online)
     method.grow(TASKS[1])
-    assert same(values(method.offline), end)
+    assert same(copies(method.offline), end)
     assert not any(p.requires_grad for p in method.offline.parameters())
     shared = {p.data_ptr() for p in method.online.parameters()}
     assert shared.isdisjoint(p.data_ptr() for p in method.offline.parameters())
@@ -59,12 +58,12 @@ def test_offline_copy_starts_with_the_second_task_as_the_online_module_then_is(f
 @every_kind
 def test_frozen_epochs_train_the_new_head_alone(form: str) -> None:
     method = make(form, freeze_epochs=2)
-    history: list[tuple[int, int, list[Tensor], list[Tensor], list[Tensor]]] = []
+    history: list[tuple[int, int, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]] = []
 
     class Watch(Observer):
         def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
             old, new = method.heads[: task.index], method.heads[task.index]
-            history.append((task.index, epoch, values(method.online), values(old), values(new)))
+            history.append((task.index, epoch, copies(method.online), copies(old), copies(new)))
 
     learn(method, observer=Watch())
     for before, after in pairwise(history):
@@ -150,6 +149,6 @@ def test_heads_start_small_without_bias() -> None:
 
 
 def test_shallow_backbones_have_all_blocks_adapted() -> None:
-    method = make("lora", blocks=5)
-    assert len(method.online) == 3
-    assert Lae.expanded_formula(method.config, 16, 3, 1) == method.expanded_parameters()
+    method = make("lora", blocks=9)
+    assert len(method.online) == DEPTH
+    assert Lae.expanded_formula(method.config, WIDTH, DEPTH, 1) == method.expanded_parameters()

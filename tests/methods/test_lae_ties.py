@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lae_family import TASKS, learn, make, same, values
+from lae_family import make
 from torch import Tensor
+from toy_world import TASKS, copies, learn, same
 
 from benchmark.engine.trainer import Observer
 from benchmark.method import Method, Task
@@ -33,20 +34,20 @@ class Vectors(Observer):
 def test_offline_expert_rests_until_the_task_is_over(form: str) -> None:
     method = make(form)
     learn(method, TASKS[:1])
-    seen: list[list[Tensor]] = []
+    seen: list[dict[str, Tensor]] = []
 
     class Watch(Observer):
         def step(self, task: Task, epoch: int, loss: Tensor, lr: float) -> None:
-            seen.append(values(method.offline))
+            seen.append(copies(method.offline))
 
         def trained(self, method: Method, task: Task) -> None:
             """Nothing."""
 
-    first = values(method.online)
+    first = copies(method.online)
     learn(method, TASKS[1:2], observer=Watch())
     assert seen and all(same(now, first) for now in seen)
-    assert not same(values(method.offline), first)
-    assert not same(values(method.offline), values(method.online))
+    assert not same(copies(method.offline), first)
+    assert not same(copies(method.offline), copies(method.online))
 
 
 @pytest.mark.parametrize("keep", [20.0, 50.0, 100.0])

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from toy_tasks import WIDTH, Hooks, ViT, copies, data, images, learn, make
+from toy_world import WIDTH, Hooks, copies, data, images, learn, make, vit
 
 from benchmark.data.stream import make_tasks
 from benchmark.peft.alignment import align
 from benchmark.registry import METHODS
 
-SIZES = (2, 3, 1)
+TASKS = make_tasks([2, 3, 1])
 
 
 def weights(method: Any) -> torch.Tensor:
@@ -56,7 +56,7 @@ def test_alignment_moves_the_classifier_and_nothing_else() -> None:
             after.append(copies(method))  # what the task before left behind; grown heads aside
 
     watch = Watch(trained=lambda method, task: before.append(copies(method)))
-    method = learn(make("slca"), SIZES, observer=watch)
+    method = learn(make("slca"), TASKS, observer=watch)
     after = [*after[1:], copies(method)]
     for left, found in zip(before, after, strict=True):
         assert all(torch.equal(found[name], value) for name, value in left.items())
@@ -66,7 +66,7 @@ def test_alignment_moves_the_classifier_and_nothing_else() -> None:
 
 def test_every_alignment_starts_from_unaligned_heads() -> None:
     method = make("slca")
-    learn(method, SIZES, observer=Hooks(trained=lambda method, task: torch.manual_seed(4)))
+    learn(method, TASKS, observer=Hooks(trained=lambda method, task: torch.manual_seed(4)))
     torch.manual_seed(4)
     again = align(list(method.heads), method.gaussians, method.config)
     assert torch.equal(method.aligned_weight, again.weight)
@@ -74,7 +74,7 @@ def test_every_alignment_starts_from_unaligned_heads() -> None:
 
 
 def test_prediction_takes_raw_logits_of_the_aligned_heads() -> None:
-    method = learn(make("slca"), SIZES)
+    method = learn(make("slca"), TASKS)
     with torch.no_grad():
         wanted = F.linear(method.features(images()), method.aligned_weight, method.aligned_bias)
         assert torch.equal(method.predict(images()), wanted)
@@ -82,13 +82,12 @@ def test_prediction_takes_raw_logits_of_the_aligned_heads() -> None:
 
 
 def test_first_task_is_not_aligned() -> None:
-    method = learn(make("slca"), (3,))
+    method = learn(make("slca"), TASKS[:1])
     assert torch.equal(method.aligned_weight, weights(method))
 
 
 def test_statistics_are_of_plain_images_and_never_renewed() -> None:
-    method, second = make("slca"), make_tasks(SIZES)[1]
-    learn(method, SIZES, stop=2)
+    method, second = learn(make("slca"), TASKS[:2]), TASKS[1]
     parts = list(data(second).batches(augment=False))
     with torch.no_grad():
         features = torch.cat([method.features(b.images) for b in parts])
@@ -96,14 +95,13 @@ def test_statistics_are_of_plain_images_and_never_renewed() -> None:
     for c in second.classes:
         assert torch.allclose(method.gaussians.mean[c], features[labels == c].mean(0), atol=1e-6)
     known = method.gaussians.factor.clone()
-    learn(method, SIZES, start=2)
+    learn(method, TASKS[2:])
     assert torch.equal(method.gaussians.factor[: second.seen], known)
     assert method.statistics() == 6 * (WIDTH + WIDTH**2) + 6 * (WIDTH + 1)
 
 
 def test_pooled_tokens_get_a_fresh_norm_too() -> None:
-    pooled = ViT(img_size=8, patch_size=4, embed_dim=16, depth=1, num_heads=2, num_classes=0,
-                 global_pool="avg", class_token=False)  # fmt: skip
+    pooled = vit(global_pool="avg", class_token=False)
     kind = METHODS.get("slca")
     method = kind(pooled, kind.Config())
     assert isinstance(pooled.norm, nn.Identity)
