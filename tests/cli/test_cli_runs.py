@@ -69,7 +69,7 @@ def test_a_run_prints_the_table_and_a_second_one_trains_nothing(
         "nothing to do",
     ]
     assert main(["plan", *QUICK, "--seeds", "0,1"]) == 0
-    assert re.search(r"about \d+ s with 1 at a time, up to [\d.]+ MB", capsys.readouterr().out)
+    assert re.search(r"about \d+ s with 1 at a time, up to [\d.]+ [MG]B", capsys.readouterr().out)
 
 
 @pytest.mark.slow
