@@ -64,12 +64,11 @@ class _Kind:
         return Column(self.key, title, "k", "value", scale=1e3, decimals=1, group=group, drop=6)
 
     def cell(self, row: Row) -> Cell:
-        """How much of it every run stores: 0 where it stores others alone, nan if unknown."""
+        """How much of it every run stores: 0 where it stores others alone."""
         values = []
         for run in row.done:
             outcome = run.result["outcome"]
-            count = stored_kinds(outcome, self.part).get(self.name, 0)
-            values.append(count if "stored" in outcome else math.nan)
+            values.append(stored_kinds(outcome, self.part).get(self.name, 0))
         some = row_cell(row, replace(self.column, key="stored_statistics"))
         return replace(some, values=tuple(values))  # runs, failures and the like are every cell's
 

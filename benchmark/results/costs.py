@@ -1,14 +1,15 @@
 """What a finished run costs: parameters, statistics, operations, memory, time.
 
-A cost is one row of `COSTS`: results, tables, figures and explanations take everything about it
-from there.
+A cost is one function of an outcome, listed in `COSTS`: results, tables, figures and explanations
+take everything about it from there.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from benchmark.metrics import Metric
 from benchmark.results.schema import Outcome
@@ -19,14 +20,18 @@ KEPT = "Statistics kept between tasks"
 _FLOPS = "FLOPs per image"
 _RESOURCES = "Memory and time"
 FLOPS = "FLOPs"  # shown in 10^9, or in millions for small networks
+_SCALES = {"k": 1e3, "M": 1e6, "GB": 1024}
+_ONE_DECIMAL = ("k", "s", "images/s")
 
 
 @dataclass(frozen=True)
 class Cost(Metric[[Outcome]]):
-    """A number of a run's cost, nan where an older result does not hold it.
+    """A number of a run's cost.
 
-    group: heading in the table of costs, empty for what is not in it; optional: left out of the
-    table where no row has any; drop: as for `benchmark.report.model.Column`.
+    Attributes:
+        group: Heading in the table of costs; empty for what is not in it.
+        optional: Left out of the table where no row has any.
+        drop: As for `benchmark.report.model.Column`.
     """
 
     group: str = ""
@@ -34,196 +39,137 @@ class Cost(Metric[[Outcome]]):
     drop: int = 0
 
 
-def _parameters(outcome: Outcome) -> float:
-    backbone, classifier = outcome["backbone_parameters"], outcome["classifier_parameters"]
-    return backbone + classifier + outcome["expanded_parameters"]
+COSTS: dict[str, Cost] = {}
 
 
-def _expanded_share(outcome: Outcome) -> float:
+def _cost(
+    title: str,
+    label: str,
+    unit: str,
+    *,
+    better: Literal["higher", "lower"] = "lower",
+    **shown: Any,
+) -> Callable[[Callable[[Outcome], float]], Callable[[Outcome], float]]:
+    """Lists a cost under the name of its function, with the docstring as its explanation."""
+
+    def add(function: Callable[[Outcome], float]) -> Callable[[Outcome], float]:
+        name, text = function.__name__, (function.__doc__ or "").rstrip(".")
+        COSTS[name] = Cost(
+            name,
+            title,
+            label,
+            unit,
+            better,
+            explanation=text[:1].lower() + text[1:],
+            function=function,
+            scale=_SCALES.get(unit, 1.0),
+            decimals=1 if unit in _ONE_DECIMAL else 2,
+            **shown,
+        )
+        return function
+
+    return add
+
+
+@_cost("Trainable parameters", "Trainable per task", "k", group=PARAMETERS)
+def trainable_parameters(outcome: Outcome) -> float:
+    """Parameters trained in a task, of the task with the most."""
+    return max(outcome["trainable_parameters"], default=0)
+
+
+@_cost("Expanded parameters", "Expanded", "k", group=PARAMETERS)
+def expanded_parameters(outcome: Outcome) -> float:
+    """Parameters beside backbone and classifier after the last task, counted as the papers do."""
+    return outcome["expanded_parameters"]
+
+
+@_cost("Expanded parameters in percent of the backbone's", "Expanded", "% of backbone")
+def expanded_share(outcome: Outcome) -> float:
+    """Expanded parameters in percent of the backbone's parameters."""
     backbone = outcome["backbone_parameters"]
     return 100 * outcome["expanded_parameters"] / backbone if backbone else math.nan
 
 
-def _images_per_second(outcome: Outcome) -> float:
+@_cost("Stored parameters", "Stored", "M", group=PARAMETERS, drop=3)
+def stored_parameters(outcome: Outcome) -> float:
+    """Parameters of backbone and classifier and the expanded ones, after the last task."""
+    backbone, classifier = outcome["backbone_parameters"], outcome["classifier_parameters"]
+    return backbone + classifier + outcome["expanded_parameters"]
+
+
+@_cost("Parameters of the classifier", "Classifier", "k")
+def classifier_parameters(outcome: Outcome) -> float:
+    """Parameters of the classifier after the last task."""
+    return outcome["classifier_parameters"]
+
+
+@_cost("Parameters of the backbone", "Backbone", "M")
+def backbone_parameters(outcome: Outcome) -> float:
+    """Parameters of the backbone."""
+    return outcome["backbone_parameters"]
+
+
+@_cost("Statistics kept between tasks", "All", "k", group=KEPT)
+def stored_statistics(outcome: Outcome) -> float:
+    """Numbers kept between tasks that are not parameters."""
+    return outcome["stored_statistics"]
+
+
+@_cost("Training operations per image", "Training", FLOPS, group=_FLOPS)
+def train_flops_per_image(outcome: Outcome) -> float:
+    """Operations for one image in a training step, forward and backward."""
+    return outcome["flops_per_image"]["train"]
+
+
+@_cost("Prediction operations per image", "Prediction", FLOPS, group=_FLOPS)
+def predict_flops_per_image(outcome: Outcome) -> float:
+    """Operations for one image in prediction."""
+    return outcome["flops_per_image"]["predict"]
+
+
+@_cost(
+    "Operations of the frozen query per image",
+    "of which frozen query",
+    FLOPS,
+    group=_FLOPS,
+    optional=True,
+    drop=5,
+)
+def query_flops_per_image(outcome: Outcome) -> float:
+    """Operations of the pass that computes the frozen features, a part of both."""
+    return outcome["flops_per_image"]["query"]
+
+
+@_cost("Peak memory", "Peak memory", "GB", group=_RESOURCES, drop=2)
+def peak_memory_mb(outcome: Outcome) -> float:
+    """Largest memory in use during the run, of the GPU, or of the whole process on a CPU."""
+    return outcome["peak_memory_mb"]
+
+
+@_cost("Training time", "Training", "s", group=_RESOURCES)
+def train_seconds(outcome: Outcome) -> float:
+    """Time of training on all tasks, with what a method does before and after each."""
+    return sum(outcome["train_seconds"])
+
+
+@_cost("Evaluation time", "Evaluation", "s", group=_RESOURCES)
+def eval_seconds(outcome: Outcome) -> float:
+    """Time of evaluation after all tasks."""
+    return sum(outcome["eval_seconds"])
+
+
+@_cost("Training speed", "Speed", "images/s", better="higher")
+def train_images_per_second(outcome: Outcome) -> float:
+    """Training images per second, mean over tasks."""
     speeds = outcome["train_images_per_second"]
     return sum(speeds) / len(speeds) if speeds else math.nan
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-_ROWS: tuple[Cost, ...] = (
-    Cost(
-        "trainable_parameters",
-        "Trainable parameters",
-        "Trainable per task",
-        "k",
-        "lower",
-        "parameters trained in a task, of the task with the most",
-        lambda outcome: max(outcome["trainable_parameters"], default=0),
-        scale=1e3,
-        decimals=1,
-        group=PARAMETERS,
-    ),
-    Cost(
-        "expanded_parameters",
-        "Expanded parameters",
-        "Expanded",
-        "k",
-        "lower",
-        "parameters beside backbone and classifier after the last task, counted as the papers do",
-        lambda outcome: outcome["expanded_parameters"],
-        scale=1e3,
-        decimals=1,
-        group=PARAMETERS,
-    ),
-    Cost(
-        "expanded_share",
-        "Expanded parameters in percent of the backbone's",
-        "Expanded",
-        "% of backbone",
-        "lower",
-        "expanded parameters in percent of the backbone's parameters",
-        _expanded_share,
-    ),
-    Cost(
-        "stored_parameters",
-        "Stored parameters",
-        "Stored",
-        "M",
-        "lower",
-        "parameters of backbone and classifier and the expanded ones, after the last task",
-        _parameters,
-        scale=1e6,
-        group=PARAMETERS,
-        drop=3,
-    ),
-    Cost(
-        "classifier_parameters",
-        "Parameters of the classifier",
-        "Classifier",
-        "k",
-        "lower",
-        "parameters of the classifier after the last task",
-        lambda outcome: outcome["classifier_parameters"],
-        scale=1e3,
-        decimals=1,
-    ),
-    Cost(
-        "backbone_parameters",
-        "Parameters of the backbone",
-        "Backbone",
-        "M",
-        "lower",
-        "parameters of the backbone",
-        lambda outcome: outcome["backbone_parameters"],
-        scale=1e6,
-    ),
-    Cost(
-        "stored_statistics",
-        "Statistics kept between tasks",
-        "All",
-        "k",
-        "lower",
-        "numbers kept between tasks that are not parameters",
-        lambda outcome: outcome["stored_statistics"],
-        scale=1e3,
-        decimals=1,
-        group=KEPT,
-    ),
-    Cost(
-        "train_flops_per_image",
-        "Training operations per image",
-        "Training",
-        FLOPS,
-        "lower",
-        "operations for one image in a training step, forward and backward",
-        lambda outcome: _number(outcome["flops_per_image"]["train"]),
-        group=_FLOPS,
-    ),
-    Cost(
-        "predict_flops_per_image",
-        "Prediction operations per image",
-        "Prediction",
-        FLOPS,
-        "lower",
-        "operations for one image in prediction",
-        lambda outcome: _number(outcome["flops_per_image"]["predict"]),
-        group=_FLOPS,
-    ),
-    Cost(
-        "query_flops_per_image",
-        "Operations of the frozen query per image",
-        "of which frozen query",
-        FLOPS,
-        "lower",
-        "operations of the pass that computes the frozen features, a part of both",
-        lambda outcome: _number(outcome["flops_per_image"].get("query")),
-        group=_FLOPS,
-        optional=True,
-        drop=5,
-    ),
-    Cost(
-        "peak_memory_mb",
-        "Peak memory",
-        "Peak memory",
-        "GB",
-        "lower",
-        "largest memory in use during the run, of the GPU, or of the whole process on a CPU",
-        lambda outcome: outcome["peak_memory_mb"],
-        scale=1024,
-        group=_RESOURCES,
-        drop=2,
-    ),
-    Cost(
-        "train_seconds",
-        "Training time",
-        "Training",
-        "s",
-        "lower",
-        "time of training on all tasks, with what a method does before and after each",
-        lambda outcome: sum(outcome["train_seconds"]),
-        decimals=1,
-        group=_RESOURCES,
-    ),
-    Cost(
-        "eval_seconds",
-        "Evaluation time",
-        "Evaluation",
-        "s",
-        "lower",
-        "time of evaluation after all tasks",
-        lambda outcome: sum(outcome["eval_seconds"]),
-        decimals=1,
-        group=_RESOURCES,
-    ),
-    Cost(
-        "train_images_per_second",
-        "Training speed",
-        "Speed",
-        "images/s",
-        "higher",
-        "training images per second, mean over tasks",
-        _images_per_second,
-        decimals=1,
-    ),
-)
-COSTS = {cost.name: cost for cost in _ROWS}
-
-
-def cost_numbers(outcome: Outcome) -> dict[str, float]:
-    """Every cost of a finished run by name."""
-    return {cost.name: cost.function(outcome) for cost in COSTS.values()}
 
 
 def stored_kinds(outcome: Outcome, part: Literal["parameters", "statistics"]) -> dict[str, int]:
     """Numbers of what the method itself stores, by the kinds it declares, `OTHER` among them.
 
     Offline copies and the like are a part of the parameters; the kinds of statistics make up
-    `stored_statistics`. Backbone and classifier are left out, and so is all of a result without
-    parts.
+    `stored_statistics`. Backbone and classifier are left out.
     """
-    stored = outcome.get("stored")
-    kinds = {} if stored is None else stored[part]
+    kinds = outcome["stored"][part]
     return {name: count for name, count in kinds.items() if name not in ("backbone", "heads")}

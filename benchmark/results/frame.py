@@ -30,17 +30,16 @@ def load_results(
 ) -> pd.DataFrame:
     """All results under `root` as a tidy DataFrame: one row per run, one column per variable.
 
-    Columns: `key`; the specification (dataset, method, backbone, order, seed and so on; `tasks` is
-    their number; settings, recipe and classes_per_task are JSON texts, equal for runs of the same
-    variant); status (done, failed, interrupted), error, marks; every metric of
-    `benchmark.metrics.METRICS` in percent or points; costs (`stored`: what the method stores, by
-    the names it declares, as JSON text); and where the run comes from (suite,
-    revision, dirty, hashes, packages as JSON text, device, started, seconds). The columns are the
-    same whatever was found, also for an empty folder, and so are their types: texts are pandas'
+    Columns: `key`; the specification (`tasks` is their number; settings, recipe and
+    classes_per_task are JSON texts, equal for runs of the same variant); status (done, failed,
+    interrupted), error, marks; `stored`, what the method stores by the names it declares, as JSON
+    text; where the run comes from (suite, revision, hashes, packages as JSON text, device, started,
+    seconds and so on); every metric of `benchmark.metrics.METRICS` in percent or points; costs.
+
+    Columns and types are the same whatever was found, also for an empty folder: texts are pandas'
     `string`, metrics and costs float64, seed, tasks and protocol int64; `dirty` is `boolean` and
     `threads` `Int64`, since a run that failed early may lack them. Runs that are not done have nan
-    for every number, and so has a metric that is not defined for a run, such as forgetting with one
-    task.
+    for every number, and so has a metric that is not defined, such as forgetting with one task.
 
     predictions: also read the stored predictions for the metrics that need them (task_known,
     wrong_task, wrong_class); without, these columns are left out and reading is faster.
@@ -70,45 +69,44 @@ def load_results(
 
     store = ResultStore(root)
     results = store.results()
+    types = _types()
     if long:
-        columns = [*_IDENTITY, "stage", "task", "accuracy", "test_count"]
+        identity = {name: types[name] for name in _IDENTITY}
+        types = identity | {
+            "stage": "int64",
+            "task": "int64",
+            "accuracy": "float64",
+            "test_count": "int64",
+        }
         rows = [row for result in results for row in _accuracies(result)]
     else:
-        columns = _columns(predictions)
+        if not predictions:
+            for metric in metrics.FROM_PREDICTIONS:
+                del types[metric.name]
         rows = [_row(result, store, predictions) for result in results]
     for problem in store.problems:
         warnings.warn(f"left out: {problem}", stacklevel=2)
-    kinds = _kinds()
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=columns)
-    frame = frame.astype({name: kinds.get(name, "float64") for name in columns})
+    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(types)).astype(types)
     frame.attrs["problems"] = [str(problem) for problem in store.problems]
     return frame
 
 
-def _columns(predictions: bool) -> list[str]:
-    """The columns of a row per run, in order, whatever was found."""
-    spec, environment = SpecBlock.__annotations__, Environment.__annotations__
-    return [
-        *("key", "status"),
-        *(name for name in spec if name not in _NESTED),
-        *("tasks", "classes_per_task", "settings", "recipe", "error", "marks", "stored"),
-        *environment,
-        *(metric.name for metric in metrics.FROM_ACCURACY),
-        *COSTS,
-        *(metric.name for metric in metrics.FROM_PREDICTIONS if predictions),
-    ]
-
-
-def _kinds() -> dict[str, str]:
-    """Types of the columns that are no metric and no cost."""
-    texts = ("key", "status", "classes_per_task", "error", "marks", "stored")
+def _types() -> dict[str, str]:
+    """The columns of a row per run, in order, with their types."""
     always = {int: "int64", float: "float64"}
     perhaps = {int: "Int64", float: "float64", bool: "boolean"}  # a run that failed lacks some
+    spec, environment = get_type_hints(SpecBlock), get_type_hints(Environment)
+    numbers = [metric.name for metric in metrics.FROM_ACCURACY]
+    numbers += [*COSTS, *(metric.name for metric in metrics.FROM_PREDICTIONS)]
     return {
-        **dict.fromkeys(texts, "string"),
-        **{name: always.get(kind, "string") for name, kind in get_type_hints(SpecBlock).items()},
-        **{name: perhaps.get(kind, "string") for name, kind in get_type_hints(Environment).items()},
-        **dict.fromkeys(("tasks", "stage", "task", "test_count"), "int64"),
+        **dict.fromkeys(("key", "status"), "string"),
+        **{name: always.get(spec[name], "string") for name in spec if name not in _NESTED},
+        "tasks": "int64",
+        **dict.fromkeys(
+            ("classes_per_task", "settings", "recipe", "error", "marks", "stored"), "string"
+        ),
+        **{name: perhaps.get(kind, "string") for name, kind in environment.items()},
+        **dict.fromkeys(numbers, "float64"),
     }
 
 
@@ -120,7 +118,7 @@ def _row(result: Result, store: ResultStore, predictions: bool) -> dict[str, Any
         "error": outcome.get("error"),
         "marks": "; ".join(outcome.get("marks", [])),
         "stored": _plain(outcome.get("stored")),
-        **{name: _plain(environment.get(name)) for name in Environment.__annotations__},
+        **{name: _plain(value) for name, value in environment.items()},
     }
     if outcome["status"] == "done":
         row |= run_numbers(result)

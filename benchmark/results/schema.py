@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from benchmark.spec import InputRange, Precision, Scenario
 from benchmark.validation import messages
@@ -80,12 +80,11 @@ class SpecBlock(TypedDict):
 
 
 class Flops(TypedDict):
-    """Operations per image; null where they could not be counted."""
+    """Operations per image."""
 
-    train: float | None  # of a step: forward and backward, what is done once a step shared out
-    predict: float | None
-    # Of `train` and of `predict`: the pass that reads the frozen backbone's features.
-    query: NotRequired[float]
+    train: float  # of a step: forward and backward, what is done once a step shared out
+    predict: float
+    query: float  # of both: the pass that reads the frozen backbone's features
 
 
 class Stored(TypedDict):
@@ -95,11 +94,16 @@ class Stored(TypedDict):
     statistics: dict[str, int]  # the parts of `stored_statistics`
 
 
-class Outcome(TypedDict):
-    """What happened. A run that is not done may have `status` and `error` only."""
+class _Ending(TypedDict):
+    """How a run ended: all that one that is not done may say."""
 
     status: Status
     error: str | None  # what happened, one paragraph; null when done
+
+
+class Outcome(_Ending):
+    """What happened. A run that is not done may have `status` and `error` only."""
+
     # a[i][j]: accuracy in percent on the test images of task j after training task i. Row i has
     # i + 1 entries, or is null when that stage was not evaluated (joint: all but the last).
     accuracy: list[list[Percent] | None]
@@ -111,7 +115,7 @@ class Outcome(TypedDict):
     trainable_parameters: list[Count]
     expanded_parameters: Count  # beside backbone and classifier, after the last task
     stored_statistics: Count  # numbers kept between tasks that are not parameters
-    stored: NotRequired[Stored]
+    stored: Stored
     classifier_parameters: Count
     backbone_parameters: Count
     flops_per_image: Flops
@@ -121,11 +125,16 @@ class Outcome(TypedDict):
     marks: list[str]
 
 
-class Environment(TypedDict):
+class _Method(TypedDict):
+    """What the method is."""
+
+    role: Role  # in a comparison
+    stream: Stream  # how it meets the classes: task by task, or all at once
+
+
+class Environment(_Method):
     """Where and with what. A run that is not done may lack all but `role` and `stream`."""
 
-    role: Role  # of the method in a comparison
-    stream: Stream  # how the method meets the classes: task by task, or all at once
     suite: str  # name it was run under
     revision: str | None  # git; null: not a checkout
     dirty: bool  # sources differed from that revision
@@ -135,13 +144,13 @@ class Environment(TypedDict):
     weight_hash: str
     # The first 12 digits of the SHA-256 of every file that decides the run's numbers: the method's
     # own and the runner's.
-    sources: NotRequired[dict[str, str]]
+    sources: dict[str, str]
     packages: dict[str, str]  # versions of torch, timm, numpy, python
     device: str
     hardware: str
     threads: int
     # Image size, augmentation, resizing and pixel range in words.
-    inputs: NotRequired[dict[str, str]]
+    inputs: dict[str, str]
     started: str  # ISO 8601, UTC
     seconds: float  # the whole run
 
@@ -154,6 +163,15 @@ class Result(TypedDict):
     spec: SpecBlock
     outcome: Outcome
     environment: Environment
+
+
+class _Incomplete(TypedDict):
+    """A result of a run that is not done."""
+
+    key: str
+    spec: SpecBlock
+    outcome: _Ending
+    environment: _Method
 
 
 class ResultError(ValueError):
@@ -171,25 +189,6 @@ class SchemaError(ResultError):
     """A result file of another version of the schema."""
 
 
-class _IncompleteOutcome(TypedDict):
-    status: Status
-    error: str | None
-
-
-class _IncompleteEnvironment(TypedDict):
-    role: Role
-    stream: Stream
-
-
-class _Incomplete(TypedDict):
-    """A result of a run that is not done."""
-
-    key: str
-    spec: SpecBlock
-    outcome: _IncompleteOutcome
-    environment: _IncompleteEnvironment
-
-
 _adapter = cache(TypeAdapter)  # made when the first result is read
 
 
@@ -202,25 +201,22 @@ def check(content: Any, file: Path) -> Result:
             f"schema {found!r}, this clbench reads {SCHEMA_VERSION}: use another results folder"
         )
         raise SchemaError(file, reason)
-    if wrong := list(_errors(content)):
-        raise ResultError(file, "; ".join(wrong))
-    return cast("Result", content)
-
-
-def _errors(content: dict[str, Any]) -> Iterator[str]:
     outcome = content.get("outcome")
     done = isinstance(outcome, dict) and outcome.get("status") == "done"
     try:
         _adapter(Result if done else _Incomplete).validate_python(content, strict=True)
     except ValidationError as error:
-        yield from (f"{location} {text}" for location, text in messages(error))
-        return
-    if done:
-        yield from _matrix_errors(content["outcome"], len(content["spec"]["tasks"]))
+        reason = "; ".join(f"{location} {text}" for location, text in messages(error))
+        raise ResultError(file, reason) from error
+    result = cast("Result", content)
+    if done and (wrong := list(_matrix_errors(result))):
+        raise ResultError(file, "; ".join(wrong))
+    return result
 
 
-def _matrix_errors(outcome: Outcome, tasks: int) -> Iterator[str]:
-    rows, counts = outcome["accuracy"], outcome["test_counts"]
+def _matrix_errors(result: Result) -> Iterator[str]:
+    rows, counts = result["outcome"]["accuracy"], result["outcome"]["test_counts"]
+    tasks = len(result["spec"]["tasks"])
     if len(rows) != tasks or len(counts) != tasks:
         yield f"{len(rows)} rows of accuracy and {len(counts)} test counts for {tasks} tasks"
     elif not tasks or rows[-1] is None:

@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import to_jsonable_python
 
 from benchmark import metrics
-from benchmark.results.costs import cost_numbers
+from benchmark.results.costs import COSTS
 from benchmark.results.schema import (
     SCHEMA_VERSION,
     Environment,
@@ -59,7 +58,7 @@ _DAMAGED = (OSError, ValueError, TypeError, AttributeError, KeyError, EOFError, 
 
 def spec_dict(spec: RunSpec) -> SpecBlock:
     """The specification as plain JSON types, for the `spec` block and the key."""
-    return cast("SpecBlock", _plain(spec))
+    return cast("SpecBlock", to_jsonable_python(spec, fallback=dict))
 
 
 def run_key(
@@ -78,26 +77,6 @@ def run_key(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses, mappings and sequences as dicts and lists."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _finite(value: Any) -> Any:
-    """The value with None, which JSON knows, for nan and infinity."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def canonical(value: Any) -> Any:
     """Plain JSON types with 1.0 as 1: how a whole number is written makes no other run."""
     if isinstance(value, dict):
@@ -108,6 +87,10 @@ def canonical(value: Any) -> Any:
 
 
 # -- store --------------------------------------------------------------------------------------
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 class ResultStore:
@@ -139,8 +122,7 @@ class ResultStore:
 
     def check_writable(self) -> None:
         """Raises `StorageError` when results cannot be written here."""
-        probe = self.runs / "probe"
-        stage(probe, b"").unlink()
+        stage(self.runs / "probe", b"").unlink()
 
     def write(self, result: Mapping[str, Any], predictions: Mapping[str, NDArray[Any]]) -> None:
         """Store a finished run: both files complete or, on `StorageError`, neither.
@@ -149,7 +131,8 @@ class ResultStore:
         """
         folder = self.folder(result["key"])
         file, arrays = folder / "result.json", folder / "predictions.npz"
-        plain = check(_finite(_plain(result)), file)
+        # JSON has no nan and no infinity: null stands for them.
+        plain = check(to_jsonable_python(result, fallback=dict, inf_nan_mode="null"), file)
         text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
         staged = {}
         try:
@@ -174,14 +157,13 @@ class ResultStore:
         """The stored result; FileNotFoundError when there is none, ResultError when unusable."""
         file = self.folder(key) / "result.json"
         try:
-            text = file.read_text(encoding="utf-8")
-            content = json.loads(text, parse_constant=_refuse)
-        except FileNotFoundError:
+            content = check(json.loads(file.read_text("utf-8"), parse_constant=_refuse), file)
+        except (FileNotFoundError, ResultError):
             raise
-        except (OSError, ValueError, RecursionError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"damaged JSON: {error}"
-            raise ResultError(file, str(reason)) from error
-        content = check(content, file)
+        except OSError as error:
+            raise ResultError(file, str(error.strerror or error)) from error
+        except (ValueError, RecursionError) as error:
+            raise ResultError(file, f"damaged JSON: {error}") from error
         if content["key"] != key:
             raise ResultError(file, f"belongs to run {content['key']!r}, not to its folder {key!r}")
         return content
@@ -206,36 +188,28 @@ class ResultStore:
     def results(self) -> list[Result]:
         """All usable results, by key; what cannot be used is in `problems` afterwards."""
         self.problems = []
-        return list(self._readable())
-
-    def unfinished(self) -> list[str]:
-        """Keys of the runs that were begun and have no result."""
-        return [key for key in self.keys() if not (self.folder(key) / "result.json").exists()]
-
-    def _readable(self) -> Iterator[Result]:
+        found = []
         for key in self.keys():
             try:
-                yield self.read(key)
+                found.append(self.read(key))
             except FileNotFoundError:
                 continue
             except ResultError as problem:
                 self.problems.append(problem)
+        return found
+
+    def unfinished(self) -> list[str]:
+        """Keys of the runs that were begun and have no result."""
+        return [key for key in self.keys() if not (self.folder(key) / "result.json").exists()]
 
 
 # -- numbers ------------------------------------------------------------------------------------
 
 
 def run_numbers(result: Result) -> dict[str, float]:
-    """Metrics and costs of a finished run by name, as in the tables and in `load_results`.
-
-    Percent of `benchmark.metrics` and what `benchmark.results.costs` counts.
-    """
+    """Metrics (percent, points) and costs of a finished run by name."""
     outcome = result["outcome"]
     return {
         **metrics.matrix_metrics(outcome["accuracy"], outcome["test_counts"]),
-        **cost_numbers(outcome),
+        **{name: cost.function(outcome) for name, cost in COSTS.items()},
     }
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")

@@ -19,7 +19,7 @@ from benchmark.engine.plan import plan_runs
 from benchmark.engine.runner import run_one
 from benchmark.method import Batch, Method, Task
 from benchmark.registry import METHODS
-from benchmark.results.costs import cost_numbers
+from benchmark.results.costs import COSTS
 from benchmark.results.store import ResultStore
 from benchmark.spec import RunSpec
 
@@ -52,7 +52,8 @@ class Finished:
     """A run, its outcome and the method with what its operations were counted on."""
 
     def __init__(self, outcome: dict[str, Any], arguments: tuple[Any, ...]) -> None:
-        self.outcome, self.numbers = outcome, cost_numbers(outcome)  # type: ignore[arg-type]
+        self.outcome = outcome
+        self.numbers = {name: cost.function(outcome) for name, cost in COSTS.items()}
         self.method: Method = arguments[0]
         self.batch: Batch = arguments[1]
         self.task: Task = arguments[2]

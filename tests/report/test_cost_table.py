@@ -104,13 +104,6 @@ def test_kinds_that_no_row_has_are_left_out() -> None:
     assert {"stored_statistics", "train_flops_per_image", "expanded_parameters"} <= keys
 
 
-def test_older_results_give_the_rest() -> None:
-    older: Any = make_result(make_spec())[0]  # without parts and query
-    shown_there = shown(table_of(older, result_of("slca")), "inflora")
-    assert shown_there["Statistics kept between tasks: All"] == "0.1"
-    assert shown_there["Statistics kept between tasks: Covariances"] == "-"
-
-
 def test_broken_and_missing_runs_give_a_table() -> None:
     table = table_of(result_of("slca"), make_broken(make_spec("mine")))
     assert shown(table, "mine")["Memory and time: Training"] == "failed"

@@ -122,7 +122,7 @@ def test_texts_of_results_can_do_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_undefined_and_infinite_numbers_are_null() -> None:
     result = make_result(make_spec("joint"))[0]
-    result["outcome"]["flops_per_image"] = {"train": None, "predict": None}
+    result["outcome"]["flops_per_image"] = {"train": None, "predict": None, "query": 0.0}
     page = Page(render_page(reported([result]), by_key([result])))
     [table] = page.data["tables"]
     names = [column["name"] for column in table["columns"]]

@@ -159,17 +159,6 @@ def test_long_form_leaves_out_what_did_not_finish_and_names_damage(tmp_path: Pat
     assert "schema 99" in frame.attrs["problems"][1]
 
 
-def test_older_results_lack_the_later_entries(tmp_path: Path) -> None:
-    result, arrays = make_result(make_spec())
-    for name in ("sources", "inputs"):
-        result["environment"].pop(name, None)
-    result["outcome"].pop("stored", None)
-    ResultStore(tmp_path).write(result, arrays)
-    frame = load_results(tmp_path)
-    assert not math.isnan(frame["final"][0])
-    assert frame["sources"].isna().all()
-
-
 @pytest.mark.parametrize("long", [False, True])
 def test_types_are_the_same_whatever_is_found(tmp_path: Path, long: bool) -> None:
     early = make_broken(make_spec(seed=1))

@@ -33,7 +33,7 @@ def facts(result: Result) -> dict[str, str]:
         f"data ({order} order)": environment["data_manifest_hash"],
         f"test images per task ({order} order)": listing(outcome["test_counts"]),
         # Crops, flips, resizing and pixel range as the run had them.
-        **environment.get("inputs", {}),
+        **environment["inputs"],
     }
     if "pixel range" in found:  # compared among rows of the same input range
         found[f"{spec['input_range']} input range"] = found.pop("pixel range")
