@@ -6,16 +6,19 @@ import csv
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
-from synthetic_results import write_campaign
+from synthetic_results import make_result, make_spec, write_campaign
 
-from benchmark import registry
+from benchmark import metrics, registry
 from benchmark.backbones.catalogue import available
 from benchmark.cli import build_parser, main
 from benchmark.config import expand, load_suite
 from benchmark.report.figures import render
 from benchmark.report.rows import make_blocks
+from benchmark.results.frame import load_results
+from benchmark.results.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -99,13 +102,15 @@ METHODS = [(page, code) for page, code in PYTHON if "import Method" in code]
 BACKBONES = [code for _, code in PYTHON if "BACKBONES.add(" in code]
 NOTEBOOKS = [(page, code) for page, code in PYTHON if "clbench.run(" in code]
 FIGURES = [code for _, code in PYTHON if "@FIGURES.register(" in code]
+LAUNCHERS = [code for _, code in PYTHON if "@LAUNCHERS.register(" in code]
+METRICS = [code for _, code in PYTHON if "= Metric(" in code]
 DATASETS = [(page, code) for page, code in PYTHON if "DATASETS.add(" in code]
 SCRIPTS = [(page, code) for page, code in PYTHON if "load_results(" in code]
 SUITES = [(page.stem, code) for page in PAGES for code in fences(page, "yaml")]
 
 
 def test_every_example_is_of_a_kind_that_is_tested() -> None:
-    kinds = (METHODS, DATASETS, BACKBONES, FIGURES, SCRIPTS, NOTEBOOKS)
+    kinds = (METHODS, DATASETS, BACKBONES, FIGURES, LAUNCHERS, METRICS, SCRIPTS, NOTEBOOKS)
     assert len(PYTHON) == sum(map(len, kinds))
 
 
@@ -154,6 +159,32 @@ def test_example_figures_can_be_drawn(tmp_path: Path, monkeypatch: pytest.Monkey
     blocks = make_blocks(write_campaign(tmp_path / "results").results())
     drawn = render(source.name, blocks[0], forms=("png",))
     assert drawn["png"].startswith(b"\x89PNG")
+
+
+def test_example_launchers_get_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_plugins", [])
+    (code,) = LAUNCHERS
+    Path("script.py").write_text(code)
+    words = ["run", "--plugin", "script.py", "--launcher", "script", "--tasks", "2"]
+    assert main([*words, "--method", "ncm", "--seeds", "0,1"]) == 0
+    script = Path("results/runs.sh").read_text()
+    assert script.count("--method ncm") == 2
+
+
+def test_example_metrics_are_in_the_tidy_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = METRICS
+    names: dict[str, Any] = {}
+    exec(compile(code, "metric", "exec"), names)
+    added = names["WORST_TASK"]
+    monkeypatch.setattr(metrics, "FROM_ACCURACY", (*metrics.FROM_ACCURACY, added))
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    frame = load_results(tmp_path)
+    assert frame["worst_task"].tolist() == [min(result["outcome"]["accuracy"][-1])]
 
 
 @pytest.mark.parametrize(("page", "code"), SCRIPTS, ids=[page for page, _ in SCRIPTS])
