@@ -61,7 +61,7 @@ def best_set(rows: Sequence[Runs], better: Literal["higher", "lower"] = "higher"
     if not tested:
         return BestSet(lacking="no row shares two runs with the best one")
     p = [math.nan] * len(found)
-    for i, value in zip(tested, holm(list(map(_p, tested.values()))), strict=True):
+    for i, value in zip(tested, holm(_p_values(list(tested.values()))), strict=True):
         p[i] = value
     counts = list(map(len, tested.values()))
     return BestSet(
@@ -82,15 +82,20 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _p(gaps: Sequence[float]) -> float:
-    """P value of a row being equal to the best one; 1 where it is not below it."""
+def _p_values(gaps: Sequence[Sequence[float]]) -> list[float]:
+    """P value of each row being equal to the best one; 1 where it is not below it."""
     from scipy.stats import ttest_1samp
 
-    if fmean(gaps) < _TINY:
-        return 1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # all gaps of a row alike: p is 0
-        return float(ttest_1samp(gaps, 0).pvalue)
+    p = [1.0] * len(gaps)
+    below = [i for i, own in enumerate(gaps) if fmean(own) >= _TINY]
+    for count in {len(gaps[i]) for i in below}:  # one call for all rows of as many runs
+        alike = [i for i in below if len(gaps[i]) == count]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # all gaps of a row alike: p is 0
+            found = ttest_1samp([gaps[i] for i in alike], 0, axis=1).pvalue
+        for i, value in zip(alike, found, strict=True):
+            p[i] = float(value)
+    return p
 
 
 def best_rows(rows: Sequence[Row], metric: str) -> BestSet:
