@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmark.metrics import METRICS
 from benchmark.report.figures.base import FIGURES, ReportFigure
 from benchmark.report.figures.options import NothingToDrawError
 from benchmark.report.formatting import listing
-from benchmark.report.palette import INK, PALE, Palette
+from benchmark.report.palette import INK, MOST_COLOURED, PALE, Palette, coloured_rows
 from benchmark.report.rows import Block
 from benchmark.report.statistics.rank_spread import bootstrap
 from benchmark.report.statistics.ranks import Ranking, ranking, tests_text
@@ -58,7 +60,7 @@ class AverageRanks(ReportFigure):
         palette = canvas.options.palette or Palette(
             [row for method in found.methods for row in method.rows]
         )
-        _draw_rows(axes, found, palette)
+        _draw_rows(axes, found, palette, _coloured(blocks, canvas.options.in_colour))
         if spread.resampled:
             axes.hlines(range(count), spread.low, spread.high, color=INK, linewidth=0.9, zorder=2)
         for lane, (first, last) in _lanes(found.groups()):
@@ -83,7 +85,13 @@ def separates(found: Ranking) -> bool:
     return float(found.mean.max() - found.mean.min()) > found.critical_difference
 
 
-def _draw_rows(axes: Axes, found: Ranking, palette: Palette) -> None:
+def _coloured(blocks: Sequence[Block], wanted: Iterable[str]) -> set[str]:
+    """Methods that the figures of the blocks show in colour, at most `MOST_COLOURED`."""
+    shown = [block.rows[i].method for block in blocks for i in sorted(coloured_rows(block, wanted))]
+    return {method for method, _ in Counter(shown).most_common(MOST_COLOURED)}
+
+
+def _draw_rows(axes: Axes, found: Ranking, palette: Palette, coloured: Set[str]) -> None:
     import seaborn as sns
 
     from benchmark.report.figures.canvas import line_look
@@ -99,7 +107,10 @@ def _draw_rows(axes: Axes, found: Ranking, palette: Palette) -> None:
         ax=axes,
     )
     for y, (mean, method) in enumerate(zip(found.mean, found.methods, strict=True)):
-        look = line_look(palette.style(method.rows[0])) | {"linestyle": "none"}
+        style = palette.style(method.rows[0])
+        if method.rows[0].method not in coloured:
+            style = replace(style, colour=PALE)
+        look = line_look(style) | {"linestyle": "none"}
         axes.plot([mean], [y], zorder=3, clip_on=False, **look)
 
 
