@@ -25,8 +25,8 @@ checker and once for the runner, which makes an instance from the suite's values
     class Mine(Method[MyConfig]):
         Config = MyConfig
 
-A method without settings of its own is a plain `class Mine(Method)`. That form also serves a method
-with settings, whose `self.config` is then unknown to the type checker.
+A method without settings is a plain `class Mine(Method)`. A method with settings may be written
+that way too, but then the type checker knows nothing of `self.config`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PART_OF_EVERY_RUN = True  # see engine.provenance
 
 @dataclass(frozen=True)
 class Task:
-    """What a method may know of the task at hand.
+    """What a method may know of the current task.
 
     `classes` are consecutive labels in the order in which the classes are learned; labels below
     `classes.start` were seen before, labels from `classes.stop` on do not exist yet. `repeats`: an
@@ -79,11 +79,11 @@ class Batch:
 
 
 class TaskData(ABC):
-    """The training images of the current task; void after `end_task`."""
+    """The training images of the current task; not available after `end_task`."""
 
     @abstractmethod
     def batches(self, augment: bool) -> Iterator[Batch]:
-        """One pass over the training images: shuffled and augmented, or in order and plain."""
+        """One pass over the training images: shuffled and augmented, or neither."""
 
 
 class ParameterGroup(TypedDict):
@@ -116,7 +116,7 @@ def setting(
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """Settings of a method, none here; checks type and range of all fields, reports all faults."""
+    """Base of a method's settings; checks every field's type and range, reports all errors."""
 
     def __post_init__(self) -> None:
         faults = [fault for f in fields(self) for fault in _faults(f, getattr(self, f.name))]
@@ -145,22 +145,22 @@ ConfigT = TypeVar("ConfigT", bound=MethodConfig, default=Any)
 
 
 class Method(nn.Module, Generic[ConfigT]):
-    """Baseline every method starts from: train everything, one linear head a task, local loss.
+    """Base of every method: trains everything, with one linear head per task and a local loss.
 
     Class attributes a subclass may set:
         Config: the dataclass of its settings.
-        role: "bound" for a row that limits what any method can reach, "reference" for a simple row
-            that the others are compared with, "method" for all others.
-        stream: "tasks" to meet the tasks one by one, "joint" to get all classes as one task.
+        role: "bound" for a row that limits what any method can reach, "reference" for a simple
+            baseline, "method" for all others.
+        stream: "tasks" to learn one task after another, "joint" to learn all classes as a single
+            task.
         frozen_features: the method reads the untouched backbone's features; `Batch.frozen` and the
             second argument of `predict` are then filled (float32 [B, d]).
         trains_backbone: False promises that no backbone parameter ever receives a gradient.
-        meets_classes_once: what is stored of a class cannot be updated when the class returns in a
-            later task; such a method is left out of domain-incremental streams.
-        kept: names, for the table of costs, for what the method stores: the first part of an
-            attribute's path (`"gaussians.mean"`) to a name ("class means"). Parameters, buffers and
-            extra state without a name there are counted as "other".
-        batch_dependent: the prediction for one image depends on the others of its batch; such a
+        meets_classes_once: the method cannot update a class that returns in a later task, so it is
+            skipped in domain-incremental streams.
+        kept: maps the start of an attribute path (`"gaussians.mean"`) to the name of what is stored
+            there ("class means"), for the table of costs; anything else stored counts as "other".
+        batch_dependent: the prediction for one image depends on the other images in its batch; the
             row is marked in every table.
     """
 
@@ -197,7 +197,7 @@ class Method(nn.Module, Generic[ConfigT]):
         """Data-driven preparation before training, such as a subspace. Default: nothing."""
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """What is trained now, in named groups. Default: current heads, and all else trainable."""
+        """Trainable parameters in named groups. Default: current heads, and everything else."""
         heads = [p for p in self.heads.parameters() if p.requires_grad]
         known = {id(p) for p in self.heads.parameters()}
         body = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
@@ -216,13 +216,13 @@ class Method(nn.Module, Generic[ConfigT]):
         return self.local_loss(self.features(batch.images), batch, task)
 
     def after_step(self, task: Task) -> None:
-        """Called after every optimizer step, for averages and the like. Default: nothing."""
+        """Called after every optimizer step, such as for averages. Default: nothing."""
 
     def end_task(self, task: Task, data: TaskData) -> None:
         """Called after training: statistics, alignment, memory. Default: nothing."""
 
     def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
-        """Logits [B, classes seen] of images [B, 3, H, W]; each image apart from the others."""
+        """Logits [B, classes seen] of images [B, 3, H, W], independent for each image."""
         return self.logits(self.features(images))
 
     @classmethod
@@ -256,7 +256,7 @@ class Method(nn.Module, Generic[ConfigT]):
     # -- accounting -----------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
-        """Tell the reader of a table something about this run; each text is kept once."""
+        """Add a note about this run, shown below every table; duplicates are dropped."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -270,7 +270,7 @@ class Method(nn.Module, Generic[ConfigT]):
         return sum(count for _, count in self.named_statistics())
 
     def named_statistics(self) -> Iterator[tuple[str, int]]:
-        """Attribute path and size of every buffer and extra state, the backbone's left out."""
+        """Attribute path and size of every buffer and extra state, except the backbone's."""
         pretrained = {id(b) for b in self.backbone.buffers()}
         for name, buffer in self.named_buffers():
             if id(buffer) not in pretrained:

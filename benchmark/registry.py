@@ -1,14 +1,14 @@
-"""Finding things by name: one lazy registry for methods, data sets, backbones, launchers, figures.
+"""Lookup by name: one lazy registry each for methods, data sets, backbones, launchers, figures.
 
-An entry says its name in the file that defines it, either above a class or function,
+An entry is named where it is defined, either above a class or function,
 
     @register("inflora")
     class InfLoRA(Method): ...
 
-or where an object is made: `INFO = DATASETS.add("icons", DatasetInfo(...))`. Files are found in the
-folder of each kind, in installed packages (entry points) and among the plug-in files of the command
-line. They are read, not run, so listing names or misspelling one imports nothing; a module is
-imported when one of its entries is asked for.
+or where an object is created: `INFO = DATASETS.add("icons", DatasetInfo(...))`. Files are found in
+the folder of each kind, in installed packages (entry points) and among the plug-in files of the
+command line. Files are parsed, not run, so listing names imports nothing; a module is imported when
+one of its entries is requested.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS = ("METHODS", "DATASETS", "BACKBONES", "LAUNCHERS", "FIGURES")  # variable
 
 
 class UnknownNameError(ValueError):
-    """A name nobody registered; the message gives the nearest valid name and all the others."""
+    """An unregistered name; the message suggests the nearest valid one and lists all."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -51,7 +51,7 @@ class UnknownNameError(ValueError):
 
 
 class PluginError(ValueError):
-    """A file with entries that cannot be read or imported, or a name that is taken."""
+    """A file that cannot be read or imported as a plug-in, or a name that is taken."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Registry(Generic[T]):
     def add(self, name: str, entry: E, module: str = "") -> E:
         """Register `entry`, defined in `module` (default: the caller's), under `name`."""
         where = module or str(sys._getframe(1).f_globals["__name__"])
-        self._loaded[name] = (where, entry)  # type: ignore[assignment]  # returned as it came
+        self._loaded[name] = (where, entry)  # type: ignore[assignment]  # returned unchanged
         return entry
 
     def register(self, name: str) -> Callable[[E], E]:
@@ -110,7 +110,7 @@ class Registry(Generic[T]):
         """The entry called `name`; imports its module.
 
         Raises:
-            UnknownNameError: Nobody registered the name.
+            UnknownNameError: The name is not registered.
             PluginError: The file cannot be imported.
         """
         if name in self._defined_here():
@@ -123,7 +123,7 @@ class Registry(Generic[T]):
         return self._loaded[name][1]
 
     def source(self, name: str) -> Source:
-        """Where `name` is defined, or UnknownNameError."""
+        """Where `name` is defined; raises UnknownNameError."""
         sources = self.sources()
         if name not in sources:
             raise UnknownNameError(self.kind, name, sources)
@@ -146,14 +146,14 @@ class Registry(Generic[T]):
         return sources
 
     def names(self) -> list[str]:
-        """Every known name: the project's own in order of their files, then plug-ins'."""
+        """Every known name: the project's entries in file order, then those of plug-ins."""
         return [*self.sources(), *self._defined_here()]
 
     def __contains__(self, name: str) -> bool:
         return name in self.names()
 
     def _defined_here(self) -> list[str]:
-        """Entries made in this process and in no file that is searched, as in a notebook."""
+        """Entries created in this process outside the searched files, as in a notebook."""
         found = self.sources()
         return [
             name
@@ -173,7 +173,7 @@ class Registry(Generic[T]):
             yield from (s for s in scan(file, module) if s.registry == self.variable)
 
 
-PLUGIN_PREFIX = "clbench_plugin_"  # of the modules made from plug-in files
+PLUGIN_PREFIX = "clbench_plugin_"  # of modules imported from plug-in files
 _registries: dict[str, Registry[Any]] = {}
 _plugins: list[Path] = []
 
@@ -265,7 +265,7 @@ def _registration(node: ast.expr) -> tuple[str, str]:
     return ("METHODS" if called.endswith("register") and not registry.isupper() else registry), name
 
 
-@cache  # reading every installed package's list takes longer than all else here
+@cache  # reading the metadata of all installed packages is slow
 def _entry_points(group: str, import_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
@@ -299,7 +299,7 @@ def _import(source: Source) -> None:
     sys.modules[source.module] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file raises is a fault of that file
+    except Exception as error:  # any exception here is an error in the plug-in
         del sys.modules[source.module]
         frames = [f for f in extract_tb(error.__traceback__) if f.filename == spec.origin]
         line = frames[-1].lineno if frames else "?"
@@ -309,7 +309,7 @@ def _import(source: Source) -> None:
 
 
 def _check_not_hidden(source: Source) -> None:
-    """`methods` is a common name: another package of that name may lie earlier on the path."""
+    """`methods` is a common name: another package may hide ours on the import path."""
     found = importlib.util.find_spec(source.module)
     origin = None if found is None or found.origin is None else Path(found.origin).resolve()
     if origin != source.path:
@@ -323,11 +323,11 @@ def _check_not_hidden(source: Source) -> None:
 
 
 def _check_neighbours(source: Source) -> None:
-    """A module beside a plug-in must be the one that was imported, not a namesake elsewhere."""
+    """Check that modules next to a plug-in were imported from there, not from elsewhere."""
     for name, file in closure(source.path.stem, source.path).items():
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if loaded is not None and Path(loaded).resolve() != file.resolve():
             raise PluginError(
-                f"{source.path}: `import {name}` gave {loaded}, not {file}: "
-                "rename the file beside the plug-in"
+                f"{source.path}: `import {name}` imported {loaded}, not {file}: "
+                "rename the file next to the plug-in"
             )

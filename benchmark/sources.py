@@ -1,9 +1,8 @@
-"""Python files read as data: what a module imports when it runs, and a digest of what it does.
+"""Static analysis of Python files: what a module imports, and a digest of what it does.
 
-The digest is over the syntax tree without docstrings and comments, so that prose and layout can
-change without anything being run again. Only imports that are written down are followed, not names
-made up at run time (`importlib.import_module`), and only within the project, within an installed
-package of a plug-in, and beside a plug-in file.
+The digest covers the syntax tree without docstrings, so a change of prose or layout never causes a
+run to be repeated. Only static imports are followed (not `importlib.import_module`), and only
+within the project, within the installed package of a plug-in, and next to a plug-in file.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # holds the packages `benchmark` and `methods`
 OWN = ("benchmark", "methods")
-# Reached by every method's imports, and no method's behaviour comes from them.
+# Imported by every method, but no method's behaviour depends on them.
 _PASSED_OVER = ("benchmark", "benchmark.registry", "benchmark.sources")
-# Fields of syntax nodes that differ between Python versions or say nothing of behaviour.
+# Fields of syntax nodes that differ between Python versions or do not affect behaviour.
 _SKIPPED_FIELDS = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 
 
 def closure(module: str, file: Path) -> dict[str, Path]:
-    """A module and all that it imports, directly or not, by module name.
+    """A module and everything it imports, directly or indirectly, by module name.
 
     Args:
-        module: Dotted name of the module; a plug-in file goes by its stem.
-        file: Where it lies.
+        module: Dotted name of the module; for a plug-in file, its stem.
+        file: Its path.
     """
     found: dict[str, Path] = {}
     pending = [(module, file)]
@@ -60,7 +59,7 @@ def _tokens(node: object) -> Iterator[str]:
     if isinstance(node, list):
         yield "["
         for item in node:
-            if not _says_nothing(item):
+            if not _has_no_effect(item):
                 yield from _tokens(item)
         yield "]"
     elif isinstance(node, ast.AST):
@@ -74,7 +73,7 @@ def _tokens(node: object) -> Iterator[str]:
         yield repr(node)
 
 
-def _says_nothing(node: object) -> bool:
+def _has_no_effect(node: object) -> bool:
     """Whether a statement is a docstring or `pass`."""
     if isinstance(node, ast.Pass):
         return True
@@ -97,7 +96,7 @@ def _followed(module: str, file: Path) -> list[tuple[str, Path]]:
 
 
 def _beside(module: str, file: Path, parts: list[str]) -> Path | None:
-    """The file of a module that belongs together with `module`, or None."""
+    """The file of an imported module if it belongs to the same code as `module`."""
     root = file.parents[module.count(".") + (file.name == "__init__.py")]
     top = module.partition(".")[0]
     if parts[0] in OWN:
@@ -111,13 +110,13 @@ def _beside(module: str, file: Path, parts: list[str]) -> Path | None:
 
 @cache
 def _imported(module: str, file: Path, text: str) -> tuple[str, ...]:
-    """Absolute names of everything a file imports when it runs, wherever in it."""
+    """Absolute names of everything a file imports at run time, at any depth."""
     names: dict[str, None] = {}
     pending: list[ast.AST] = [ast.parse(text, filename=str(file))]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            pending += node.orelse  # the rest is for type checkers alone
+            pending += node.orelse  # the other branch is for type checkers only
         elif isinstance(node, ast.Import):
             names |= dict.fromkeys(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

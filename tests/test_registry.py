@@ -96,5 +96,5 @@ def test_helpers_of_two_plugins_with_one_name_are_not_confused(tmp_path: Path) -
         (tmp_path / folder / f"{folder}.py").write_text(text)
         add_plugin(tmp_path / folder / f"{folder}.py")
     METHODS.get("candidate_one")
-    with pytest.raises(PluginError, match="rename the file beside the plug-in"):
+    with pytest.raises(PluginError, match="rename the file next to the plug-in"):
         METHODS.get("candidate_two")

@@ -16,7 +16,7 @@ SubLayer = Literal["msa", "mlp"]
 
 
 class LinearAdapter(nn.Module):
-    """s * (W2 gelu(W1 x + b1) + b2) with a learnable scale s; silent at the start (W2 = b2 = 0)."""
+    """s * (W2 gelu(W1 x + b1) + b2) with a learnable scale s; initially zero (W2 = b2 = 0)."""
 
     def __init__(self, width: int, bottleneck: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class LinearAdapter(nn.Module):
 
 
 class ConvAdapter(nn.Module):
-    """Bottleneck with a dense convolution over the patch grid; silent at the start.
+    """Bottleneck with a dense convolution over the patch grid; its output is initially zero.
 
     s * (W2 phi(conv(phi(W1 x + b1))) + b2) with phi(z) = z sigmoid(1.702 z). The convolution
     starts as the identity (centre tap). The class token, and every other prefix token, passes
@@ -98,13 +98,13 @@ class ConvAdapter(nn.Module):
 
 
 def beside(backbone: VisionTransformer, block: int, sublayer: SubLayer) -> ParallelPort:
-    """Where an adapter reads what a sub-layer of block `block` reads: f(x) + adapter(x)."""
+    """Port parallel to a sub-layer f of block `block`: f(x) + adapter(x)."""
     host: nn.Module = getattr(backbone.blocks[block], "attn" if sublayer == "msa" else "mlp")
     return ParallelPort(host)
 
 
 def scaled_linear(x: Tensor, layer: nn.Linear, scale: Tensor) -> Tensor:
-    """Scale * layer(x); the scale goes to the weights, which are fewer than the outputs."""
+    """Scale * layer(x); scales the weights, which are fewer than the outputs."""
     return F.linear(x, scale * layer.weight, scale * layer.bias)
 
 

@@ -1,4 +1,4 @@
-"""Classifier alignment: linear heads trained again on samples of every class's feature Gaussian."""
+"""Classifier alignment: linear heads retrained on samples from one feature Gaussian per class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from benchmark.method import MethodConfig, TaskData, setting
 
 RIDGE = 1e-4  # added to the diagonal of every covariance
-OLDEST = 0.9  # limit of the factor on the mean of an old class
+OLDEST = 0.9  # lower limit of the factor on old class means
 NORM_FLOOR = 1e-7  # added to the norm of a task's logits
 
 
@@ -39,8 +39,8 @@ class Gaussians(nn.Module):
     """Mean and covariance of the features of every class seen.
 
     Buffers, of the module's precision: mean [C, d], and factor [C, d, d], the lower triangular L
-    of the covariance L L^T. Keeping L in place of the covariance costs no more, is decomposed once
-    per class, and cannot lose its definiteness to rounding.
+    of the covariance L L^T. Storing L instead of the covariance takes no more space, needs one
+    decomposition per class, and stays positive definite under rounding.
     """
 
     mean: Tensor
@@ -52,14 +52,14 @@ class Gaussians(nn.Module):
         self.register_buffer("factor", torch.zeros(0, width, width))
 
     def grow(self, classes: int) -> None:
-        """Room for this many more classes."""
+        """Make room for this many more classes."""
         width = self.mean.shape[1]
         self.mean = torch.cat([self.mean, self.mean.new_zeros(classes, width)])
         self.factor = torch.cat([self.factor, self.factor.new_zeros(classes, width, width)])
 
     @torch.no_grad()
     def collect(self, classes: range, features: Callable[[Tensor], Tensor], data: TaskData) -> None:
-        """Statistics of `classes` over the plain training images, by `features`: images -> [B, d].
+        """Compute statistics of `classes` over unaugmented images; features: images -> [B, d].
 
         Raises ValueError as `fit` does.
         """
@@ -69,11 +69,11 @@ class Gaussians(nn.Module):
 
     @torch.no_grad()
     def fit(self, classes: range, features: Tensor, labels: Tensor) -> None:
-        """Statistics of `classes` from features [n, d] with labels [n]; others stay as they are.
+        """Compute statistics of `classes` from features [n, d] with labels [n]; keep all others.
 
-        In float64, which autocast leaves alone: the unbiased covariance plus 1e-4 I, which is all
-        that is left of a class with a single image. Raises ValueError for a class without images
-        and for features that are not finite.
+        In float64, also under autocast: the unbiased covariance plus 1e-4 I, which is all that
+        remains for a class with a single image. Raises ValueError for a class without images and
+        for features that are not finite.
         """
         if not bool(torch.isfinite(features).all()):
             raise ValueError("features are not finite: no class statistics")
@@ -93,7 +93,7 @@ class Gaussians(nn.Module):
         return torch.baddbmm(self.scaled_mean(scale)[:, None], noise, self.factor.mT)
 
     def scaled_mean(self, scale: Tensor) -> Tensor:
-        """The means [C, d] that are sampled around, for a factor per class [C]."""
+        """Class means [C, d], each times its class's factor [C]."""
         return self.mean * scale[:, None]
 
 
@@ -101,7 +101,7 @@ class Draws:
     """The random numbers of an alignment, from torch's global generator."""
 
     def noise(self, epoch: int, shape: torch.Size, like: Tensor) -> Tensor:
-        """Standard normal numbers [C, S, d] on the device of `like`, of its type."""
+        """Standard normal numbers [C, S, d] with the device and dtype of `like`."""
         return torch.randn(shape, dtype=like.dtype, device=like.device)
 
     def order(self, epoch: int, count: int, like: Tensor) -> Tensor:
@@ -122,18 +122,18 @@ class Aligned:
 def mean_scale(sizes: Sequence[int]) -> Tensor:
     """Factor 0.9 + 0.1 (task(c) + 1) / T on the mean of each class c, for T tasks of these sizes.
 
-    Features drift, and the classes of old tasks the most: their means are shrunk the most. The
-    task of a class is its true one; the official SLCA takes c // (size of the current task), which
-    names wrong tasks when sizes differ.
+    Features of older tasks have drifted more, so their means are shrunk more. The official SLCA
+    code takes c // (size of the current task) as the task of class c, which is wrong when sizes
+    differ; here it is the true task.
     """
     task = torch.arange(len(sizes), dtype=torch.float64).repeat_interleave(torch.tensor(sizes))
     return OLDEST + (1 - OLDEST) * (task + 1) / len(sizes)
 
 
 def normalise(logits: Tensor, tasks: Tensor, temperature: float) -> Tensor:
-    """Logits [B, C] over the mean over tasks of the norms of each task's part, over temperature.
+    """Logits [B, C] divided by temperature and by the mean of the norms of each task's part.
 
-    tasks: [C, T], 1 where class c belongs to task t. The norms take part in the gradient.
+    tasks: [C, T], 1 where class c belongs to task t. Gradients flow through the norms.
     """
     # The floor keeps the derivative of the root finite where a task's logits are all zero.
     tiny = torch.finfo(logits.dtype).tiny
@@ -147,7 +147,7 @@ def align(
     config: AlignmentConfig,
     draws: Draws | None = None,
 ) -> Aligned:
-    """Train a copy of the linear heads of all tasks (one each, in order) on drawn features."""
+    """Train a copy of the linear heads of all tasks (one each, in order) on sampled features."""
     draws = draws or Draws()
     heads, like = list(heads), gaussians.mean
     sizes = [len(head.get_parameter("bias")) for head in heads]
@@ -205,7 +205,7 @@ def load_classifier_(heads: Iterable[nn.Module], weight: Tensor, bias: Tensor) -
 
 
 def renew_final_norm_(backbone: VisionTransformer) -> None:
-    """Replace the LayerNorm that features come from, `fc_norm` where timm pools the tokens."""
+    """Replace the LayerNorm that produces features: `fc_norm` where timm pools the tokens."""
     name = "fc_norm" if isinstance(backbone.norm, nn.Identity) else "norm"
     old = getattr(backbone, name)
     fresh = nn.LayerNorm(backbone.num_features, eps=1e-5).to(old.weight)

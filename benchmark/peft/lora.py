@@ -21,9 +21,9 @@ class LowRank(nn.Module):
     shared_down: one D for all targets. train_down: False for a D that is set by `design`.
     scaled: a learnable scalar s_i per target, starting at 1.
 
-    Parameters: down [1 or targets, r, d_in], Kaiming-uniform when it is trained and zero until it
-    is set otherwise; up [targets, d_out, r], zero, so that a new branch changes nothing; scale
-    [targets] or None.
+    Parameters: down [1 or targets, r, d_in], Kaiming-uniform if trained, otherwise zero until it is
+    set; up [targets, d_out, r], zero, so that a new branch changes nothing; scale [targets] or
+    None.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class LowRank(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """A fresh branch: random down projection, zero up projection, scale 1."""
+        """Reinitialise: random down projection, zero up projection, scale 1."""
         bound = 1 / math.sqrt(self.down.shape[-1])  # Kaiming-uniform with a = sqrt(5)
         nn.init.uniform_(self.down, -bound, bound)
         self.up.zero_()
@@ -62,7 +62,7 @@ class LowRank(nn.Module):
 
     @torch.no_grad()
     def design(self, rows: Tensor) -> None:
-        """A fresh branch with the given down projection [r, d_in] for every target."""
+        """Reinitialise with the given down projection [r, d_in] for every target."""
         self.down.copy_(rows)
         self.up.zero_()
 
@@ -72,12 +72,12 @@ class LowRank(nn.Module):
         return change if self.scale is None else change * self.scale.double()[:, None, None]
 
     def paired_size(self) -> int:
-        """Parameters when every target is counted with a down projection of its own."""
+        """Number of parameters, with a shared down projection counted once per target."""
         downs = self.down.numel() * len(self.places) // len(self.down)
         return downs + self.up.numel() + (0 if self.scale is None else self.scale.numel())
 
     def forward(self, x: Tensor, out: Tensor) -> Tensor:
-        """Add the branch on x [..., d_in] to out [..., 3 * d_out], in place; gives out."""
+        """Add the branch's output for x [..., d_in] to out [..., 3 * d_out], in place."""
         up = self.up if self.scale is None else self.up * self.scale[:, None, None]
         hidden = F.linear(x, self.down.flatten(0, 1))
         # Under autocast `out` is bfloat16 and the parameters are not.
@@ -90,8 +90,8 @@ class LowRank(nn.Module):
 class AdaptedQKV(nn.Module):
     """A frozen qkv projection with the branch in use, if any, added to its output.
 
-    The branch stays a parameter of the method that owns it: it is not registered here, so the
-    backbone's parameters remain those of the backbone.
+    The branch belongs to the method and is not registered here, so the backbone's parameters stay
+    the same.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -106,12 +106,12 @@ class AdaptedQKV(nn.Module):
         return self._branch[0] if self._branch else None
 
     def use(self, branch: LowRank | None) -> None:
-        """Add this branch from now on, or none."""
+        """Set the branch to add, or None."""
         self._branch = () if branch is None else (branch,)
         self._merged = False
 
     def new_branch(self, rank: int, targets: str = "kv", **options: bool) -> LowRank:
-        """A `LowRank` of this layer's shape on its device (options as there), not yet in use."""
+        """A `LowRank` with this layer's shape, device and dtype, not in use; options as there."""
         weight = self.linear.weight
         branch = LowRank(
             self.linear.in_features, self.linear.out_features // 3, rank, targets, **options
@@ -122,7 +122,7 @@ class AdaptedQKV(nn.Module):
     def merge(self) -> None:
         """Fold the branch in use into the frozen weight and set its up projection to zero.
 
-        Until the next `use` it is left out wherever no gradient is asked for, as it adds nothing.
+        Until the next `use` the branch is skipped where gradients are disabled, as it adds nothing.
         """
         branch = self.branch
         if branch is None:
@@ -164,10 +164,10 @@ def adapt(backbone: VisionTransformer, blocks: int | None = None) -> list[Adapte
 class _AddUp(torch.autograd.Function):
     """out[:, place] += hidden @ up^T, writing into the slices of `out`.
 
-    Autograd's own in-place addition to a slice copies the gradient of all of `out` in the backward
-    pass. Against it this form took 36 instead of 54 ms of forward and backward (plain qkv: 23 ms)
-    at width 192 and 4160 tokens, and 146 instead of 160 ms (125 ms) at width 768 and 1576 tokens,
-    rank 10, one CPU thread; padding U with zero rows for q took 42 and 157 ms.
+    Autograd's in-place addition to a slice copies the full gradient of `out` in the backward pass.
+    In comparison, this form took 36 instead of 54 ms for forward and backward (plain qkv: 23 ms) at
+    width 192 and 4160 tokens, and 146 instead of 160 ms (125 ms) at width 768 and 1576 tokens, rank
+    10, one CPU thread; padding U with zero rows for q took 42 and 157 ms.
     """
 
     @staticmethod

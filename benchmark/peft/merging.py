@@ -31,10 +31,10 @@ def unflatten_(module: nn.Module, vector: Tensor) -> None:
 
 
 def trim_mask(vectors: Tensor, keep: float) -> Tensor:
-    """Which entries of task vectors [V, P] stay: bool [V, P], the largest of each by magnitude.
+    """Mask, bool [V, P], of the largest entries by magnitude of each task vector [V, P].
 
-    keep: percent above 1, a fraction up to 1. As in the reference code, int(keep * P) + 1 entries
-    stay, and more where magnitudes tie with the smallest of these.
+    keep: a percentage if above 1, otherwise a fraction. As in the reference code, int(keep * P) + 1
+    entries are kept, and more if magnitudes tie with the smallest of them.
     """
     count = vectors.shape[1]
     drop = count - int(count * (keep / 100 if keep > 1 else keep))
@@ -52,7 +52,7 @@ def trim(vectors: Tensor, keep: float) -> Tensor:
 def elect(trimmed: Tensor) -> Tensor:
     """Sign of the sum over trimmed task vectors [V, P] -> [P].
 
-    Where the sum is exactly zero, the sign most entries elected.
+    An entry whose sum is exactly zero gets the sign that most entries have.
     """
     signs = trimmed.sum(dim=0).sign()
     return torch.where(signs == 0, signs.sum().sign(), signs)
@@ -68,7 +68,7 @@ def ties(vectors: Tensor, keep: float = 20.0, aggregate: Aggregate = "mean") -> 
 
     Trim each vector to its largest entries, elect one sign per entry by mass, then aggregate the
     entries of that sign: their mean (the published form; entries that were trimmed do not count),
-    their sum, or the one of largest magnitude.
+    their sum, or their largest magnitude.
     """
     trimmed = trim(vectors, keep)
     signs = elect(trimmed)

@@ -1,4 +1,4 @@
-"""Second moments of what goes into a layer, gathered while the model runs."""
+"""Second moments of layer inputs, accumulated by forward hooks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 
 class _ForwardStoppedError(Exception):
-    """Ends a forward pass of `InputMoments.gather` as soon as nothing more is to be seen."""
+    """Ends a forward pass of `InputMoments.gather` at the input of the last layer."""
 
 
 class InputMoments:
-    """Context manager that sums x x^T over all tokens entering some layers, in running order.
+    """Context manager that sums x x^T over all tokens entering the layers, in forward order.
 
     Products are one matrix product per batch on the layer's device, in float32 (float64 for a
     float64 model) also under autocast, and are summed in float64.
@@ -31,7 +31,7 @@ class InputMoments:
         self.counts = [0] * len(self._layers)
 
     def gather(self, forward: Callable[[Tensor], Tensor], images: Tensor) -> None:
-        """Run `forward(images)` as far as the last of the layers; the rest gives nothing new."""
+        """Run `forward(images)` up to the last of the layers."""
         self._stop = True
         with suppress(_ForwardStoppedError):
             forward(images)
@@ -60,7 +60,7 @@ class InputMoments:
             if total is None:
                 raise ValueError("no input reached a layer: the task has no training images")
             mean = total / count
-            found.append((mean + mean.T) / 2)  # exactly symmetric, which rounding need not be
+            found.append((mean + mean.T) / 2)  # exactly symmetric despite rounding
         return found
 
     def _hook(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

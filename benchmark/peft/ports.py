@@ -1,4 +1,4 @@
-"""Places in a frozen network where a small trained module is plugged in and exchanged."""
+"""Ports: where small trained modules are plugged into a frozen network."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 
 class Port(Protocol):
-    """A place for one module, such as an `AdaptedQKV`.
+    """A slot for one module, such as an `AdaptedQKV`.
 
-    The modules belong to the method that plugs them in; they are no part of the backbone.
+    The modules belong to the method that plugs them in; they are not part of the backbone.
     """
 
     def use(self, module: Any, /) -> None:
-        """Use this module from now on; None leaves the network as it was."""
+        """Set the module in use; None restores the original network."""
 
 
 class ParallelPort:
-    """Adds to a host's output what the module in use makes of the host's input.
+    """Computes host(x) + module(x) for the module in use.
 
-    A hook of the host, which keeps its parameters and their names; a plain object, so that it is
-    copied along with the network by `deepcopy`.
+    A forward hook, so that the host's parameters keep their names; a plain object, so that
+    `deepcopy` copies it with the network.
     """
 
     def __init__(self, host: nn.Module) -> None:
@@ -30,7 +30,7 @@ class ParallelPort:
         host.register_forward_hook(self)
 
     def use(self, module: nn.Module | None, /) -> None:
-        """Use this module from now on, or none."""
+        """Set the module in use, or None."""
         self.module = module
 
     def __call__(self, host: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

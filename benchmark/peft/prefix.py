@@ -1,8 +1,8 @@
-"""Prefixes and input-token prompts for unmodified timm Vision Transformers, LAE's prefix with them.
+"""Prefixes and input-token prompts for unmodified timm Vision Transformers, and LAE's prefix.
 
-The backbone is never changed: its own modules are called in order, and where a block has a prefix,
-the prefix's keys and values stand before the block's own in the attention. Nothing before the first
-prompted block takes part in back-propagation, because nothing there needs a gradient.
+The backbone is not modified: its modules are called in order, and where a block has a prefix, the
+prefix's keys and values precede the block's own in the attention. Blocks before the first prompted
+one need no gradient and take no part in back-propagation.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def join_prefixes(prefixes: Iterable[Prefix]) -> Prefix:
 
 
 def check_config(lengths: Mapping[str, int], layers: Mapping[str, Iterable[int]]) -> None:
-    """Raise ValueError, with every fault, for odd lengths or for layers twice or below zero."""
+    """Raise ValueError that names all odd lengths and all repeated or negative layers."""
     faults = [
         f"{name} must be even (half keys, half values), not {length}"
         for name, length in lengths.items()
@@ -73,13 +73,13 @@ def check_backbone(backbone: VisionTransformer, layers: Iterable[int]) -> None:
 
 
 def prefix_attention(attn: Any, x: Tensor, prefix: Prefix, *, compensated: bool = False) -> Tensor:
-    """What timm's `attn` makes of normalised tokens [B, N, d] with a prefix; gives [B, N, d].
+    """Attention of timm's `attn` over normalised tokens [B, N, d] with a prefix: [B, N, d].
 
-    Prefix keys and values enter after the projection: they get neither W_k, W_v nor a bias.
+    Prefix keys and values are inserted after the projection, without W_k, W_v or a bias.
 
-    compensated: after the joint softmax the prefix's weights are divided by their sum (LAE), while
-    the tokens keep theirs. Two fused attentions give exactly that: the joint one with zeros as the
-    prefix's values, and one over the prefix alone.
+    compensated: after the joint softmax the prefix's weights are divided by their sum (LAE), the
+    tokens' weights are not. This is the sum of two fused attentions: the joint one with zeros as
+    the prefix's values, and one over the prefix alone.
     """
     batch, count, _ = x.shape
     qkv = attn.qkv(x).reshape(batch, count, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
@@ -98,7 +98,7 @@ def prefix_attention(attn: Any, x: Tensor, prefix: Prefix, *, compensated: bool 
 
 
 def _by_head(part: Tensor, like: Tensor) -> Tensor:
-    """[B or 1, n, d] as [B, heads, n, d / heads], in the type of `like` [B, heads, N, ...]."""
+    """[B or 1, n, d] as [B, heads, n, d / heads], in the dtype of `like` [B, heads, N, ...]."""
     batch, heads, _, size = like.shape
     split = part.to(like.dtype).reshape(*part.shape[:2], heads, size)
     return split.transpose(1, 2).expand(batch, -1, -1, -1)
@@ -113,7 +113,7 @@ def prompted_tokens(
     """All tokens after the final norm, [B, p + N, d], of images [B, 3, H, W].
 
     prefixes: by block number; prompts: p input tokens [B, p, d] put before the class token, after
-    the position embedding. Without either the plain backbone's tokens result.
+    the position embedding. Without either, the result is that of the plain backbone.
     """
     prefixes = prefixes or {}
     x = backbone.patch_drop(backbone._pos_embed(backbone.patch_embed(images)))
@@ -134,7 +134,7 @@ def prompted_tokens(
 
 
 class ScaledPrefix(nn.Module):
-    """LAE's prefix: `length` keys and as many values, each times a learned scale, 1 at first."""
+    """LAE's prefix: `length` keys and as many values, each times a learned scale, initially 1."""
 
     def __init__(self, width: int, length: int) -> None:
         super().__init__()
@@ -154,9 +154,9 @@ class ScaledPrefix(nn.Module):
 
 
 class PrefixPort:
-    """Where a prefix joins the attention of a block, with LAE's compensation.
+    """Port for a prefix in the attention of a block, with LAE's compensation.
 
-    Stands in for the forward method of the attention, whose parameters and their names stay.
+    Replaces the forward method of the attention, whose parameters keep their names.
     """
 
     def __init__(self, backbone: VisionTransformer, block: int) -> None:
@@ -166,7 +166,7 @@ class PrefixPort:
         self.host.forward = self.attend
 
     def use(self, prefix: nn.Module | None, /) -> None:
-        """Use this prefix from now on, or none."""
+        """Set the prefix in use, or None."""
         self.prefix = prefix
 
     def attend(self, x: Tensor, attn_mask: Tensor | None = None, **options: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""What prompt methods share: the query, prompted features, and the choice of prompts by a query."""
+"""Common parts of prompt methods: query, prompted features, and choice of prompts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from benchmark.method import ConfigT, Method
 from benchmark.peft.prefix import Prefix, prompted_tokens, split_prefix
 
-SMALL = 1e-8  # squared length below which a direction is taken for zero
+SMALL = 1e-8  # squared length below which a direction counts as zero
 
 
 class PromptMethod(Method[ConfigT]):
-    """A method that leaves the backbone alone and steers it with prompts a query chooses.
+    """A method that adapts a frozen backbone with prompts chosen by a query.
 
     The query of an image is its frozen feature, the class token after the final norm of the
     unprompted backbone; the runner provides it, once per test image and run.
@@ -25,7 +25,7 @@ class PromptMethod(Method[ConfigT]):
     trains_backbone = False
 
     def query(self, images: Tensor, frozen: Tensor | None) -> Tensor:
-        """Queries [B, d] without gradient: what the runner gave, else one plain forward pass."""
+        """Queries [B, d] without gradient: the runner's, or those of a plain forward pass."""
         if frozen is not None:
             return frozen
         with torch.no_grad():
@@ -38,26 +38,26 @@ class PromptMethod(Method[ConfigT]):
         return features
 
     def uniform(self, *shape: int, high: float = 1.0) -> nn.Parameter:
-        """A new parameter drawn evenly from [0, high), in the backbone's precision."""
+        """A new parameter drawn uniformly from [0, high), in the backbone's precision."""
         return nn.Parameter(torch.empty(shape, dtype=self.dtype).uniform_(0.0, high))
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the backbone's weights."""
+        """The dtype of the backbone's weights."""
         return next(self.backbone.parameters()).dtype
 
 
 def cosines(query: Tensor, keys: Tensor) -> Tensor:
     """Cosine similarities [layers, B, M] of queries [B, d] and keys [layers, M, d].
 
-    Always in full precision: in bfloat16 nearly equal similarities would change places.
+    In full precision also under autocast: bfloat16 would reorder nearly equal similarities.
     """
     with torch.autocast(query.device.type, enabled=False):
         return F.normalize(query, dim=-1) @ F.normalize(keys, dim=-1).mT
 
 
 def gather_prompts(prompts: Tensor, chosen: Tensor) -> Tensor:
-    """Each image's own prompts: prompts [M, L, d] and choices [B, k] give [B, k, L, d]."""
+    """Each image's own prompts: prompts [M, L, d], choices [B, k] -> [B, k, L, d]."""
     rows = F.embedding(chosen, prompts.flatten(1))
     return rows.reshape(*chosen.shape, *prompts.shape[1:])
 
@@ -69,15 +69,15 @@ def chosen_prefix(prompts: Tensor, chosen: Tensor) -> Prefix:
 
 
 def chosen_mask(chosen: Tensor, like: Tensor) -> Tensor:
-    """1 where image b chose key m, otherwise 0: [layers, B, k] gives [layers, B, M]."""
+    """1 where image b chose key m, otherwise 0: [layers, B, k] -> [layers, B, M]."""
     return torch.zeros_like(like).scatter_(-1, chosen, 1.0)
 
 
 def vote(chosen: Tensor, pool: int) -> Tensor:
-    """The k most often chosen of `pool` prompts, for every image alike: [B, k] gives [B, k].
+    """The k most often chosen of `pool` prompts, the same for every image: [B, k] -> [B, k].
 
-    Equal counts go to the smaller number. Where fewer than k different prompts were chosen, the
-    smallest chosen number fills the rest, as in the official code.
+    Ties go to the smaller index. If fewer than k different prompts were chosen, the smallest chosen
+    index fills the rest, as in the official code.
     """
     numbers = torch.arange(pool, device=chosen.device)
     counts = (chosen.flatten()[:, None] == numbers).sum(0)
@@ -89,7 +89,7 @@ def vote(chosen: Tensor, pool: int) -> Tensor:
 def component_weights(query: Tensor, keys: Tensor, attention: Tensor) -> Tensor:
     """CODA-Prompt's weights cos(q * A_m, K_m), [layers, B, M], of queries [B, d].
 
-    keys, attention: [layers, M, d]. Two matrix products in place of a tensor [layers, B, M, d]:
+    keys, attention: [layers, M, d]. Two matrix products instead of a tensor [layers, B, M, d]:
     q * A . K / |K| = q . (A * K / |K|), and |q * A|^2 = q^2 . A^2.
     """
     with torch.autocast(query.device.type, enabled=False):
@@ -115,17 +115,17 @@ def orthogonality(rows: Tensor) -> Tensor:
 def orthogonal_rows(old: Tensor, draws: Tensor) -> Tensor:
     """CODA-Prompt's Gram-Schmidt: unit rows [n, d] from normal draws [n, d], past rows [s, d].
 
-    Every draw loses its projections on all rows before it, old ones and new ones, computed from
-    the draw itself (classical Gram-Schmidt); at the end the new rows are scaled to length one. Old
-    rows are taken as they are: once trained they are no longer orthogonal to one another, and the
-    new rows are orthogonal to their span only approximately, as in the official code.
+    From every draw its projections onto all earlier rows, old and new, are subtracted, computed
+    from the draw itself (classical Gram-Schmidt); then the new rows are scaled to unit length. Old
+    rows are used as they are: after training they are no longer mutually orthogonal, so the new
+    rows are only approximately orthogonal to their span, as in the official code.
 
-    When no free direction is left, the official code does not end. Here a new set begins: such a
-    row, and those after it, are orthogonal to the rows of that set only.
+    When no free direction is left, the official code never terminates. Here a new set begins: this
+    row and the following ones are orthogonal only to the rows of that set.
     """
     rows = torch.cat([old, torch.zeros_like(draws)])
     squares = rows.square().sum(dim=1)
-    inverse = torch.where(squares < SMALL, 0.0, 1 / squares)  # rows of zeros are passed over
+    inverse = torch.where(squares < SMALL, 0.0, 1 / squares)  # zero rows are skipped
     first = 0
     for k, draw in enumerate(draws, start=len(old)):
         earlier = rows[first:k]

@@ -1,9 +1,10 @@
-"""Gradient memories (GPM, DualGPM) and the subspaces that low-rank branches are designed in.
+"""Gradient memories (GPM, DualGPM) and the design of low-rank branches in their free space.
 
 Everything here works on the uncentred second moment C = H H^T / n, [d, d], of a layer's inputs
-h [d], and decides in float64 whatever the model's precision. Energies are squared singular values
-of C itself, sigma_i(C)^2 (the fourth power of feature scale): that is what the official InfLoRA
-code thresholds, and it keeps far fewer directions than the squared singular values of H would.
+h [d], and is computed in float64 whatever the model's precision. Energies are squared singular
+values of C itself, sigma_i(C)^2 (the fourth power of feature scale): that is what the official
+InfLoRA code thresholds, and it keeps far fewer directions than the squared singular values of H
+would.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 
 FIRST_BASES = ("complement", "leading")
 
-DRIFT = 1e-4  # largest entry of M^T M - I that is left alone
+DRIFT = 1e-4  # largest entry of M^T M - I that is tolerated
 # Below these shares of the largest singular value of X, and of the energy of C, a direction is
-# rounding noise; left singular vectors down there may lie inside the protected space.
+# rounding noise, and its left singular vector may lie inside the protected space.
 NOISE_IN_DESIGN = 1e-6
 NOISE_IN_MOMENT = 1e-10
 
@@ -28,25 +29,25 @@ class MemoryFormError(RuntimeError):
 
 
 def threshold(lamb: float, lame: float, task: int, tasks: int) -> float:
-    """Share of energy to protect after 0-based `task`: lamb at first, towards lame at the end."""
+    """Share of energy to protect after 0-based `task`: lamb at first, rising towards lame."""
     return (lame - lamb) * task / tasks + lamb
 
 
 class GradientMemory(nn.Module):
-    """Orthonormal basis of what old tasks' inputs span, or of its complement.
+    """Orthonormal basis of the span of old tasks' inputs, or of its complement.
 
     Form "remove": `basis` M [d, k] spans the protected space, the free projector is I - M M^T.
-    Form "retain" (DualGPM only): `basis` spans the free space itself. A DualGPM changes to it, and
-    never back, as soon as the protected space has more than d/2 dimensions; both forms describe
-    the same projector, the second one needs less memory.
+    Form "retain" (DualGPM only): `basis` spans the free space itself. A DualGPM switches to it for
+    good once the protected space has more than d/2 dimensions; both forms describe the same
+    projector, but the second needs less memory.
 
-    dual: False for GPM, which keeps M whatever its size.
+    dual: False for GPM, which always stores M.
     first_basis: what to store when the first update protects k >= d/2 dimensions. "complement"
         stores the d - k free directions. "leading" repeats the official code, which stores the k
         leading directions under the form "retain", so that the protected space is left free and
         the rest locked; for k > d/2 it stops with an assertion, here `MemoryFormError`.
 
-    The basis has a shape that depends on the data, so it is kept as extra state.
+    The shape of the basis depends on the data, so it is stored as extra state.
     """
 
     def __init__(self, dual: bool = True, first_basis: str = "complement") -> None:
@@ -61,7 +62,7 @@ class GradientMemory(nn.Module):
         return {"basis": self.basis, "retain": self.retain}
 
     def set_extra_state(self, state: dict[str, Tensor | bool | None]) -> None:
-        """Restore what `get_extra_state` gave."""
+        """Restore what `get_extra_state` returned."""
         basis = state["basis"]
         self.basis = basis.double() if isinstance(basis, Tensor) else None
         self.retain = bool(state["retain"])
@@ -72,7 +73,7 @@ class GradientMemory(nn.Module):
         return 0 if self.basis is None else self.basis.shape[1]
 
     def project(self, matrix: Tensor) -> Tensor:
-        """Columns of `matrix` [d, n] projected on the free space, float64 [d, n]."""
+        """Columns of `matrix` [d, n] projected onto the free space, float64 [d, n]."""
         matrix = matrix.double()
         if self.basis is None:
             return matrix
@@ -81,11 +82,10 @@ class GradientMemory(nn.Module):
         return within if self.retain else matrix - within
 
     def update(self, moment: Tensor, threshold: float) -> int:
-        """Protect what `moment` [d, d] needs to reach `threshold`; number of directions taken.
+        """Protect the directions `moment` [d, d] needs to reach `threshold`; return how many.
 
-        A zero moment says nothing and changes nothing. Only directions that carry energy are
-        taken, also for thresholds of 1 and more. Raises ValueError for a moment that is not
-        finite.
+        A zero moment changes nothing. Only directions with energy are protected, even for
+        thresholds of 1 and more. Raises ValueError for a moment that is not finite.
         """
         moment = _finite(moment)
         total = float(moment.square().sum())
@@ -186,10 +186,10 @@ def design(
     Rows are the leading left singular vectors of X = (I - P) C, P the projector of the protected
     space (X = C before the first update), which is the official code's form; two_sided takes
     X = (I - P) C (I - P), whose leading vectors are those of the paper's (I - P) H (Eq. 8).
-    Dividing by sqrt(3), as the code does, gives the row norm of a Kaiming-uniform down projection
-    where Eq. 8 has unit rows. Where the free space has less than r dimensions with energy the
-    remaining rows are zero: arbitrary vectors would leak into the protected space. Raises
-    ValueError for a moment that is not finite.
+    Dividing by sqrt(3), as the code does, matches the row norm of a Kaiming-uniform down
+    projection, while Eq. 8 has unit rows. If the free space has fewer than r dimensions with
+    energy, the remaining rows are zero: arbitrary vectors would leak into the protected space.
+    Raises ValueError for a moment that is not finite.
     """
     moment = _finite(moment)
     if memory is None or memory.basis is None:
@@ -212,7 +212,7 @@ def design(
 
 def left_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Left singular vectors (columns, [d, d]) and values [d] of a square matrix, descending."""
-    if torch.equal(matrix, matrix.T):  # eigenvectors are cheaper, and second moments symmetric
+    if torch.equal(matrix, matrix.T):  # cheaper, and second moments are symmetric
         eigenvalues, eigenvectors = torch.linalg.eigh(matrix)
         values, order = eigenvalues.abs().sort(descending=True, stable=True)
         return eigenvectors[:, order], values
@@ -227,7 +227,7 @@ def _finite(moment: Tensor) -> Tensor:
 
 
 def _orthonormal(basis: Tensor) -> Tensor:
-    """The basis itself, or one of the same span when rounding has bent it."""
+    """The basis, orthonormalised again if rounding errors have accumulated."""
     gram = basis.T @ basis
     gram.diagonal().sub_(1)
     if gram.numel() and float(gram.abs().max()) > DRIFT:
