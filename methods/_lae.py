@@ -1,7 +1,7 @@
-"""What all rows of the LAE family share: two experts, and what their settings choose.
+"""Common parts of the LAE family: two experts, their modules, and how they are merged.
 
-A row's settings choose two objects: the kind of module that both experts are made of (`modules`),
-and how the offline expert follows the online one (`merging`).
+A method's settings choose two objects: the kind of module that both experts are made of
+(`modules`), and how the offline expert follows the online one (`merging`).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Modules(ABC):
 
 
 class Merging(nn.Module):
-    """How the offline expert follows the online one; from the second task on there are both."""
+    """How the offline expert follows the online one; both exist from the second task on."""
 
     def grow(self, task: Task, online: nn.ModuleList) -> None:
-        """Before the first step of a task; the online expert still is that of the task before."""
+        """Before the first step of a task; the online expert is still that of the last task."""
 
     def after_step(self, online: nn.ModuleList, offline: nn.ModuleList) -> None:
         """After every optimizer step."""
@@ -61,7 +61,7 @@ class MovingAverage(Merging):
 
 @dataclass(frozen=True)
 class LAEConfig(MethodConfig, ABC):
-    """Settings of every row, and the objects they choose."""
+    """Common settings, and the objects they choose."""
 
     blocks: int = setting(5, "how many of the first blocks are adapted; 0: all", low=0)
     freeze_epochs: int = setting(
@@ -106,7 +106,7 @@ class TwoExperts(Method[LAEConfigT]):
         return list(range(self.config.adapted(len(self.backbone.blocks))))
 
     def grow(self, task: Task) -> None:
-        """A small head, and at the second task the offline copy."""
+        """Add a head with small weights and, at the second task, the offline copy."""
         super().grow(task)
         weight, bias = self.heads[-1].parameters()
         nn.init.normal_(weight, std=0.001)
@@ -117,7 +117,7 @@ class TwoExperts(Method[LAEConfigT]):
         self.merging.grow(task, self.online)
 
     def begin_epoch(self, task: Task, epoch: int) -> None:
-        """The first epochs of every task but the first train the new head alone."""
+        """Train only the new head in the first epochs of every task but the first."""
         self.heads_only = task.index > 0 and epoch < self.config.freeze_epochs
 
     def loss(self, batch: Batch, task: Task) -> Tensor:
@@ -159,6 +159,6 @@ class TwoExperts(Method[LAEConfigT]):
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
-    """In float32 at least: bfloat16 would make ties of close classes."""
+    """In float32 or better: in bfloat16, close classes would tie."""
     dtype = torch.promote_types(logits.dtype, torch.float32)
     return F.log_softmax(logits, dim=1, dtype=dtype)

@@ -1,4 +1,4 @@
-"""C-LoRA: low-rank branches that are kept from changing the same weights twice."""
+"""C-LoRA: low-rank branches with a penalty on changing the same weights twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CLoRAConfig(MethodConfig):
 
 @register("c_lora")
 class CLoRA(Method[CLoRAConfig]):
-    """Trains a new LoRA per task and pays for entries of the weights that past ones have changed.
+    """Trains a new LoRA per task, with a penalty on weight entries that past ones have changed.
 
     Smith et al., "Continual Diffusion: Continual Customization of Text-to-Image Diffusion with
     C-LoRA", arXiv 2304.06027 (other methods share the name), here as the baseline for
@@ -37,14 +37,14 @@ class CLoRA(Method[CLoRAConfig]):
     the pair is folded into the weight and into the past sum.
 
     Kept between tasks: the merged weights, the heads, and the past sum of every matrix, blocks *
-    targets * d^2 numbers, apart from the weights: taken as a difference of merged weights it would
-    drown in their rounding.
+    targets * d^2 numbers, stored separately: as a difference of merged weights it would be lost in
+    their rounding.
     Expanded parameters: blocks * targets * (2 * width) * rank, the pair in training; 3,538,944 for
     ViT-B/16.
 
     Our choices, as the paper treats image generation: branches in all blocks, optimizer, epochs and
-    schedule as InfLoRA, one head a task. Choose `penalty` on a validation split, over powers of
-    ten.
+    schedule as InfLoRA, one head a task. Choose `penalty` among powers of ten on a validation
+    split.
 
     Sources: no code was published and the paper's text could not be checked. The formula is known
     with confidence; rank 64, targets qkv and a penalty of about 10 for classification are from
@@ -67,7 +67,7 @@ class CLoRA(Method[CLoRAConfig]):
         self.register_buffer("past", up.new_zeros(shape))  # [blocks, targets, d, d]
 
     def begin_task(self, task: Task, data: TaskData) -> None:
-        """A fresh pair beside every projection, without effect before training."""
+        """Start a new pair beside every projection, initially without effect."""
         for layer, branch in zip(self.layers, self.branches, strict=True):
             branch.reset()
             layer.use(branch)

@@ -39,27 +39,27 @@ class CodaP(PromptMethod[CodaPConfig]):
 
     Smith et al., "CODA-Prompt: COntinual Decomposed Attention-based Prompting for Rehearsal-Free
     Continual Learning", CVPR 2023. In each prompted block, component m has a prompt P_m, a key K_m
-    and an attention vector A_m; its weight is cos(q * A_m, K_m) for the query q, with * by element,
-    and the prefix is the sum of the weighted P_m. The weights are trained by the cross-entropy
-    itself.
+    and an attention vector A_m; its weight is cos(q * A_m, K_m) for the query q, with *
+    elementwise, and the prefix is the sum of the weighted P_m. The weights are trained by the
+    cross-entropy itself.
 
     Kept between tasks: all components. Each task adds floor(M / T) and freezes the earlier ones,
     which stay in the sum. T, the number of tasks, is thus needed in advance; T > M is an error.
     Expanded parameters: |layers| floor(M / T) T (L + 2) d; 3,840,000 for M = 100, L = 8, 5 blocks,
-    d = 768, T dividing 100. The official code allocates M and never uses the rest of M / T.
+    d = 768, T dividing 100. The official code allocates M and leaves M mod T unused.
 
-    Deviations from the official code: components are tensors of their own per task, so earlier ones
-    cannot move, whatever the optimizer (the same under fresh Adam without weight decay); one linear
-    layer a task with local labels, which has the gradients of one layer whose earlier logits are
-    masked.
+    Deviations from the official code: components are separate tensors per task, so that no
+    optimizer can change earlier ones (equivalent under a fresh Adam without weight decay); one
+    linear layer per task with local labels, which has the same gradients as one layer with earlier
+    logits masked.
 
     Sources, where they differ:
     - New components are random and made orthogonal to one another and (nearly: see
-      `orthogonal_rows`) to the earlier ones at the start of their task, by Gram-Schmidt, as the
+      `orthogonal_rows`) to the earlier ones at the start of their task, by Gram-Schmidt, as in the
       code since 2023. The paper's experiments initialised all M at the start.
     - `ortho_weight` 0, the default, as in every released script: the penalty on components that are
-      not orthogonal is off. The paper says 0.1, but its code divided that by a million; 0.1 here
-      does harm. The InfLoRA code computes the penalty and never adds it to its loss: 0 here.
+      not orthogonal is off. The paper states 0.1, but its code divided that by a million; 0.1 here
+      is harmful. The InfLoRA code computes the penalty but never adds it to the loss: 0 here.
     """
 
     Config = CodaPConfig
@@ -72,7 +72,7 @@ class CodaP(PromptMethod[CodaPConfig]):
         self.attention = nn.ParameterList()  # A, per task: [blocks, n, d]
 
     def grow(self, task: Task) -> None:
-        """A head and n = floor(M / T) new components a block; the earlier ones are frozen."""
+        """Add a head and n = floor(M / T) components per block; freeze the earlier ones."""
         super().grow(task)
         n = self.config.components // task.count
         if n == 0:
@@ -97,12 +97,12 @@ class CodaP(PromptMethod[CodaPConfig]):
         return dict(zip(self.config.layers, map(split_prefix, prompts), strict=True))
 
     def penalty(self) -> Tensor:
-        """How far from orthogonal the components so far are, earlier ones taken as constants."""
+        """Orthogonality penalty on all components so far, with the earlier ones constant."""
         parts = (self.keys, self.attention, self.prompts)
         return torch.stack([orthogonality(_joined(part).flatten(2)) for part in parts]).sum()
 
     def loss(self, batch: Batch, task: Task) -> Tensor:
-        """Cross-entropy over the task's classes, plus the penalty where it is weighted."""
+        """Cross-entropy over the task's classes, plus the weighted penalty."""
         prefixes = self.prefixes(self.query(batch.images, batch.frozen))
         loss = self.local_loss(self.prefixed(batch.images, prefixes), batch, task)
         weight = self.config.ortho_weight
@@ -121,12 +121,12 @@ class CodaP(PromptMethod[CodaPConfig]):
 
 
 def _joined(parts: nn.ParameterList) -> Tensor:
-    """The components of all tasks so far side by side."""
+    """The components of all tasks so far, concatenated."""
     return torch.cat(list(parts), dim=1)
 
 
 def _add(parts: nn.ParameterList, draws: Tensor) -> None:
-    """Freeze the components there are and add new ones, made orthogonal from normal draws."""
+    """Freeze the existing components and add new ones: the draws, made orthogonal."""
     old = [part.detach().cpu().flatten(2) for part in parts]
     rows = draws.flatten(2)  # [blocks, n, L d or d]
     new = map(orthogonal_rows, torch.cat([rows[:, :0], *old], dim=1), rows)

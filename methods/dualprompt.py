@@ -38,7 +38,7 @@ class DualPrompt(PromptMethod[DualPromptConfig]):
     """DualPrompt: general prefixes for all tasks, expert prefixes one per task, found by a key.
 
     Wang et al., "DualPrompt: Complementary Prompting for Rehearsal-free Continual Learning", ECCV
-    2022. Training uses the task's own expert in every expert block, and pulls its keys to the
+    2022. Training uses the task's own expert in every expert block, and pulls its keys towards the
     queries: cross-entropy over the task's classes plus the sum of 1 - cos. At prediction every
     image takes, in every block, the expert whose key is nearest to its own query.
 
@@ -46,19 +46,19 @@ class DualPrompt(PromptMethod[DualPromptConfig]):
     key per task and block; those of other tasks are frozen.
     Expanded parameters: d (|G| Lg + |E| M (Le + 1)), M = `pool` or T; 493,056 for d = 768, T = 10.
 
-    Deviations from the code of CODA-Prompt and InfLoRA: experts are tensors of their own, not rows
-    of one, so the others cannot move, whatever the optimizer (the same under fresh Adam without
-    decay); one linear layer a task.
+    Deviations from the code of CODA-Prompt and InfLoRA: experts are separate tensors, not rows of
+    one, so that no optimizer can change the others (equivalent under a fresh Adam without weight
+    decay); one linear layer per task.
 
     Sources:
     - `eligible` "all", the default, as that code: experts of future tasks, still random, can be
-      chosen at prediction. "seen" leaves the choice among trained ones; no published number uses
+      chosen at prediction. "seen" restricts the choice to trained ones; no published number uses
       it.
     - `key_loss` "sum", the default, is CODA-Prompt's. "cross" is InfLoRA's, where an index per
-      image in place of one per batch makes it B times as large; Adam is blind to that.
-    - The original JAX code counts keys and values apart in its lengths, has one key for all blocks,
-      starts an expert as a copy of the last, averages the key loss, draws prompts from [0, 0.01)
-      and in one configuration lets the test batch vote. Its PyTorch ports mix up the images'
+      image instead of one per batch makes it B times larger; Adam is invariant to that.
+    - The original JAX code counts keys and values separately in its lengths, has one key for all
+      blocks, starts an expert as a copy of the last, averages the key loss, draws prompts from [0,
+      0.01) and lets the test batch vote in one configuration. Its PyTorch ports mix up the images'
       experts.
     """
 
@@ -74,7 +74,7 @@ class DualPrompt(PromptMethod[DualPromptConfig]):
         self.tasks_met = 0
 
     def grow(self, task: Task) -> None:
-        """A head; the experts of all tasks at the first one; the task's own becomes trainable."""
+        """Add a head and, at the first task, all experts; make the task's own trainable."""
         super().grow(task)
         self.tasks_met = task.index + 1
         pool, blocks = self.config.pool or task.count, len(self.config.layers)

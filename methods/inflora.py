@@ -34,24 +34,25 @@ class InfLoRAConfig(MethodConfig):
 
 @register("inflora")
 class InfLoRA(Method[InfLoRAConfig]):
-    """Trains a low-rank branch per task in a subspace that leaves old tasks alone.
+    """Trains a low-rank branch per task in a subspace that does not interfere with old tasks.
 
     Liang and Li, "InfLoRA: Interference-Free Low-Rank Adaptation for Continual Learning", CVPR
     2024. The down projection of task t (the paper's B_t, the code's lora_A) is designed from the
     task's inputs, projected away from those of old tasks, and frozen; only the up projection (the
     paper's A_t) and the task's head are trained. Afterwards the branch is folded into the weight
-    and the gradient memory learns the task's inputs.
+    and the gradient memory is updated with the task's inputs.
 
     Kept between tasks: the merged weights, a basis per adapted block, the heads.
     Expanded parameters: blocks * 2 * (2 * width) * rank, one branch for keys and one for values.
     Both share the values of the down projection, stored once here; the paper counts it twice.
 
-    Where code and paper differ the defaults follow the code, for its published numbers: rows
-    divided by sqrt(3) (Eq. 8 has unit rows), one-sided `projection`, energies of the second moment.
+    Where code and paper differ, the defaults follow the code, which made the published numbers:
+    rows divided by sqrt(3) (Eq. 8 has unit rows), one-sided `projection`, energies of the second
+    moment.
     Deviations from the code: branches of past tasks are merged, where it keeps them side by side
-    (the same up to rounding); its clustering pass, which nothing reads, is left out; when the first
-    task alone needs half of the space the right basis is stored (`first_basis="leading"` repeats
-    the code's mistake). Where the free space is smaller than the rank the result says so.
+    (the same up to rounding); its clustering pass, whose result is unused, is omitted; when the
+    first task alone needs half of the space, the correct basis is stored (`first_basis="leading"`
+    reproduces the code's error). A free space smaller than the rank is noted.
 
     Sources: `lamb` is that of ImageNet-R; 0.95 for CIFAR100 and for DomainNet, where the code uses
     rank 30 and memory "gpm".
@@ -76,7 +77,7 @@ class InfLoRA(Method[InfLoRAConfig]):
 
     @torch.no_grad()
     def begin_task(self, task: Task, data: TaskData) -> None:
-        """Design the down projections before training; new branches start without effect."""
+        """Design the down projections before training; new branches initially have no effect."""
         designs = self.designs(task, data)
         for layer, branch, designed in zip(self.layers, self.branches, designs, strict=True):
             branch.design(designed.rows)  # B_t fixed, A_t = 0
@@ -93,7 +94,7 @@ class InfLoRA(Method[InfLoRAConfig]):
         self.protect(task, data)
 
     def protect(self, task: Task, data: TaskData) -> None:
-        """Let the memory of every adapted block learn the task's inputs."""
+        """Update the memory of every adapted block with the task's inputs."""
         share = self.threshold(task)
         for memory, moment in zip(self.memories, self.moments(data).matrices(), strict=True):
             memory.update(moment, share)

@@ -21,7 +21,7 @@ class InfLoRAb5Config(InfLoRAConfig):
 class InfLoRAb5(InfLoRA):
     """InfLoRA with branches in the first five blocks only, and a plain GPM.
 
-    Liang and Li, CVPR 2024; the official learner of this variant updates a GPM in place of the
+    Liang and Li, CVPR 2024; the official learner of this variant updates a GPM instead of the
     DualGPM, which describes the same subspaces.
 
     Kept between tasks: as `inflora`. Expanded parameters: 5 * 2 * (2 * width) * rank.

@@ -29,22 +29,22 @@ class InfLoRACAConfig(AlignmentConfig, InfLoRAConfig):
 
 @register("inflora_ca")
 class InfLoRACA(InfLoRA):
-    """InfLoRA whose heads are aligned after every task, on features drawn from class Gaussians.
+    """InfLoRA whose heads are aligned after every task, on features from class Gaussians.
 
     Liang and Li, CVPR 2024, the InfLoRA+CA of the comparison with SLCA. A task is trained as in
-    `inflora`. Then mean and covariance of its classes are taken, under W_t and over plain images,
-    and from the second task on the heads of all tasks are trained on drawn features. The aligned
-    heads stay, and are where the next alignment starts (SLCA goes back to those before it). Old
-    statistics are never renewed; the shrinking of old means and the normalised logits come from
-    SLCA's code and are not mentioned in the paper. Prediction takes the raw logits.
+    `inflora`. Then the mean and covariance of each of its classes are computed under W_t over
+    unaugmented images, and from the second task on the heads of all tasks are trained on sampled
+    features. The next alignment starts from the aligned heads (SLCA returns to the unaligned ones).
+    Old statistics are never updated; the shrinking of old means and the normalised logits come from
+    SLCA's code and are not mentioned in the paper. Prediction uses the raw logits.
 
     Kept between tasks: what InfLoRA keeps, and mean and covariance of every class seen, C (d + d^2)
     numbers (the covariance as its Cholesky factor).
     Expanded parameters: those of `inflora`, blocks * 2 * (2 * width) * rank.
 
-    Deviations from the official code, further to those of `inflora`: weight decay does not reach
-    the branches of past tasks (there it keeps shrinking them, as a zero gradient is not a missing
-    one); tasks may differ in size; covariances are factored once, in float64.
+    Deviations from the official code, in addition to those of `inflora`: weight decay does not
+    affect the branches of past tasks (there it keeps shrinking them, as their gradient is zero, not
+    None); tasks may differ in size; covariances are factored once, in float64.
 
     Sources: the official code has two learners, both with a plain GPM and thresholds from 0.95; the
     recipes belong to the suite. ImageNet-R (the defaults here): rank 10, SGD of rate 1e-3 for
@@ -70,7 +70,7 @@ class InfLoRACA(InfLoRA):
             renew_final_norm_(backbone)
 
     def grow(self, task: Task) -> None:
-        """A head, and room for the statistics of the task's classes."""
+        """Add a head, and make room for the statistics of the task's classes."""
         super().grow(task)
         self.gaussians.grow(len(task.classes))
 

@@ -14,15 +14,15 @@ class InfLoRAMemoryOnly(InfLoRA):
     """InfLoRA designed without the new task's inputs (paper: "M_t^perp -> B_t").
 
     Liang and Li, CVPR 2024, ablation of the design. The inputs that the down projection is designed
-    from are replaced by Gaussian ones, then projected as InfLoRA's are: old tasks are protected as
-    there, but where in the free space a branch lies is left to chance.
+    from are replaced by Gaussian noise, then projected as in InfLoRA: old tasks are protected in
+    the same way, but the directions within the free space are random.
 
-    Kept between tasks: as `inflora`, also the gradient memory. Expanded parameters: those of
+    Kept between tasks: as `inflora`, including the gradient memory. Expanded parameters: those of
     `inflora`.
 
-    No code was published. Our choices: the second moment is that of 2 d draws (as the Gaussian has
-    no preferred direction the branch is a uniformly random frame of the free space whatever their
-    number); the pass over the images before training is not needed and left out.
+    No code was published. Our choices: the second moment is that of 2 d draws (as the Gaussian is
+    isotropic, the branch is a uniformly random frame of the free space whatever their number); the
+    pass over the images before training is omitted.
     """
 
     def designs(self, task: Task, data: TaskData) -> list[Design]:

@@ -14,12 +14,12 @@ class InfLoRANewTask(InfLoRA):
     """InfLoRA designed from the new task's inputs without regard to old ones (paper: N_t -> B_t).
 
     Liang and Li, CVPR 2024, ablation of the design; no code was published. The down projection
-    holds the leading directions of the new task's inputs (X = C for every task), which may lie in
-    the space of old tasks: trained for the new task it tends to disturb the old ones.
+    holds the leading directions of the new task's inputs (X = C for every task), which may overlap
+    with the space of old tasks, so that training tends to interfere with them.
 
     Kept between tasks: the merged weights and the heads. There is no gradient memory: `lamb`,
-    `lame`, `memory`, `projection` and `first_basis` have no effect and are there so that one set
-    of settings serves all variants. Expanded parameters: those of `inflora`.
+    `lame`, `memory`, `projection` and `first_basis` have no effect and exist so that all variants
+    share one set of settings. Expanded parameters: those of `inflora`.
     """
 
     def design(self, moment: Tensor, memory: GradientMemory) -> Design:
@@ -27,4 +27,4 @@ class InfLoRANewTask(InfLoRA):
         return design(moment, None, self.config.rank)
 
     def protect(self, task: Task, data: TaskData) -> None:
-        """Nothing is protected, and nothing remembered."""
+        """Do nothing: there is no memory."""

@@ -19,16 +19,16 @@ class InfLoRARandom(InfLoRA):
     comparison is of directions, not of scale. That scale is our choice.
 
     Kept between tasks: the merged weights and the heads. There is no gradient memory: `lamb`,
-    `lame`, `memory`, `projection` and `first_basis` have no effect and are there so that one set
-    of settings serves all variants. Expanded parameters: those of `inflora`.
+    `lame`, `memory`, `projection` and `first_basis` have no effect and exist so that all variants
+    share one set of settings. Expanded parameters: those of `inflora`.
     """
 
     def designs(self, task: Task, data: TaskData) -> list[Design]:
-        """Gaussian rows for every adapted block; the data is not looked at."""
+        """Gaussian rows for every adapted block; the data is not used."""
         return [_random_rows(branch.down[0]) for branch in self.branches]
 
     def protect(self, task: Task, data: TaskData) -> None:
-        """Nothing is protected, and nothing remembered."""
+        """Do nothing: there is no memory."""
 
 
 def _random_rows(like: Tensor) -> Design:

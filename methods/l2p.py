@@ -35,25 +35,25 @@ class L2P(PromptMethod[L2PConfig]):
     Wang et al., "Learning to Prompt for Continual Learning", CVPR 2022. The k prompts whose keys
     are nearest to an image's query are put before its tokens; the head reads the mean of the
     outputs at these k * L positions. The loss is the cross-entropy over the task's classes minus
-    `pull` times the summed similarity of the query to the chosen keys, which trains the keys alone.
-    `l2p_pp` is the other method called L2P in the literature: never compare the two unlabelled.
+    `pull` times the summed similarity of the query to the chosen keys, which trains only the keys.
+    `l2p_pp` is the other method called L2P in the literature: always state which of them is meant.
 
-    Kept between tasks: the pool. All of it stays trainable and may be overwritten; there is no
-    task identity anywhere, and prompts no image has chosen so far can be chosen at prediction.
+    Kept between tasks: the pool. All of it stays trainable and may be overwritten; the task
+    identity is never used, and prompts never chosen in training can be chosen at prediction.
     Expanded parameters: M (L + 1) d; 46,080 for M = 10, L = 5, d = 768.
 
     Deviations from the official code:
-    - Every image chooses for itself. The official CIFAR-100 configuration lets the batch vote, in
-      evaluation too; test batches hold one task there, so that the vote gives the task away.
+    - Every image chooses for itself. The official CIFAR-100 configuration lets the batch vote, also
+      in evaluation, where a test batch holds one task, so that the vote reveals the task.
       `batch_vote` restores it, and marks the row.
-    - One linear layer a task, of torch's initialisation, in place of one layer set to zero: the
-      runner's head, the same for every method.
-    - No prompts kept apart by task and copied on (only the official 5-datasets configuration has
-      that), and clipping belongs to the recipe.
+    - One linear layer per task with torch's initialisation, instead of one zero-initialised layer:
+      the runner's head, the same for every method.
+    - No prompts reserved for a task and copied to the next (only the official 5-datasets
+      configuration has them), and clipping belongs to the recipe.
 
     Sources differ. Paper, CIFAR-100: M 10, L 5, k 5, pull 0.5 (the defaults here). Official JAX
     configuration: M 10, L 10, k 4, pull 1. Public PyTorch port: 10, 5, 5, pull 0.1, and prompts and
-    keys from [-1, 1) in place of the [0, 0.01) of the official code and of this one.
+    keys from [-1, 1) instead of the [0, 0.01) of the official code and of this one.
     """
 
     Config = L2PConfig

@@ -37,23 +37,23 @@ class L2PPlusPlus(PromptMethod[L2PPlusPlusConfig]):
     "L2P" of Smith et al., CODA-Prompt (CVPR 2023), and of Liang and Li, InfLoRA (CVPR 2024), from
     Wang et al., L2P (CVPR 2022). In every prompted block the k chosen prompts are joined: their
     first halves are keys, their second halves values. The loss is the cross-entropy over the task's
-    classes plus a key loss, summed over images and blocks, which trains the keys alone.
-    `layers` [0] is the form of both papers' tables, [0, 1, 2, 3, 4] the "deep" one.
+    classes plus a key loss, summed over images and blocks, which trains only the keys. `layers` [0]
+    is the form of both papers' tables, [0, 1, 2, 3, 4] the "deep" one.
 
     Kept between tasks: the pool. All of it stays trainable; no task identity, no copying. Prompts
-    no image has chosen so far can be chosen at prediction, as in the official code.
+    never chosen in training can be chosen at prediction, as in the official code.
     Expanded parameters: d per block and prompt, times L + 1: |layers| M (L + 1) d; 483,840 for
     M = 30, L = 20, one block, d = 768.
 
-    Deviations from the official code: one linear layer a task with local labels, which has the
-    gradients of one layer whose earlier logits are masked; the InfLoRA code keeps the learning rate
-    constant for this method alone, which is the recipe's to say (`schedule: constant`).
+    Deviations from the official code: one linear layer per task with local labels, which has the
+    same gradients as one layer with earlier logits masked; the InfLoRA code keeps the learning rate
+    constant for this method only, which belongs to the recipe (`schedule: constant`).
 
     Sources: `key_loss` "cross", the default, is the official code's: it indexes the similarities of
     all images with the choices of all images, so that every query pulls the keys any image has
-    chosen. "gather" is what was meant: every query pulls its own keys. The keys get no other
-    gradient and Adam is blind to scale, so both pull popular keys to the mean query. The default
-    made both papers' numbers.
+    chosen. "gather" is the intended form: every query pulls its own keys. The keys get no other
+    gradient and Adam is invariant to scale, so both pull popular keys towards the mean query. Both
+    papers' numbers were made with the default.
     """
 
     Config = L2PPlusPlusConfig

@@ -96,11 +96,11 @@ class Lae(TwoExperts[LaeConfig]):
 
     Gao et al., "A Unified Continual Learning Framework with General Parameter-Efficient Tuning".
     Learn: one module in the first blocks, shared by all tasks, and one head per task with local
-    cross-entropy. After the first task, the first epochs of a task train the new head alone.
+    cross-entropy. After the first task, the first epochs of a task train only the new head.
     Accumulate: from the start of the second task, a copy follows the online module after every
     step, theta_off <- ema * theta_off + (1 - ema) * theta_on, frozen epochs included.
     Ensemble: the elementwise maximum of the two softmaxes over all classes seen; its logarithm is
-    given as logits. During the first task the online module predicts alone.
+    returned as logits. During the first task only the online module predicts.
 
     Kept between tasks: online module, offline module, heads (shared by both, not averaged).
     Expanded parameters: (online + offline) * blocks * size of a module, on width d: LoRA of rank r
@@ -108,8 +108,8 @@ class Lae(TwoExperts[LaeConfig]):
     ViT-B/16: 153,620 (LoRA, prefix) and 84,540 (adapter).
 
     Deviations from the official code:
-    - features of frozen epochs are computed without gradient, and earlier heads are left out of
-      the optimizer, where the official code gives them zero gradients: the same numbers.
+    - features of frozen epochs are computed without gradient, and earlier heads are not in the
+      optimizer, while in the official code their gradients are zero: the same numbers.
     - drop_last is the recipe's choice (official: True).
     - at most one offline copy (the official code can chain several; all its configurations use 1).
 
@@ -117,7 +117,7 @@ class Lae(TwoExperts[LaeConfig]):
     paper's own headline results use the adapter. The official recipe is Adam at a constant rate,
     batches of 24: CIFAR-100 2.8125e-3, 5 epochs, 3 of them frozen; ImageNet-R and DomainNet
     4.6875e-4, 50 epochs, 30 frozen. `freeze_epochs` must follow the recipe's epochs: if it is not
-    smaller, the module learns from the first task alone. The average moves with steps, not with
+    smaller, the module learns only from the first task. The average moves with steps, not with
     images: 1040 steps keep 0.90 of the old copy, 5000 keep 0.61. For batches of b images
     ema ** (b / 24) keeps as much per epoch.
     """

@@ -17,7 +17,7 @@ KINDS = ("conv", "linear", "none")
 
 @dataclass(frozen=True)
 class ConvConfig(LAEConfig):
-    """Settings of the rows with convolutional adapters: what stands beside each sub-layer."""
+    """Settings of the rows with convolutional adapters: the adapter beside each sub-layer."""
 
     msa: str = setting("conv", "adapter beside attention", choices=KINDS)
     mlp: str = setting("conv", "adapter beside the MLP", choices=KINDS)
@@ -90,7 +90,7 @@ class LaeConv(TwoExperts[LaeConvConfig]):
 
     Learning, averaging and voting are LAE's. Each adapted sub-layer f becomes
     f(x) + s W2 phi(conv(phi(W1 x))), phi(z) = z sigmoid(1.702 z): the bottleneck lets a patch see
-    its neighbours on the grid. The class token meets the centre tap alone.
+    its neighbours on the grid. Only the centre tap acts on the class token.
 
     Kept between tasks: online and offline adapters, heads.
     Expanded parameters: (online + offline) * blocks * the two adapters. On width d, bottleneck h
@@ -106,10 +106,10 @@ class LaeConv(TwoExperts[LaeConvConfig]):
     - the linear adapter has the same bottleneck as the convolutional one and no dropout.
     - dropout acts in frozen epochs too, as there: the module is in training mode.
 
-    Sources: `msa` and `mlp` take "conv", "linear" or "none" apart from each other, so that the
-    report's comparison can be run again: conv and conv is the report's best form, conv at `msa` and
-    none at `mlp` the form it found 3.3 points lower, linear at `mlp` and conv at `msa` the
-    repository's default.
+    Sources: `msa` and `mlp` take "conv", "linear" or "none" independently, so that the report's
+    comparison can be reproduced: conv and conv is the report's best form, conv at `msa` and none at
+    `mlp` the form it found 3.3 points lower, linear at `mlp` and conv at `msa` the repository's
+    default.
     """
 
     Config = LaeConvConfig

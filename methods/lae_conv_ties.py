@@ -32,7 +32,7 @@ class LaeConvTiesConfig(ConvConfig):
 class LaeConvTies(TwoExperts[LaeConvTiesConfig]):
     """LAE with convolutional adapters (as `lae_conv`) that are TIES-merged (as `lae_ties`).
 
-    Both changes of the my-new-LAE report at once, which it does not try itself.
+    Both changes of the my-new-LAE report together, a combination that it does not test.
 
     Kept between tasks: online and offline adapters, heads, and as statistics the starting values
     [P]; with `history` also the vector of every finished task [t, P].

@@ -30,7 +30,7 @@ class LaeTiesConfig(PetConfig):
 
 
 class TiesMerging(Merging):
-    """The offline expert takes in the online one once, after each task, by TIES-merging."""
+    """TIES-merging of the online expert into the offline one, once after each task."""
 
     start: Tensor
     past: Tensor
@@ -89,9 +89,9 @@ class LaeTies(TwoExperts[LaeTiesConfig]):
 
     Our choices: vectors are taken from the modules' starting values (signs of raw weights would
     follow the random down-projection), scales are merged like weights, factors of LoRA apart from
-    each other, keep 20 and lambda 1 as TIES was published. Trimming an offline vector again after
-    each task costs it most of its entries; `keep: 100`, `newcomer_only` and `history` are ways out,
-    and `history` weighs all tasks alike, where pairwise merging halves the share of an old task
+    each other, keep 20 and lambda 1 as TIES was published. Trimming the offline vector after every
+    task removes most of its entries; `keep: 100`, `newcomer_only` and `history` avoid that, and
+    `history` gives all tasks equal weight, while pairwise merging halves the share of old tasks
     each time.
 
     Sources: no code and no settings were published; the report says only that merging happens once

@@ -1,4 +1,4 @@
-"""Linear heads on the untouched backbone: what the pretrained features give alone."""
+"""Linear heads on the frozen backbone: how far the pre-trained features go by themselves."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmark import Batch, Method, Task, register
 class LinearProbe(Method):
     """Trains a linear head per task on frozen features.
 
-    Like every other row it learns each head by the cross-entropy over its own task's classes, so
-    the difference to a row that adapts the backbone is the adaptation alone; a loss over all
-    classes seen would need old data to balance the old heads.
+    As in other methods, each head is trained with the cross-entropy over its own task's classes, so
+    that only the adaptation differs from a method that adapts the backbone; a loss over all classes
+    seen would need old data to balance the old heads.
 
     Kept between tasks: the heads. Expanded parameters: 0.
     """

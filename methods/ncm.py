@@ -26,8 +26,8 @@ class NearestClassMeanConfig(MethodConfig):
 class NearestClassMean(Method[NearestClassMeanConfig]):
     """Assigns an image to the class whose mean frozen feature is nearest.
 
-    Class means are taken over the plain training images after each task and never change again;
-    nothing is trained. Logits are the cosine similarity of feature and mean, or minus their
+    Class means are computed over the unaugmented training images after each task and never change
+    again; nothing is trained. Logits are the cosine similarity of feature and mean, or minus their
     squared Euclidean distance; both are computed in float64, also under autocast.
 
     Kept between tasks: one mean per class, C d numbers. Expanded parameters: 0.
@@ -46,7 +46,7 @@ class NearestClassMean(Method[NearestClassMeanConfig]):
         self.register_buffer("means", torch.zeros(0, backbone.num_features))  # [C, d]
 
     def grow(self, task: Task) -> None:
-        """Room for the means of the task's classes."""
+        """Make room for the means of the task's classes."""
         width = self.means.shape[1]
         self.means = torch.cat([self.means, self.means.new_zeros(len(task.classes), width)])
 
@@ -56,7 +56,7 @@ class NearestClassMean(Method[NearestClassMeanConfig]):
 
     @torch.no_grad()
     def end_task(self, task: Task, data: TaskData) -> None:
-        """Class means over the plain training images."""
+        """Compute class means over the unaugmented training images."""
         sums = torch.zeros_like(self.means, dtype=torch.float64)
         counts = sums.new_zeros(task.seen)
         for batch in data.batches(augment=False):

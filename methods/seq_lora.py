@@ -23,8 +23,8 @@ class SequentialLoRA(Method[SequentialLoRAConfig]):
     """Trains one and the same LoRA on keys and values through all tasks.
 
     W' = W + U D for keys and values of every block, both factors of each trained, the backbone
-    frozen; loss and heads as in `sequential`. The InfLoRA paper's "Sequential" fine-tunes the
-    whole network, so this is a row of its own.
+    frozen; loss and heads as in `sequential`. The InfLoRA paper's "Sequential" fine-tunes the whole
+    network, so this is a separate row.
 
     Kept between tasks: the LoRA and the heads.
     Expanded parameters: blocks * 2 * (2 * width) * rank.

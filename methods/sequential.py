@@ -7,7 +7,7 @@ from benchmark import Method, register
 
 @register("sequential")
 class Sequential(Method):
-    """Fine-tunes the whole network on task after task.
+    """Fine-tunes the whole network on one task after another.
 
     Every parameter and the current task's linear head are trained with the cross-entropy over the
     current task's classes; prediction takes the largest logit of the heads of all classes seen.

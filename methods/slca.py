@@ -34,10 +34,10 @@ class SLCA(Method[SLCAConfig]):
 
     Zhang et al., "SLCA: Slow Learner with Classifier Alignment for Continual Learning on a
     Pre-trained Model", ICCV 2023. Stage 1 (slow learner): every weight and the new head are
-    trained with the cross-entropy over the task's classes; the final LayerNorm starts afresh.
+    trained with the cross-entropy over the task's classes; the final LayerNorm is reinitialised.
     Stage 2 (alignment): the heads of all tasks are trained on features drawn from one Gaussian per
-    class, with normalised logits. Prediction uses the aligned heads and their raw logits, the next
-    task's alignment starts from the heads before it.
+    class, with normalised logits. Prediction uses the raw logits of the aligned heads; the next
+    alignment starts from the unaligned ones.
 
     Kept between tasks: the model; mean and covariance of every class seen, C (d + d^2) numbers
     (the covariance as its Cholesky factor); the aligned heads beside the others, C (d + 1).
@@ -46,9 +46,9 @@ class SLCA(Method[SLCAConfig]):
     Deviations from the official code:
     - The task of a class is the true one; the code takes c // (size of the current task), which
       is wrong for tasks of unequal size.
-    - Covariances are factored once, in float64, and not in float32 at every epoch.
-    - Only the final LayerNorm of class-token models is known there; with pooled tokens the one
-      that features come from is replaced.
+    - Covariances are factored once, in float64, instead of in float32 at every epoch.
+    - The code handles only the final LayerNorm of class-token models; with pooled tokens, the
+      LayerNorm after pooling is replaced here.
 
     Sources: the recipe of the official code belongs to the suite: SGD of rate 0.01 (the backbone's
     0.0001), momentum 0.9, weight decay 5e-4, batch 128, 20 epochs divided by 10 at epoch 18
@@ -74,7 +74,7 @@ class SLCA(Method[SLCAConfig]):
         self.register_buffer("aligned_bias", torch.zeros(0))  # [C]
 
     def grow(self, task: Task) -> None:
-        """A head, and room for the aligned one and the statistics of the task's classes."""
+        """Add a head; make room for the aligned one and the statistics of the task's classes."""
         super().grow(task)
         self.gaussians.grow(len(task.classes))
         weight, bias = self.heads[-1].parameters()
@@ -96,7 +96,7 @@ class SLCA(Method[SLCAConfig]):
     def end_task(self, task: Task, data: TaskData) -> None:
         """Stage 2: statistics of the new classes over their plain images, then the alignment."""
         self.gaussians.collect(task.classes, self.features, data)
-        # The heads stay those that training left behind.
+        # The heads themselves keep their trained weights.
         if task.index == 0:
             self.aligned_weight, self.aligned_bias = classifier(self.heads)
         else:
