@@ -17,7 +17,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,6 +46,7 @@ _SOURCES = (
     "report/figures/base.py",
     "report/figures/canvas.py",
     "report/figures/clbench.mplstyle",
+    "report/figures/clbench-sans.ttf",
     "report/figures/numbers.py",
     "report/figures/options.py",
     "report/figures/svg.py",
@@ -59,7 +60,7 @@ class Job:
     kind: str
     blocks: tuple[Block, ...]
 
-    @property
+    @cached_property
     def figure(self) -> type[BlockFigure] | type[ReportFigure]:
         """What draws it."""
         return FIGURES.get(self.kind)
@@ -117,13 +118,11 @@ def draw_figures(
 
 def all_jobs(blocks: Sequence[Block]) -> list[Job]:
     """Every figure of these blocks, which all have finished runs."""
-    jobs = [Job(kind, (block,)) for block in blocks for kind in _kinds(BlockFigure)]
-    return jobs + [Job(kind, tuple(blocks)) for kind in _kinds(ReportFigure)]
-
-
-def _kinds(base: type[BlockFigure] | type[ReportFigure]) -> list[str]:
-    kinds = [kind for kind in FIGURES.names() if issubclass(FIGURES.get(kind), base)]
-    return sorted(kinds, key=lambda kind: FIGURES.get(kind).place)
+    found = {kind: FIGURES.get(kind) for kind in FIGURES.names()}
+    kinds = sorted(found, key=lambda kind: found[kind].place)
+    of_blocks = [kind for kind in kinds if issubclass(found[kind], BlockFigure)]
+    jobs = [Job(kind, (block,)) for block in blocks for kind in of_blocks]
+    return jobs + [Job(kind, tuple(blocks)) for kind in kinds if kind not in of_blocks]
 
 
 # -- what has changed ---------------------------------------------------------------------------

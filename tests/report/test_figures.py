@@ -431,6 +431,8 @@ def test_figures_fit_one_column_and_no_text_is_too_small(tmp_path: Path) -> None
             made.figure.draw_without_rendering()
             assert made.figure.get_figwidth() == pytest.approx(3.3)
             assert min(text.get_fontsize() for text in visible(made)) >= 7
+            for text in visible(made):
+                text.set_in_layout(True)
             box = made.figure.get_tightbbox()
             assert box.x0 > -0.02 and box.x1 < 3.32, kind
             assert box.y0 > -0.02 and box.y1 < made.figure.get_figheight() + 0.02, kind

@@ -5,6 +5,7 @@
     numbers      what the figures show, without matplotlib
     canvas       one drawing: caption, labels at the ends of curves, files
     clbench.mplstyle  the look
+    clbench-sans.ttf  the letters, with their origin and licence in clbench-sans.md
     svg          matplotlib's SVG made fit for a page
     curves       accuracy after each task; accuracy on each task relative to a chosen row
     tradeoff     accuracy over added parameters and over training time, with the Pareto front

@@ -8,14 +8,18 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context, rc_params_from_file
+from matplotlib import RcParams, rc_context, rc_params_from_file
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import ListedColormap, PowerNorm, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from matplotlib.ticker import MaxNLocator
@@ -30,6 +34,7 @@ from benchmark.report.rows import Block, Row
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
 
 WIDTH = 3.3  # inches: one column of a two-column paper
 LINE = 0.115  # inches from one line of text to the next
@@ -38,13 +43,21 @@ _LEADER = 0.2  # inches from the end of a curve to the marker before its label
 _LABEL_SPACE = 21.0  # points from the end of a curve to its label
 _WHITE = "#f8f8f8"  # on dark cells, whatever the page's colour
 _MOST_CELLS = 300  # of vector graphics; more are an image
+_LATIN = "\u017f"  # the last letter that every text may have; others are looked for elsewhere
 _LEAST_SPAN = 5.0  # percentage points: noise of less never fills a figure
 
 
 def style() -> AbstractContextManager[None]:
     """The report's style, while a figure is drawn and saved."""
-    source = files(__package__).joinpath("clbench.mplstyle")
-    return rc_context(rc_params_from_file(str(source), use_default_template=True))
+    return rc_context(_look())
+
+
+@cache
+def _look() -> RcParams:
+    folder = files(__package__)
+    fontManager.addfont(str(folder.joinpath("clbench-sans.ttf")))
+    source = str(folder.joinpath("clbench.mplstyle"))
+    return rc_params_from_file(source, use_default_template=True)
 
 
 class Canvas:
@@ -59,6 +72,7 @@ class Canvas:
         self.options = options or Options()
         self.figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
         self._caption = ""
+        self._below = 0.0  # inches of the legend
         self._values: dict[str, list[Values]] = {}
         self._ends: list[tuple[Annotation, Style | None]] = []
 
@@ -80,8 +94,9 @@ class Canvas:
         lines = [line.replace("\xa0", " ") for line in textwrap.wrap(joined, _CAPTION)]
         whole = height + (len(lines) + 0.5) * LINE
         self.figure.set_size_inches(WIDTH, whole)
-        self.figure.set_layout_engine("constrained", rect=(0, 0, 0.99, height / whole))
-        for i, line in enumerate(lines):  # of several lines at once, ligatures could not be off
+        rect = (0, self._below / whole, 0.99, (height - self._below) / whole)
+        self.figure.set_layout_engine("constrained", rect=rect)
+        for i, line in enumerate(lines):  # not one text: versions differ in the space between
             self.figure.text(0.01, 1 - (i + 0.7) * LINE / whole, line, va="center")
 
     def values(self, artist: Artist, *rows: Values) -> None:
@@ -113,12 +128,23 @@ class Canvas:
         self._ends.append((label, style))
 
     def legend(self, artists: Sequence[Line2D], labels: Sequence[str]) -> float:
-        """Name artists below everything; returns the height in inches."""
+        """Name markers below everything, before the caption; returns the height in inches."""
         texts = [wrapped(label, _CAPTION - 6) for label in labels]
         longest = max(len(line) for text in texts for line in text.split("\n"))
         columns = min(len(texts), max(1, _CAPTION // (longest + 5)))
-        self.figure.legend(artists, texts, loc="outside lower center", ncols=columns)
-        return lines_high(labels, _CAPTION - 6) / columns + LINE
+        rows = math.ceil(len(texts) / columns)
+        heights = [LINE * max(map(_lines, texts[row::rows])) for row in range(rows)]
+        self._below = sum(heights) + LINE / 2
+        inches = self.figure.dpi_scale_trans
+        for i, (artist, text) in enumerate(zip(artists, texts, strict=True)):
+            x = 0.15 + i // rows * WIDTH / columns
+            y = sum(heights[i % rows :]) - heights[i % rows] / 2 + 0.02
+            sample = Line2D([], [])
+            sample.update_from(artist)
+            sample.set(data=([x], [y]), transform=inches, clip_path=None)
+            self.figure.add_artist(sample)
+            self.figure.text(x + 0.1, y, text, va="center", transform=inches)
+        return self._below
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -128,14 +154,31 @@ class Canvas:
         if engine is None:
             return
         for text in self.figure.findobj(Text):
-            if hasattr(text, "set_fontfeatures"):  # a ligature is no letter in a search
-                text.set_fontfeatures(("-liga",))
+            if max(text.get_text(), default="") > _LATIN:
+                text.set_fontfamily([*text.get_fontfamily(), "DejaVu Sans"])
+        canvas = FigureCanvasAgg(self.figure)  # has one renderer, which measures a text once
+        renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]  # not in its stubs
         engine.execute(self.figure)
         self.figure.set_layout_engine(None)
         for axes in self.figure.axes:  # the solver's last bits depend on where objects lie
             axes.set_position(np.round(axes.get_position(original=True).bounds, 5).tolist())
+        self._freeze(renderer)
         if self._ends:
             self._spread_labels()
+
+    def _freeze(self, renderer: RendererAgg) -> None:
+        """Leave the names of axes where they are: else every file measures all ticks again."""
+        for axes in self.figure.axes:
+            locator = axes.get_axes_locator()
+            axes.apply_aspect(locator(axes, renderer) if callable(locator) else None)
+        axis: Axis
+        for axis in self.figure.findobj(Axis):
+            if axis.label.get_text():
+                axis.get_tightbbox(renderer)  # puts the name beside the ticks
+                place = axis.label.get_transform().transform(axis.label.get_position())
+                axis.set_label_coords(*axis.axes.transAxes.inverted().transform(place))
+            for label in axis.get_ticklabels():
+                label.set_in_layout(False)
 
     def _spread_labels(self) -> None:
         axes = self._ends[0][0].axes
@@ -144,7 +187,7 @@ class Canvas:
         to_inches = axes.transData - inches
         ends = [to_inches.transform(label.xy) for label, _ in self._ends]
         order = sorted(range(len(ends)), key=lambda i: float(ends[i][1]))
-        heights = [LINE * (self._ends[i][0].get_text().count("\n") + 1) for i in order]
+        heights = [LINE * _lines(self._ends[i][0].get_text()) for i in order]
         top = axes.get_window_extent().y1 / self.figure.dpi + LINE / 2
         places = spread([float(ends[i][1]) for i in order], heights, (0.0, top))
         for i, place in zip(order, places, strict=True):
@@ -232,7 +275,11 @@ def runs_text(counts: Sequence[int]) -> str:
 
 def lines_high(labels: Sequence[str], width: int = _LABEL) -> float:
     """Inches that labels take below each other."""
-    return LINE * sum(wrapped(label, width).count("\n") + 1 for label in labels)
+    return LINE * sum(_lines(wrapped(label, width)) for label in labels)
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1
 
 
 # -- scales -------------------------------------------------------------------------------------
@@ -312,7 +359,7 @@ def draw_map(axes: Axes, values: Array, high: float, *, power: float = 1.0) -> Q
     [mesh] = axes.collections
     assert isinstance(mesh, QuadMesh)
     mesh.set_rasterized(values.size > _MOST_CELLS)
-    axes.tick_params(length=0, rotation=0)
+    axes.tick_params(bottom=False, left=False, length=0, rotation=0)
     return mesh
 
 

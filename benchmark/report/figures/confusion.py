@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MAPS = 6  # methods whose confusion is drawn in full; the bars show all
 _BEST = 4  # of them the best methods that are no bounds
 _ACROSS = 3  # maps side by side
-_MAP, _AXIS = 0.79, 0.4  # inches: height of a map, of an axis and its name
+_MAP, _AXIS = 0.83, 0.4  # inches: height of a map, of an axis and its name
 _TITLE = 14  # characters of a line above a map
 _PARTS = (("wrong task", COLOURS[0]), ("wrong class", COLOURS[4]))
 
@@ -172,7 +172,7 @@ def _draw_bars(axes: Axes, canvas: Canvas, entries: Sequence[_Entry]) -> None:
             va="center",
         )
     axes.set_yticks(heights, [wrapped(entry.label) for entry in entries])
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", left=False, length=0)
     axes.set_ylim(len(entries) - 0.4, -0.6)
     axes.set_xlim(0, max(1.0, 1.15 * float(left.max())))
     axes.set_xlabel("Error (%)")

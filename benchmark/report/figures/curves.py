@@ -44,8 +44,10 @@ class AccuracyCurves(BlockFigure):
         curves = _curves(block, canvas, [stage_summaries(row) for row in block.rows])
         if not curves:
             raise NothingToDrawError("no stage was evaluated")
-        axes = _draw_curves(canvas, curves, f"{block.title}; accuracy after each {word}", word)
+        axes = canvas.figure.add_subplot()
         axes.set(xlabel=f"{word.capitalize()}s learned", ylabel="Accuracy on classes seen (%)")
+        caption = f"{block.title}; accuracy after each {word}"
+        _draw_curves(axes, canvas, curves, caption, word)
 
 
 @FIGURES.register("relative")
@@ -78,8 +80,9 @@ class RelativeAccuracy(BlockFigure):
         ]
         if missing:
             caption += f"; not shown, no common seed and class order: {', '.join(missing)}"
-        axes = _draw_curves(canvas, curves, caption, word, relative=True)
+        axes = canvas.figure.add_subplot()
         axes.set(xlabel=word.capitalize(), ylabel=f"Difference to {chosen.label} (points)")
+        _draw_curves(axes, canvas, curves, caption, word, relative=True)
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,18 @@ def _curves(block: Block, canvas: Canvas, found: Sequence[Sequence[Summary]]) ->
 
 
 def _draw_curves(
-    canvas: Canvas, curves: Sequence[_Curve], caption: str, word: str, *, relative: bool = False
-) -> Axes:
-    """Draw the curves and their labels; relative: as differences to a row at zero."""
+    axes: Axes,
+    canvas: Canvas,
+    curves: Sequence[_Curve],
+    caption: str,
+    word: str,
+    *,
+    relative: bool = False,
+) -> None:
+    """Draw the curves and their labels; relative: as differences to a row at zero.
+
+    The axes have their names, which seaborn would else look for, and that takes long.
+    """
     import seaborn as sns
 
     from benchmark.report.figures.canvas import (
@@ -142,7 +154,6 @@ def _draw_curves(
         caption += ", bands: ± one standard deviation"
     labels = labels_with_n([curve.row for curve in curves], counts)
     canvas.caption(caption, max(_PLOT, lines_high(labels)) + 0.35)
-    axes = canvas.figure.add_subplot()
     axes.grid(axis="y")
     points = [(str(n), i) for n, curve in enumerate(curves) for i in curve.known]
     sns.lineplot(
@@ -183,4 +194,3 @@ def _draw_curves(
     if relative:
         axes.axhline(0, color=INK, linewidth=0.8, zorder=2.5)
     accuracy_scale(axes, [0.0, *ends] if relative else ends, bounds=(-100.0 * relative, 100.0))
-    return axes

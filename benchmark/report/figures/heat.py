@@ -70,7 +70,7 @@ class ForgettingMap(BlockFigure):
         axes.set_xlabel(word.capitalize())
         right = axes.secondary_yaxis("right")
         right.set_yticks(axes.get_yticks(), [number(mean, 1) for mean in cells.mean(axis=1)])
-        right.tick_params(length=0)
+        right.tick_params(right=False, length=0)
         right.spines["right"].set_visible(False)
         axes.set_title("mean", loc="right", x=1.09)
         if tasks <= _MOST_NUMBERS:

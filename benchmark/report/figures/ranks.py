@@ -76,7 +76,7 @@ class AverageRanks(ReportFigure):
         axes.set(xlim=(0.5, count + 0.5), ylim=(count - 0.5, -0.7), xlabel="Mean rank (1 is best)")
         axes.set_xticks(task_ticks(count, 12))
         axes.set_yticks(range(count), [wrapped(name) for name in names])
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", left=False, length=0)
         axes.spines["left"].set_visible(False)
 
 

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmark.metrics import Summary
@@ -36,7 +37,7 @@ class _Point:
     size: float
     unit: str
 
-    @property
+    @cached_property
     def final(self) -> Summary:
         """Final accuracy."""
         return self.row.summary("final")
@@ -119,6 +120,7 @@ class _Tradeoff(BlockFigure):
         from benchmark.report.figures.canvas import line_look
 
         looks = canvas.looks(block)
+        bars = []
         for point in points:
             style, coloured = looks[point.position]
             colour = style.colour if coloured else PALE
@@ -127,12 +129,14 @@ class _Tradeoff(BlockFigure):
                 axes.axhline(
                     point.final.mean, color=colour, linestyle=":", linewidth=0.8, zorder=1.5
                 )
-            axes.vlines(point.size, point.low, point.high, color=colour, linewidth=0.7)
+            bars.append((point.size, point.low, point.high, colour))
             look = line_look(replace(style, colour=colour)) | {"linestyle": "none"}
             [artist] = axes.plot(
                 [point.size], [point.final.mean], zorder=order, clip_on=False, **look
             )
             canvas.values(artist, Values(point.row.label, point.position, [point.text]))
+        sizes, lows, highs, colours = zip(*bars, strict=True)
+        axes.vlines(sizes, lows, highs, colors=colours, linewidth=0.7)
 
 
 @FIGURES.register("parameters")
