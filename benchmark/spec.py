@@ -18,13 +18,22 @@ Scenario = Literal["class", "domain"]
 
 NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+_Part = Annotated[float, pydantic.Field(gt=0, le=1)]
+_Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 HeldOut = Annotated[float, pydantic.Field(ge=0, lt=1)]  # a share of the training images
+NoAugmentation = Literal["none"]
 
 
 def _rising(epochs: tuple[int, ...]) -> tuple[int, ...]:
     if list(epochs) != sorted({epoch for epoch in epochs if epoch > 0}):
         raise ValueError(f"must be rising epochs from 1 on, not {list(epochs)}")
     return epochs
+
+
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"must be a lower and an upper limit, not {list(limits)}")
+    return limits
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config={"strict": True})
@@ -49,6 +58,29 @@ class Recipe:
     clip_norm: NonNegative = 0.0  # 0: no clipping
     drop_last: bool = False
     lr_scales: Mapping[str, NonNegative] = field(default_factory=dict)  # by parameter group's name
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config={"strict": True})
+class Augmentation:
+    """How a training image is changed at random each time it is shown.
+
+    A crop is drawn as by torchvision's RandomResizedCrop, mirrored as by RandomHorizontalFlip, and
+    its colours changed as by ColorJitter. The defaults are torchvision's.
+
+    Raises:
+        pydantic.ValidationError: Names every value that cannot be used.
+    """
+
+    # area of the crop as a share of the image's, from and to
+    scale: Annotated[tuple[_Part, _Part], pydantic.AfterValidator(_ordered)] = (0.08, 1.0)
+    # width of the crop over its height, from and to
+    ratio: Annotated[tuple[_Positive, _Positive], pydantic.AfterValidator(_ordered)] = (
+        3 / 4,
+        4 / 3,
+    )
+    flip: Share = 0.5  # probability that the crop is mirrored
+    # c: brightness, contrast and saturation are multiplied by 1 - c to 1 + c; 0: left alone
+    colour: Share = 0.0
 
 
 @runtime_checkable
@@ -76,6 +108,7 @@ class RunSpec:
     split: str = "default"  # which of the data set's published splits
     backbone_file: str = ""  # path of the backbone's weights where they are the user's own
     scenario: Scenario = "class"  # new classes in every task, or a new domain of the same classes
+    augmentation: Augmentation | NoAugmentation = Augmentation()  # noqa: RUF009 - frozen
     protocol: int = PROTOCOL_VERSION
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import argument, command, option, require_results, results_option
-from benchmark.report.formatting import pairs, seed_text, task_text
+from benchmark.report.formatting import block_text, pairs, seed_text, task_text
 from benchmark.words import plural
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def _show(found: Explanation) -> None:
         say_table(map(_run, found.runs), _RUN_COLUMNS)
         say()
         say(f"stream    {_stream(found.spec)}")
+        if "augmentation" in found.spec:  # else its runs differ
+            say(f"augment   {block_text(found.spec['augmentation'])}")
         say(f"settings  {pairs(found.settings) or 'none'}")
         say(f"training  {pairs(found.recipe)}")
         for line in _origin(found.runs):
@@ -161,6 +163,7 @@ def _stream(spec: Mapping[str, Any]) -> str:
     """The shared specification, the data set first, without what is empty."""
     first = ("dataset", "split", "scenario", "tasks", "order", "backbone")
     names = dict.fromkeys(name for name in (*first, *spec) if spec.get(name, "") != "")
+    names.pop("augmentation", None)  # has a line of its own
     return ", ".join(
         task_text(spec[name]) if name == "tasks" else pairs({name: spec[name]}) for name in names
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from benchmark.report.formatting import pairs, seed_text
+from benchmark.report.formatting import block_text, pairs, seed_text
 
 if TYPE_CHECKING:
     from benchmark.spec import RunSpec
@@ -20,12 +20,14 @@ def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         asked: Mapping[str, Any] = spec_dict(spec)
-        parts = [asked[key] for key in ("method", "recipe", "settings", *STREAM_KEYS)]
+        shared = ("method", "recipe", "settings", "augmentation", *STREAM_KEYS)
+        parts = [asked[key] for key in shared]
         groups.setdefault(json.dumps(parts), []).append(spec)
     for runs in groups.values():
         values: Mapping[str, Any] = spec_dict(runs[0])
         yield f"{runs[0].method}: {_places(runs)}"
         yield f"  stream: {pairs({key: values[key] for key in STREAM_KEYS})}"
+        yield f"  augmentation: {block_text(values['augmentation'])}"
         yield f"  training: {pairs(values['recipe'])}"
         yield f"  settings: {pairs(values['settings']) or 'none'}"
 

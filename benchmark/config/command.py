@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from benchmark.config.expand import BACKBONE_FILE, STREAM_KEYS, Overrides, expand
+from pydantic_core import to_jsonable_python
+
+from benchmark.config.expand import AUGMENTATION, BACKBONE_FILE, STREAM_KEYS, Overrides, expand
 from benchmark.config.reading import parse
 from benchmark.config.suite import Suite, suite_files
 from benchmark.spec import RunSpec, values_of
@@ -51,6 +53,7 @@ def complete_arguments(spec: SpecBlock, suite: str) -> list[str]:
     changes = [(key, values[key]) for key in STREAM_KEYS]
     if spec["backbone_file"]:
         changes.append((BACKBONE_FILE, spec["backbone_file"]))
+    changes += _block(AUGMENTATION, values["augmentation"])
     changes += [(f"training.{key}", value) for key, value in spec["recipe"].items()]
     changes += [(f"settings.{key}", value) for key, value in spec["settings"].items()]
     return _arguments(suite, values, _task_text(spec["tasks"]), spec["seed"], changes)
@@ -106,8 +109,18 @@ def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:
             yield key, getattr(wanted, key)
     if wanted.backbone_file:
         yield BACKBONE_FILE, wanted.backbone_file
+    if plain.augmentation != wanted.augmentation:
+        yield from _block(AUGMENTATION, to_jsonable_python(wanted.augmentation))
     yield from _changed("training", vars(plain.recipe), vars(wanted.recipe))
     yield from _changed("settings", values_of(plain.settings), values_of(wanted.settings))
+
+
+def _block(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A whole block, or the word in its place."""
+    if isinstance(value, Mapping):
+        yield from ((f"{name}.{key}", inner) for key, inner in value.items())
+    else:
+        yield name, value
 
 
 def _changed(

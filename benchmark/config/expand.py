@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.backbones import catalogue
+from benchmark.config.augmentation import NONE, changed, read_change
 from benchmark.config.reading import as_suite_error, parse
 from benchmark.config.suite import (
     DEFAULT_SUITE,
@@ -21,15 +22,18 @@ from benchmark.config.suite import (
 )
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS, UnknownNameError
-from benchmark.spec import Recipe, RunSpec, Settings
+from benchmark.spec import Augmentation, NoAugmentation, Recipe, RunSpec, Settings
 from benchmark.validation import Errors, check_field, unknown_key
 
 STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
 BACKBONE_FILE = "backbone.file"
+AUGMENTATION = "augmentation"
 _BLOCKS = ("training", "settings")
 _FORMS = (
     *STREAM_KEYS,
     BACKBONE_FILE,
+    AUGMENTATION,
+    f"{AUGMENTATION}.KEY",
     *(f"{owner}{b}.KEY" for owner in ("", "METHOD.") for b in _BLOCKS),
 )
 _FINDERS = {"dataset": dataset_info, "backbone": catalogue.find, "method": METHODS.source}
@@ -93,11 +97,13 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     ]
     assignments = read_assignments(given.sets, errors)
     stream = _stream(suite, assignments, errors)
-    for name in _once(name for grid in grids for name in grid[0]):
+    all_datasets = _once(name for grid in grids for name in grid[0])
+    for name in all_datasets:
         known = dataset_info(name).splits
         if stream["split"] not in known:
             error = UnknownNameError(f"split of {name}", stream["split"], known)
             errors.add(error, "split")
+    augmentations = _augmentations(suite, all_datasets, assignments, errors)
     configs = {name: METHODS.get(name).Config for name in methods}
     check_used(assignments, configs, errors)
     backbone_file = _weights_file(assignments, _once(b for grid in grids for b in grid[1]), errors)
@@ -128,6 +134,7 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
             backbone=backbone,
             backbone_file=backbone_file,
             seed=seed,
+            augmentation=augmentations[dataset],
             **(stream | {"order": stream["order"].format(seed=seed)}),
         )
         for dataset, backbone, tasks in products
@@ -216,6 +223,29 @@ def _stream(suite: Suite, assignments: list[Assignment], errors: Errors) -> dict
     return values
 
 
+def _augmentations(
+    suite: Suite, datasets: Iterable[str], assignments: Iterable[Assignment], errors: Errors
+) -> dict[str, Augmentation | NoAugmentation]:
+    """The augmentation on each data set: its own, then the suite's and the user's values."""
+    asked: list[Mapping[str, Any] | NoAugmentation] = []
+    for one in assignments:
+        if one.block == AUGMENTATION:
+            with errors.at(one.option):
+                asked.append(
+                    {one.key: check_field(Augmentation, one.key, one.value)}
+                    if one.key
+                    else read_change(one.value)
+                )
+                if NONE in asked and any(change != NONE for change in asked):
+                    raise ValueError(f"cannot go with {AUGMENTATION}={NONE}")
+    found = {}
+    for name in datasets:
+        own = suite.per_dataset.get(name)
+        suites = [suite.augmentation, *([own.augmentation] if own else [])]
+        found[name] = changed(dataset_info(name).augmentation, [*suites, *asked])
+    return found
+
+
 def _order(order: str, folder: Path) -> str:
     """The class order as a run keeps it; a file is named by its full path."""
     if order == "shuffled":
@@ -284,9 +314,10 @@ def _methods(
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `--set`: `block` is training, settings, or empty for a key of all runs.
+    """One `--set`: `block` is training, settings, augmentation, or empty for a key of all runs.
 
-    `method` is empty when the value is meant for every selected method that has the key.
+    `method` is empty when the value is meant for every selected method that has the key; `key` is
+    empty where a value is given for the whole augmentation.
     """
 
     option: str
@@ -315,6 +346,8 @@ def _read(text: str) -> Assignment:
         return Assignment(option, "", "", parts[0], parse(value))
     if path.strip() == BACKBONE_FILE:  # a path is taken as it stands
         return Assignment(option, "", "", BACKBONE_FILE, value)
+    if parts[0] == AUGMENTATION and len(parts) <= 2:
+        return Assignment(option, "", AUGMENTATION, "".join(parts[1:]), parse(value))
     if len(parts) in (2, 3) and parts[-2] in _BLOCKS:
         method = parts[0] if len(parts) == 3 else ""
         return Assignment(option, method, parts[-2], parts[-1], parse(value))
@@ -347,7 +380,7 @@ def check_used(
 ) -> None:
     """Note every assignment to a block that none of the methods with these Configs takes."""
     for one in assignments:
-        if not one.block:
+        if one.block not in _BLOCKS:
             continue
         if one.method and one.method not in configs:
             errors.add(f"not a selected method: {unknown_key(one.method, configs)}", one.option)

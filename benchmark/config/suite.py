@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticKnownError
 
 from benchmark.backbones import catalogue
+from benchmark.config.augmentation import Change
 from benchmark.config.reading import SuiteError, as_suite_error, read_mapping
 from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info
@@ -175,6 +176,21 @@ class Grid(StrictModel):
         return self
 
 
+class DatasetPlan(StrictModel):
+    """What a suite does otherwise on one data set."""
+
+    augmentation: Change = Field(default_factory=dict)
+
+
+def _known(plans: Mapping[str, DatasetPlan]) -> Mapping[str, DatasetPlan]:
+    errors = Errors()
+    for name in plans:
+        with errors.at(name):
+            dataset_info(name)
+    errors.check()
+    return plans
+
+
 def _methods(given: Any) -> dict[str, MethodPlan]:
     """The plan of every method; the blocks of one may be left empty."""
     if not isinstance(given, Mapping):
@@ -223,6 +239,14 @@ class Suite(Grid):
     ] = 0.0
     split: str = "default"
     scenario: Scenario = "class"
+    augmentation: Annotated[
+        Change, Field(description="of training images; what is left out is the data set's own")
+    ] = Field(default_factory=dict)
+    per_dataset: Annotated[
+        Mapping[str, DatasetPlan],
+        AfterValidator(_known),
+        Field(description="what holds for one data set alone"),
+    ] = Field(default_factory=dict)
     also: Annotated[tuple[Grid, ...], Field(description="further products")] = ()
     training: Training = Field(default_factory=dict)
     tuning: Annotated[TuningSettings, Field(description="for `clbench tune`")] = TuningSettings()
@@ -294,6 +318,8 @@ def load_suite(name_or_path: str) -> Suite:
 # -- suites that extend another -----------------------------------------------------------------
 
 _OWN = ("name", "description", "extends", "only")  # never taken from another suite
+# Plans by name, and their blocks.
+_NAMED = {"methods": ("training", "settings"), "per_dataset": ("augmentation",)}
 
 
 def _base_file(path: Path, content: Mapping[str, Any]) -> Path | None:
@@ -329,35 +355,41 @@ def _base_file(path: Path, content: Mapping[str, Any]) -> Path | None:
 def _merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """What the suite in `path` holds, given its own content and the suite it extends.
 
-    Its own values win, key by key: of the suite, of `training` and `tuning`, and of `training` and
-    `settings` of every method. A value is replaced whole, be it a list, a mapping such as
-    lr_scales, or the `search` of a method.
+    Its own values win, key by key: of the suite, of `training`, `tuning` and `augmentation`, of
+    `training` and `settings` of every method, and of `augmentation` of every data set. A value is
+    replaced whole, be it a list, a mapping such as lr_scales, or the `search` of a method.
     """
     inherited = {key: value for key, value in read_mapping(base).items() if key not in _OWN}
     order = str(inherited.get("order", "natural"))
     if not re.fullmatch(r"natural|shuffled(:\d+)?", order):
         inherited["order"] = str((base.parent / Path(order).expanduser()).resolve())
     content = {**inherited, **{key: own[key] for key in own if key not in ("extends", "only")}}
-    for block in ("training", "tuning", "methods"):
+    for block in ("training", "tuning", "augmentation"):
         content[block] = _updated(inherited.get(block), own.get(block))
-    if isinstance(content["methods"], dict):
-        for name, entry in (own.get("methods") or {}).items():
-            content["methods"][name] = _updated(inherited["methods"].get(name), entry, deep=True)
+    for block, inner in _NAMED.items():
+        base_plans = inherited.get(block) or {}
+        content[block] = _updated(base_plans, own.get(block))
+        if isinstance(content[block], dict):
+            for name, entry in (own.get(block) or {}).items():
+                content[block][name] = _updated(base_plans.get(name), entry, inner)
         if "only" in own:
             content["methods"] = _chosen(path, own["only"], content["methods"])
     return content
 
 
-def _updated(base: Any, own: Any, deep: bool = False) -> Any:
-    """One block of values with another's over it; what is no block is left to the checks."""
-    if own is None:
+def _updated(base: Any, own: Any, inner: Iterable[str] = ()) -> Any:
+    """One block of values with another's over it; what is no block is left to the checks.
+
+    inner: keys whose values are blocks themselves.
+    """
+    if own is None or own == {}:
         return {} if base is None else base
     if not isinstance(own, Mapping):
         return own
-    merged = {**(base or {}), **own}
-    if deep:
-        for block in ("training", "settings"):
-            merged[block] = _updated((base or {}).get(block), own.get(block))
+    below = base if isinstance(base, Mapping) else {}  # `none` gives way to the data set's own
+    merged = {**below, **own}
+    for block in inner:
+        merged[block] = _updated(below.get(block), own.get(block))
     return merged
 
 

@@ -17,6 +17,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmark.spec import Augmentation
+
 # What Pillow's decoders raise on a damaged file or one that is no image.
 UNREADABLE = (
     ArithmeticError,
@@ -140,16 +142,14 @@ class Split:
 class Dataset:
     """A data set ready to be read; nothing but small data sets is held in memory.
 
-    crop_scale: area share of the training crops. evaluation: how a test image is brought to the
-    backbone's size s: "resize" to s x s, or "centre", the middle s x s after its shorter side was
-    resized to s * 256 / 224.
+    evaluation: how a test image is brought to the backbone's size s: "resize" to s x s, or
+    "centre", the middle s x s after its shorter side was resized to s * 256 / 224.
     """
 
     name: str
     class_names: tuple[str, ...]
     train: Split
     test: Split
-    crop_scale: tuple[float, float] = (0.08, 1.0)
     evaluation: Literal["resize", "centre"] = "centre"
 
 
@@ -295,6 +295,8 @@ class DatasetInfo:
     load: Callable[[DataSource], Dataset]
     images: tuple[int, int] = (0, 0)  # training and test images expected; 0: not known
     splits: tuple[str, ...] = ("default",)
+    # Of training images, where neither suite nor user says otherwise.
+    augmentation: Augmentation = Augmentation()  # noqa: RUF009 - frozen
     domains: tuple[str, ...] = ()  # in the order of the domain-incremental protocol
     files: tuple[Remote, ...] = ()  # those of the default split
     split_files: tuple[tuple[str, Remote], ...] = ()  # (split, file) of the other splits

@@ -7,9 +7,12 @@ from pathlib import Path
 from benchmark.data.base import DataError, DatasetInfo, Listing, OnFault
 from benchmark.data.listing import fail, listed
 from benchmark.data.tree import entries, scan_classes, split_listing, subfolders
+from benchmark.spec import Augmentation
 
 TEST_NAMES = ("test", "val", "validation")  # the first that is there is used
 _NEEDS = "a data set needs one folder of images for each class"
+# Careful, as nobody knows what the images show: letters, hands and maps must not be mirrored.
+AUGMENTATION = Augmentation(scale=(0.5, 1.0), flip=0.0)
 TASKS = (10, 5, 20, 4, 2, 1)  # numbers of tasks, the preferred ones first
 
 
@@ -26,6 +29,7 @@ def info(path: Path | str) -> DatasetInfo:
         summary=f"the class-per-folder tree in {top}",
         classes=classes,
         default_tasks=next(count for count in TASKS if classes % count == 0),
+        augmentation=AUGMENTATION,
         notes=(
             "train/ and test/ (or val/, validation/) are the split where both are there; "
             "otherwise the images of each class are ranked by the SHA-256 of their names and the "

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmark.data import DATASETS
 from benchmark.data.base import ArrayImages, DataError, Dataset, DatasetInfo, DataSource, Split
+from benchmark.spec import Augmentation
 
 ASSETS = Path(__file__).parent / "assets" / "icons"
 
@@ -116,7 +117,7 @@ def _split(side: Side) -> Split:
 def _load(_source: DataSource) -> Dataset:
     names = tuple(class_names())
     train, test = _split("train"), _split("test")
-    return Dataset("icons", names, train, test, crop_scale=(0.5, 1.0), evaluation="resize")
+    return Dataset("icons", names, train, test, evaluation="resize")
 
 
 INFO = DATASETS.add(
@@ -130,5 +131,7 @@ INFO = DATASETS.add(
         manifest_hash=lambda source: manifest_hash(),
         load=_load,
         images=(5529, 1804),
+        # A small drawing of which much is cut off is no longer told from others.
+        augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1)),
     ),
 )

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.data.base import ArrayImages, Images
-from benchmark.data.transforms import CropFlip, Resize, plain
+from benchmark.data.transforms import Augment, Resize, plain
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -36,7 +36,7 @@ class Preparation:
     """How images are brought to the backbone's size; the same for every way of loading."""
 
     size: int
-    augment: CropFlip = CropFlip()  # noqa: RUF009 - frozen
+    augment: Augment = Augment()  # noqa: RUF009 - frozen
     resize: Resize = Resize()  # noqa: RUF009 - frozen
 
 
@@ -133,16 +133,16 @@ class FileLoader(Loader):
 
     def load(self, requests: Iterable[Request]) -> Iterator[Tensor]:
         """One batch for every request, in their order; decoding runs ahead."""
-        waiting: deque[list[Future[Tensor]]] = deque()
+        waiting: deque[tuple[Request, list[Future[Tensor]]]] = deque()
         try:
             for request in requests:
-                waiting.append(self._submit(request))
+                waiting.append((request, self._submit(request)))
                 if len(waiting) > AHEAD:
-                    yield self._collect(waiting.popleft())
+                    yield self._collect(*waiting.popleft())
             while waiting:
-                yield self._collect(waiting.popleft())
+                yield self._collect(*waiting.popleft())
         finally:  # also when the reader stops early, or an image cannot be read
-            for batch in waiting:
+            for _, batch in waiting:
                 for future in batch:
                     future.cancel()
 
@@ -158,16 +158,19 @@ class FileLoader(Loader):
             for i, position in enumerate(request.index)
         ]
 
-    def _collect(self, batch: list[Future[Tensor]]) -> Tensor:
+    def _collect(self, request: Request, batch: list[Future[Tensor]]) -> Tensor:
         images = torch.stack([future.result() for future in batch])
         if self._device.type == "cuda":
             images = images.pin_memory()
-        return plain(images.to(self._device, non_blocking=True))
+        images = plain(images.to(self._device, non_blocking=True))
+        if request.draws is None:
+            return images
+        return self._preparation.augment.colours(images, request.draws)
 
     def _one(self, position: int, draws: Tensor | None) -> Tensor:
         """uint8 [3, size, size]."""
         if draws is not None:
-            return self._augmented(self._images.read(position), draws)
+            return self._cropped(self._images.read(position), draws)
         if self._kept is None or self._known is None:
             return self._resized(self._images.read(position))
         if not self._known[position]:
@@ -175,7 +178,7 @@ class FileLoader(Loader):
             self._known[position] = True
         return self._kept[position]
 
-    def _augmented(self, raw: np.ndarray, draws: Tensor) -> Tensor:
+    def _cropped(self, raw: np.ndarray, draws: Tensor) -> Tensor:
         size = self._preparation.size
         box = self._preparation.augment.boxes(draws, raw.shape[0], raw.shape[1])
         top, left, height, width = (

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.data.base import DataError, Dataset, Images, Split
 from benchmark.data.loading import Loader, Request
-from benchmark.data.transforms import DRAWS, InputRange
+from benchmark.data.transforms import COLOUR_DRAWS, CROP_DRAWS, InputRange
 from benchmark.method import Batch, Task, TaskData
 from benchmark.registry import UnknownNameError
 from benchmark.seeds import generator
@@ -152,17 +152,27 @@ class TrainingImages(TrainingData):
             order = torch.randperm(count, generator=generator(self._seed, "shuffle", *purpose))
         starts = range(0, count - size + 1 if drop_last else count, size)
         batches = [order[start : start + size] for start in starts]
-        draws = generator(self._seed, "augment", *purpose)
-
-        def requests() -> Iterator[Request]:
-            for index in batches:
-                drawn = torch.rand(len(index), DRAWS, generator=draws)
-                yield Request(index, drawn if shuffle and self._augment else None)
-
-        loaded = self._loader.load(requests())
+        loaded = self._loader.load(self._requests(batches, purpose, shuffle and self._augment))
         for index in batches:
             self._check_open()
             yield self._batch(index, next(loaded))
+
+    def _requests(
+        self, batches: Sequence[Tensor], purpose: tuple[int, str, int], augment: bool
+    ) -> Iterator[Request]:
+        """The batches with their draws; those of colours come from a stream of their own."""
+        crops, colours = (
+            generator(self._seed, name, *purpose) for name in ("augment", "augment colours")
+        )
+        for index in batches:
+            if not augment:
+                yield Request(index)
+                continue
+            drawn = (
+                torch.rand(len(index), CROP_DRAWS, generator=crops),
+                torch.rand(len(index), COLOUR_DRAWS, generator=colours),
+            )
+            yield Request(index, torch.cat(drawn, dim=1))
 
     def _batch(self, index: Tensor, loaded: Tensor) -> Batch:
         """The images at `index`, once they are loaded, in the backbone's range."""

@@ -1,22 +1,30 @@
-"""From images to what the backbone sees: crops, flips and resizing, as torchvision makes them.
+"""From images to what the backbone sees: crops, flips, colours, resizing, as torchvision's.
 
-One description of the random crop serves both ways of loading: whole batches on the device for
-images held in memory, one image after the other on the CPU for files.
+One description of the random changes serves both ways of loading: whole batches on the device for
+images held in memory; for files the crop of one image after the other on the CPU, and the colours
+of whole batches on the device.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import permutations
 
 import torch
 from torch import Tensor
+from torchvision.transforms.functional import rgb_to_grayscale
+
+from benchmark.spec import Augmentation
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
 ATTEMPTS = 10  # crops drawn until one fits into the image, as torchvision does
-# Uniform numbers an augmented image takes: two an attempt, two for the place, one for the flip.
-DRAWS = 2 * ATTEMPTS + 3
+# Uniform numbers an augmented image takes. Crop: two an attempt, two for the place, one for the
+# flip. Colour: one for each change, one for their order.
+CROP_DRAWS = 2 * ATTEMPTS + 3
+COLOUR_DRAWS = 4
+DRAWS = CROP_DRAWS + COLOUR_DRAWS
 CROP_RATIO = 224 / 256  # side of the centre crop to the shorter side before it
 
 
@@ -52,24 +60,23 @@ class Boxes:
 
 
 @dataclass(frozen=True)
-class CropFlip:
-    """Random resized crop and horizontal flip, one of each per image.
+class Augment:
+    """Random crop, flip and colours of training images, drawn for each of them.
 
     The crop covers `scale` of the area at an aspect ratio drawn log-uniformly from `ratio`, and is
     drawn as torchvision's RandomResizedCrop draws it: whole pixels, ten attempts, then the largest
     centred part whose aspect ratio is allowed.
     """
 
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: float = 0.5
+    settings: Augmentation = Augmentation()  # noqa: RUF009 - frozen
 
     def boxes(self, draws: Tensor, height: int, width: int) -> Boxes:
         """The parts of images of one size that uniform numbers [B, DRAWS] in [0, 1) stand for."""
         u = draws.double()
         area, aspect, rest = u[:, :ATTEMPTS], u[:, ATTEMPTS : 2 * ATTEMPTS], u[:, 2 * ATTEMPTS :]
-        area = height * width * (self.scale[0] + area * (self.scale[1] - self.scale[0]))
-        low, high = (math.log(r) for r in self.ratio)
+        least, most = self.settings.scale
+        area = height * width * (least + area * (most - least))
+        low, high = (math.log(r) for r in self.settings.ratio)
         aspect = (low + aspect * (high - low)).exp()
         w = (area * aspect).sqrt().round().long()  # [B, ATTEMPTS]
         h = (area / aspect).sqrt().round().long()
@@ -81,18 +88,52 @@ class CropFlip:
         w = torch.where(fitting, w.gather(1, first)[:, 0], full_w)
         top = torch.where(fitting, (rest[:, 0] * (height - h + 1)).long(), (height - h) // 2)
         left = torch.where(fitting, (rest[:, 1] * (width - w + 1)).long(), (width - w) // 2)
-        return Boxes(top, left, h, w, rest[:, 2] < self.flip)
+        return Boxes(top, left, h, w, rest[:, 2] < self.settings.flip)
+
+    def colours(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Images float32 [B, 3, H, W] in [0, 1] with the colours that draws [B, DRAWS] stand for.
+
+        Each of brightness, contrast and saturation is changed once, in a random order.
+        """
+        if self.settings.colour == 0:
+            return images
+        u = draws[:, CROP_DRAWS:]
+        factors = 1 + self.settings.colour * (2 * u[:, : len(_CHANGES)] - 1)
+        orders = torch.tensor(list(permutations(range(len(_CHANGES)))))
+        order = orders[(u[:, -1] * len(orders)).long()]  # [B, 3]
+        factors = factors.gather(1, order).to(images)
+        for kind, factor in zip(order.to(images.device).T, factors.T, strict=True):
+            images = _change_colour(images, kind[:, None, None, None], factor[:, None, None, None])
+        return images
 
     def __call__(self, images: Tensor, draws: Tensor, size: int) -> Tensor:
         """uint8 [B, 3, H, W] -> float32 [B, 3, size, size] in [0, 1]; draws: [B, DRAWS]."""
-        return resample(images, self.boxes(draws, *images.shape[2:]), (size, size))
+        crops = resample(images, self.boxes(draws, *images.shape[2:]), (size, size))
+        return self.colours(crops, draws)
 
     def _largest(self, height: int, width: int) -> tuple[int, int]:
-        if width / height < self.ratio[0]:
-            return round(width / self.ratio[0]), width
-        if width / height > self.ratio[1]:
-            return height, round(height * self.ratio[1])
+        low, high = self.settings.ratio
+        if width / height < low:
+            return round(width / low), width
+        if width / height > high:
+            return height, round(height * high)
         return height, width
+
+
+_CHANGES = _BRIGHTNESS, _CONTRAST, _SATURATION = range(3)
+
+
+def _change_colour(images: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
+    """One change of `_CHANGES` an image, as torchvision's adjust functions make it.
+
+    All three move an image [B, 3, H, W] away from another or towards it: from black, from the mean
+    of its grey values, from its grey values. kind, factor: [B, 1, 1, 1].
+    """
+    grey = rgb_to_grayscale(images)
+    other = grey * (kind == _SATURATION)
+    other = other + grey.mean(dim=(1, 2, 3), keepdim=True) * (kind == _CONTRAST)
+    moved: Tensor = factor * images + (1 - factor) * other
+    return moved.clamp(0, 1)
 
 
 def resample(images: Tensor, boxes: Boxes, size: tuple[int, int]) -> Tensor:

@@ -14,9 +14,9 @@ from benchmark.data.base import Dataset, DataSource, Images, default_root
 from benchmark.data.decoded import with_decoded
 from benchmark.data.loading import Loader, Preparation, make_loader
 from benchmark.data.stream import Stream
-from benchmark.data.transforms import CropFlip, InputRange, Resize
+from benchmark.data.transforms import Augment, InputRange, Resize
 from benchmark.results.schema import Keep
-from benchmark.spec import RunSpec
+from benchmark.spec import Augmentation, RunSpec
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -64,13 +64,13 @@ class Context:
         return self._backbones[name, file]
 
 
-def preparation(dataset: Dataset, backbone: Backbone) -> Preparation:
+def preparation(spec: RunSpec, dataset: Dataset, backbone: Backbone) -> Preparation:
     """How the data set's images are resized and augmented for the backbone."""
-    return Preparation(
-        backbone.spec.input_size or 224,
-        CropFlip(scale=dataset.crop_scale),
-        Resize(centre=dataset.evaluation == "centre"),
-    )
+    size = backbone.spec.input_size or 224
+    resize = Resize(centre=dataset.evaluation == "centre")
+    if isinstance(spec.augmentation, Augmentation):
+        return Preparation(size, Augment(spec.augmentation), resize)
+    return Preparation(size, resize=resize)
 
 
 def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
@@ -83,10 +83,9 @@ def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
 
 
 def inputs_in_words(prepared: Preparation, pixels: InputRange) -> dict[str, str]:
-    """What a run does to its images, for comparing runs: equal texts mean equal inputs."""
+    """What a run does to its images beside what its specification says: equal texts mean equal."""
     return {
         "image size": str(prepared.size),
-        "augmentation": str(prepared.augment),
         "resizing": str(prepared.resize),
         "pixel range": str(pixels),
     }

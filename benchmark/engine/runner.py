@@ -109,7 +109,7 @@ class _Run(Observer):
         if backbone.weight_hash != planned.weight_hash:
             raise BackboneError(f"the weights of {spec.backbone} changed after the run was planned")
         self.stream = context.stream(spec)
-        self.preparation = preparation(dataset, backbone)
+        self.preparation = preparation(spec, dataset, backbone)
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
         kind = METHODS.get(spec.method)
@@ -205,13 +205,14 @@ class _Run(Observer):
 
     def _task_stream(self, task: Task) -> TrainingImages:
         images, labels = self.stream.train(task)
+        augment = self.spec.augmentation != "none"
         return TrainingImages(
             task,
-            self.context.loader(images, self.preparation),
+            self.context.loader(images, self.preparation, keep=not augment),
             labels.to(self.context.device),
             batch_size=self.spec.recipe.batch_size,
             seed=self.spec.seed,
-            augment=True,
+            augment=augment,
             input_range=self.range,
             frozen=self._frozen_features if self.method.frozen_features else None,
             drop_last=self.spec.recipe.drop_last,

@@ -33,6 +33,8 @@ def setting_text(value: Any) -> str:
     """A setting's value as short as it can be said: `0.0005`, `sgd`, `[0.9, 0.999]`."""
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, list) and all(isinstance(item, float) for item in value):
+        return f"[{', '.join(map(setting_text, value))}]"
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -52,6 +54,13 @@ def pairs(values: Mapping[str, Any]) -> str:
         f"{name} {value if isinstance(value, str) else json.dumps(value)}"
         for name, value in values.items()
     )
+
+
+def block_text(block: Mapping[str, Any] | str) -> str:
+    """`scale [0.08, 1], flip 0.5`: a block of settings as short as it can be said, or a word."""
+    if isinstance(block, str):
+        return block
+    return ", ".join(f"{name} {setting_text(value)}" for name, value in block.items())
 
 
 def seed_text(seeds: Sequence[int]) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Every number that rows, tables and figures can show, by name.
 NUMBERS: Mapping[str, Metric[...]] = {**METRICS, **COSTS}
-_VARIANT_FIELDS = ("settings", "recipe", "input_range", "precision")
+_VARIANT_FIELDS = ("settings", "recipe", "augmentation", "input_range", "precision")
 
 Replicate: TypeAlias = tuple[str, int]  # class order and seed
 
@@ -300,14 +300,19 @@ def variant_labels(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         differing = [
             f"{field.rpartition('.')[2]}={setting_text(value)}"
             for field, value in own.items()
-            if any(rival.get(field) != value for rival in rivals)
+            if any(rival.get(field, _of_none(field, value)) != value for rival in rivals)
         ]
         labels[name] = spec["method"] + (f" ({', '.join(differing)})" if differing else "")
     return labels
 
 
+def _of_none(field: str, value: Any) -> Any:
+    """What a variant without a field counts as: no augmentation differs as a whole, once."""
+    return value if field.startswith("augmentation.") else None
+
+
 def _flatten(spec: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+    flat: dict[str, Any] = {"augmentation": "random"}
     for name in _VARIANT_FIELDS:
         value = spec[name]
         if isinstance(value, Mapping):

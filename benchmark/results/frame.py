@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,12 @@ from benchmark.results.store import Result, ResultError, ResultStore, canonical,
 if TYPE_CHECKING:
     import pandas as pd
 
-_NESTED = ("tasks", "settings", "recipe")
+_BLOCKS = ("settings", "recipe", "augmentation")
+_NESTED = ("tasks", *_BLOCKS)
 # What identifies a run, in both forms.
 _IDENTITY = ("key", "dataset", "split", "scenario", "tasks", "classes_per_task", "backbone",
              "order", "validation", "protocol", "method", "settings", "recipe", "input_range",
-             "precision", "seed")  # fmt: skip
+             "precision", "augmentation", "seed")  # fmt: skip
 
 
 def load_results(
@@ -30,7 +31,7 @@ def load_results(
 ) -> pd.DataFrame:
     """All results under `root` as a tidy DataFrame: one row per run, one column per variable.
 
-    Columns: `key`; the specification (`tasks` is their number; settings, recipe and
+    Columns: `key`; the specification (`tasks` is their number; settings, recipe, augmentation and
     classes_per_task are JSON texts, equal for runs of the same variant); status (done, failed,
     interrupted), error, marks; `stored`, what the method stores by the names it declares, as JSON
     text; where the run comes from (suite, revision, hashes, packages as JSON text, device, started,
@@ -46,7 +47,7 @@ def load_results(
 
     long: one row per finished run, stage and task in place of one per run, with the columns that
     identify a run (key, dataset, split, scenario, tasks, classes_per_task, backbone, order,
-    validation, protocol, method, settings, recipe, input_range, precision, seed) and
+    validation, protocol, method, settings, recipe, input_range, precision, augmentation, seed) and
 
         stage       1 .. tasks, after which task the accuracy was measured
         task        1 .. stage, on whose test images
@@ -102,9 +103,7 @@ def _types() -> dict[str, str]:
         **dict.fromkeys(("key", "status"), "string"),
         **{name: always.get(spec[name], "string") for name in spec if name not in _NESTED},
         "tasks": "int64",
-        **dict.fromkeys(
-            ("classes_per_task", "settings", "recipe", "error", "marks", "stored"), "string"
-        ),
+        **dict.fromkeys(("classes_per_task", *_BLOCKS, "error", "marks", "stored"), "string"),
         **{name: perhaps.get(kind, "string") for name, kind in environment.items()},
         **dict.fromkeys(numbers, "float64"),
     }
@@ -160,13 +159,13 @@ def _accuracies(result: Result) -> Iterator[dict[str, Any]]:
 
 def _spec_columns(result: Result) -> dict[str, Any]:
     spec = result["spec"]
+    blocks: Mapping[str, Any] = spec
     return {
         "key": result["key"],
         **{name: value for name, value in spec.items() if name not in _NESTED},
         "tasks": len(spec["tasks"]),
         "classes_per_task": json.dumps(spec["tasks"]),
-        "settings": json.dumps(canonical(spec["settings"]), sort_keys=True),
-        "recipe": json.dumps(canonical(spec["recipe"]), sort_keys=True),
+        **{name: json.dumps(canonical(blocks[name]), sort_keys=True) for name in _BLOCKS},
     }
 
 

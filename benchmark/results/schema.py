@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from benchmark.spec import InputRange, Precision, Scenario
+from benchmark.spec import InputRange, NoAugmentation, Precision, Scenario
 from benchmark.validation import messages
 
 SCHEMA_VERSION = 2
@@ -59,6 +59,15 @@ class RecipeBlock(TypedDict):
     lr_scales: dict[str, float]
 
 
+class AugmentationBlock(TypedDict):
+    """Every field of `benchmark.spec.Augmentation`."""
+
+    scale: list[float]
+    ratio: list[float]
+    flip: float
+    colour: float
+
+
 class SpecBlock(TypedDict):
     """Everything that was asked for, resolved (`benchmark.spec.RunSpec`)."""
 
@@ -76,6 +85,7 @@ class SpecBlock(TypedDict):
     split: str  # which of the data set's published splits
     backbone_file: str  # path of the backbone's weights where one was given
     scenario: Scenario
+    augmentation: AugmentationBlock | NoAugmentation  # of the training images
     protocol: int  # version of the runner's rules
 
 
@@ -149,7 +159,7 @@ class Environment(_Method):
     device: str
     hardware: str
     threads: int
-    # Image size, augmentation, resizing and pixel range in words.
+    # Image size, resizing and pixel range in words.
     inputs: dict[str, str]
     started: str  # ISO 8601, UTC
     seconds: float  # the whole run

@@ -14,7 +14,8 @@ from torchvision.transforms.v2 import functional as tensors
 
 from benchmark.data.base import ArrayImages, DataError, FileImages
 from benchmark.data.loading import AHEAD, FileLoader, Preparation, Request, make_loader
-from benchmark.data.transforms import DRAWS, CropFlip, Resize, plain
+from benchmark.data.transforms import DRAWS, Augment, Resize, plain
+from benchmark.spec import Augmentation
 
 CPU = torch.device("cpu")
 SIZES = [(32, 32, 224), (32, 32, 32), (50, 40, 32), (120, 200, 64)]  # height, width, to
@@ -39,7 +40,7 @@ def files(tmp_path: Path) -> FileImages:
 @pytest.mark.parametrize(("height", "width", "size"), SIZES)
 def test_batched_crops_equal_torchvision_image_by_image(height: int, width: int, size: int) -> None:
     images, draws = pixels(24, height, width), torch.rand(24, DRAWS)
-    crop = CropFlip()
+    crop = Augment()
     boxes, ours = crop.boxes(draws, height, width), crop(images, draws, size)
     for i, image in enumerate(images):
         edges = [int(e[i]) for e in (boxes.top, boxes.left, boxes.height, boxes.width)]
@@ -67,7 +68,7 @@ def test_test_images_equal_torchvision(height: int, width: int, size: int, centr
 
 
 def test_crops_are_drawn_as_torchvision_draws_them() -> None:
-    boxes = CropFlip().boxes(torch.rand(20000, DRAWS), 40, 40)
+    boxes = Augment().boxes(torch.rand(20000, DRAWS), 40, 40)
     area = (boxes.height * boxes.width).double() / 1600
     ratio = boxes.width / boxes.height
     assert int((boxes.top + boxes.height).max()) == int((boxes.left + boxes.width).max()) == 40
@@ -81,7 +82,7 @@ def test_crops_are_drawn_as_torchvision_draws_them() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(10, 200), (200, 10), (1, 1), (2, 300)])
 def test_an_image_no_crop_fits_into_gives_its_middle(height: int, width: int) -> None:
-    boxes = CropFlip(scale=(1.0, 1.0)).boxes(torch.rand(50, DRAWS), height, width)
+    boxes = Augment(Augmentation(scale=(1.0, 1.0))).boxes(torch.rand(50, DRAWS), height, width)
     assert bool((boxes.height >= 1).all()) and bool((boxes.width >= 1).all())
     assert bool((boxes.top + boxes.height <= height).all())
     assert bool((boxes.left + boxes.width <= width).all())
@@ -130,7 +131,7 @@ def test_files_equal_torchvision_to_the_bit(files: FileImages) -> None:
     for i in range(12):
         raw = files.read(i)
         picture = Image.fromarray(raw)
-        box = CropFlip().boxes(draws[i : i + 1], *raw.shape[:2])
+        box = Augment().boxes(draws[i : i + 1], *raw.shape[:2])
         edges = [int(e) for e in (box.top, box.left, box.height, box.width)]
         theirs = pil.resized_crop(picture, *edges, [24, 24])
         if bool(box.flip):

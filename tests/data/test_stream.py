@@ -12,8 +12,9 @@ from toy_dataset import toy_dataset
 from benchmark.data.base import DataError, Dataset, Images
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import Stream, TrainingImages, carve, class_order, make_tasks
-from benchmark.data.transforms import DRAWS, CropFlip, plain
+from benchmark.data.transforms import DRAWS, Augment, plain
 from benchmark.method import Task
+from benchmark.spec import Augmentation
 
 
 def test_orders(tmp_path: Path) -> None:
@@ -155,13 +156,13 @@ def test_drop_last() -> None:
 def test_full_crop_without_flip_is_the_identity() -> None:
     images = torch.randint(256, (3, 3, 9, 9), dtype=torch.uint8)
     draws = torch.rand(3, DRAWS)
-    crop = CropFlip(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
+    crop = Augment(Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0))
     assert torch.allclose(crop(images, draws, 9), plain(images), atol=1e-6)
-    flipped = CropFlip(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=1.0)
+    flipped = Augment(Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=1.0))
     assert torch.allclose(flipped(images, draws, 9), plain(images).flip(3), atol=1e-6)
 
 
 def test_crops_stay_inside_the_image() -> None:
     images = torch.full((64, 3, 8, 8), 200, dtype=torch.uint8)
-    out = CropFlip()(images, torch.rand(64, DRAWS), 8)
+    out = Augment()(images, torch.rand(64, DRAWS), 8)
     assert torch.allclose(out, torch.full_like(out, 200 / 255), atol=1e-5)

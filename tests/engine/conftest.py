@@ -14,7 +14,9 @@ from toy_dataset import CLASSES, NAMES, toy_dataset
 from benchmark import registry
 from benchmark.data import DATASETS
 from benchmark.data.base import Dataset, DatasetInfo
-from benchmark.spec import Recipe, RunSpec
+from benchmark.spec import Augmentation, Recipe, RunSpec
+
+AUGMENTATION = Augmentation(scale=(0.5, 1.0))
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def toy_data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
         lambda place: list(NAMES),
         lambda place: "toyhash",
         lambda place: dataset,
+        augmentation=AUGMENTATION,
         domains=("drawn", "painted"),
     )
     monkeypatch.setitem(DATASETS._loaded, "toy", ("", info))
@@ -53,8 +56,9 @@ def spec(toy_data: Dataset, toy_backbone: str) -> RunSpec:
     recipe = Recipe(lr=1e-3, epochs=2, batch_size=8)
     settings = registry.METHODS.get("sequential").Config()
     return RunSpec(
-        "toy", (2, 2, 2, 2), "natural", "sequential", settings, recipe, toy_backbone, seed=0
-    )
+        "toy", (2, 2, 2, 2), "natural", "sequential", settings, recipe, toy_backbone, seed=0,
+        augmentation=AUGMENTATION,
+    )  # fmt: skip
 
 
 @pytest.fixture

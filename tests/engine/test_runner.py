@@ -21,8 +21,8 @@ from benchmark.events import Event, TaskDone
 from benchmark.metrics import prediction_metrics
 from benchmark.registry import METHODS
 from benchmark.results.schema import Keep
-from benchmark.results.store import ResultStore, StorageError
-from benchmark.spec import RunSpec
+from benchmark.results.store import ResultStore, StorageError, spec_dict
+from benchmark.spec import Augmentation, NoAugmentation, RunSpec
 
 WritePlugin = Callable[[str, str], Path]
 
@@ -75,11 +75,10 @@ def test_result_has_every_block(spec: RunSpec, tmp_path: Path) -> None:
     }
     assert result["environment"]["inputs"].keys() == {
         "image size",
-        "augmentation",
         "resizing",
         "pixel range",
     }
-    assert "scale=(0.5, 1.0)" in result["environment"]["inputs"]["augmentation"]
+    assert result["spec"]["augmentation"]["scale"] == [0.5, 1.0]
     assert not (store.folder(planned.key) / checkpoint.NAME).exists()
     assert plan_runs([spec], store)[0].status == "done"
 
@@ -249,3 +248,36 @@ def test_order_file_counts_by_what_it_says(spec: RunSpec, tmp_path: Path) -> Non
     specs = [replace(spec, order=str(path)) for path in (first, copy, other)]
     keys = [run.key for run in plan_runs(specs, ResultStore(tmp_path))]
     assert len(keys) == 2  # the first two are one run
+
+
+# -- augmentation ---------------------------------------------------------------------------------
+
+OTHER = (
+    "none",
+    Augmentation(scale=(0.9, 1.0)),
+    Augmentation(ratio=(1.0, 1.0)),
+    Augmentation(flip=0.0),
+    Augmentation(colour=0.5),
+)
+
+
+def test_other_augmentation_is_another_run_with_other_numbers(
+    spec: RunSpec, tmp_path: Path
+) -> None:
+    specs = [spec, *(replace(spec, augmentation=other) for other in OTHER)]
+    done = [run(one, tmp_path) for one in specs]
+    assert len({planned.key for planned, _ in done}) == len(specs)
+    losses = [str(store.read(planned.key)["outcome"]["losses"]) for planned, store in done]
+    assert len(set(losses)) == len(specs)
+    for one, (planned, store) in zip(specs, done, strict=True):
+        assert store.read(planned.key)["spec"] == spec_dict(one)
+
+
+@pytest.mark.parametrize("augmentation", ["none", Augmentation(colour=0.5)])
+def test_a_cut_run_draws_the_same_augmentation(
+    spec: RunSpec, tmp_path: Path, augmentation: Augmentation | NoAugmentation
+) -> None:
+    changed = replace(spec, augmentation=augmentation)
+    whole, store = run(changed, tmp_path / "whole")
+    resumed, cut_store = run_cut(changed, tmp_path / "cut")
+    assert same(numbers(store, whole.key), numbers(cut_store, resumed.key))

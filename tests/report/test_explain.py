@@ -332,6 +332,7 @@ def test_command_prints_runs_origin_and_commands(
     assert "(seeds 1, 2)" in out
     assert "\x1b" not in out
     assert "method    source" in out
+    assert "augment   scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0" in lines
     assert shown(capsys, *options, "slca", "n")[0] == 0
 
 

@@ -23,7 +23,7 @@ from benchmark.results.store import ResultStore, spec_dict
 METHODS = ("sequential", "ncm", "l2p", "inflora", "joint")
 ODD = "l2p"  # the row that gets an inequality
 SOURCES = {"benchmark/engine/trainer.py": "0" * 12, "benchmark/data/stream.py": "1" * 12}
-INPUTS = {"image size": "32", "augmentation": "CropFlip(scale=(0.5, 1.0))", "pixel range": "0, 1"}
+INPUTS = {"image size": "32", "pixel range": "0, 1"}
 Plant = Callable[[list[Any]], list[Any]]
 
 
@@ -119,8 +119,13 @@ PLANTED: dict[str, tuple[Plant, str]] = {
         "unit input range -1, 1; the other rows have 0, 1",
     ),
     "augmentation": (
-        put("environment", "inputs", "augmentation", value="CropFlip(scale=(0.9, 1.0))"),
-        "augmentation CropFlip(scale=(0.9, 1.0)); the other rows have CropFlip(scale=(0.5, 1.0))",
+        put("spec", "augmentation", "flip", value=0.0),
+        "augmentation scale [0.08, 1], ratio [0.75, 1.33333], flip 0, colour 0; the other rows "
+        "have scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0",
+    ),
+    "no augmentation": (
+        put("spec", "augmentation", value="none"),
+        "augmentation none; the other rows have scale [0.08, 1], ",
     ),
     "image size": (
         put("environment", "inputs", "image size", value="64"),

@@ -11,7 +11,7 @@ from benchmark.report.formatting import task_text
 from benchmark.report.notes import annotated
 from benchmark.report.rows import Block, Row, make_blocks
 from benchmark.report.tables import block_table
-from benchmark.spec import Recipe, RunSpec
+from benchmark.spec import Augmentation, Recipe, RunSpec
 
 
 def finished(spec: RunSpec, **options: Any) -> Any:
@@ -71,6 +71,10 @@ def test_other_settings_make_rows_named_by_what_differs() -> None:
         make_spec("slca", input_range="native"),
         make_spec("slca", precision="bf16"),
         make_spec("coda_p"),
+        make_spec("l2p_pp", augmentation=Augmentation(flip=0.0)),
+        make_spec("l2p_pp", augmentation=Augmentation(scale=(0.5, 1.0), flip=0.0)),
+        make_spec("lae", augmentation=Augmentation()),
+        make_spec("lae", augmentation="none"),
     ]
     block = one_block(*map(finished, specs))
     assert {line.label for line in block.rows} == {
@@ -81,6 +85,10 @@ def test_other_settings_make_rows_named_by_what_differs() -> None:
         "slca (input_range=native, precision=fp32)",
         "slca (input_range=unit, precision=bf16)",
         "coda_p",
+        "l2p_pp (scale=[0.08, 1])",
+        "l2p_pp (scale=[0.5, 1])",
+        "lae (augmentation=random)",
+        "lae (augmentation=none)",
     }
     assert all(len(line.done) == 1 for line in block.rows)
     assert {line.variant for line in block.rows if line.method == "inflora"} == {0, 1}

