@@ -171,7 +171,7 @@ def test_every_module_says_its_one_job(file: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     ["benchmark", "benchmark.cli", "benchmark.config", "benchmark.results.store", "benchmark.data",
-     "benchmark.report", "benchmark.backbones.catalogue", "benchmark.tuning.record",
+     "benchmark.report", "benchmark.backbones.catalogue", "benchmark.config.record",
      "benchmark.tuning.search"],
 )  # fmt: skip
 def test_importing_it_does_not_load_torch(module: str) -> None:

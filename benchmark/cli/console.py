@@ -181,7 +181,10 @@ def run_progress(total: int) -> Iterator[RunProgress]:
 
 
 class RunProgress:
-    """Shows the events of runs: each under way, and all together, every run counting the same."""
+    """Shows the events of runs: each under way, and all together, every run counting the same.
+
+    The total grows where more runs come than were announced.
+    """
 
     def __init__(self, shown: Progress, total: int) -> None:
         self._shown, self._total = shown, total
@@ -205,8 +208,9 @@ class RunProgress:
 
     def _count(self) -> None:
         under_way = sum(work.percentage for work, _ in self._runs.values()) / 100
+        self._total = max(self._total, self._ended + len(self._runs))
         note = f"{self._ended} of {self._total} done"
-        self._shown.update(self.overall, self._ended + under_way, note)
+        self._shown.update(self.overall, self._ended + under_way, note, self._total)
 
     def _move(self, event: TaskStarted | EpochDone | TaskDone, work: Task, run: RunStarted) -> None:
         epochs = max(run.epochs, 1)

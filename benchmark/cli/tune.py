@@ -18,12 +18,13 @@ from benchmark.cli.options import (
     results_option,
 )
 from benchmark.config.tuning import LR, RECIPE
+from benchmark.report.formatting import file_name
 from benchmark.words import duration, plural
 
 if TYPE_CHECKING:
     from benchmark.config import Suite
+    from benchmark.config.record import MethodRecord, TuningRecord
     from benchmark.spec import RunSpec
-    from benchmark.tuning.record import MethodRecord, TuningRecord
     from benchmark.tuning.trials import Tuning
 
 _ABOUT = """\
@@ -32,7 +33,13 @@ go to its learning rate: the suite's, a `factor` above and below it, then on fro
 The others go, at the best rate, to the one setting that the method's `search` names; a method
 without `search` spends them on its rate too.
 
-    tuning: {validation: 0.2, rates: 4, values: 3, factor: 3.0, seeds: 1}
+Where the best rate or value is the smallest or largest tried, trials beyond it are added, `widen`
+at most for each, until the best has a neighbour on both sides or its range ends: rates go on by
+`factor`, numbers by the ratio of the last two (0.9, 0.95, 0.975: of what they lack of 1). Words,
+lists and truth values have no order and stay as the suite lists them. The record says for each
+choice whether it still lies at an end, and how many trials were added.
+
+    tuning: {validation: 0.2, rates: 4, values: 3, factor: 3.0, widen: 4, seeds: 1}
     methods:
       inflora:
         search: {lamb: [0.9, 0.95, 0.99]}     # or a key of the recipe: {training.weight_decay: ...}
@@ -42,6 +49,15 @@ at. All values of one setting meet the same images, class order and draws, which
 shares. Trials are stored apart from results: an interrupted tuning resumes when the same
 command is given again. Nothing is written into the suite: the lines to put there are printed.
 """
+_AT_ENDS = {
+    "range": "range: the best value tried is also an end of its range",
+    "cap": (
+        "cap: the best value tried is the smallest or largest, and no trial was left to go beyond "
+        "it; a better one may lie there"
+    ),
+    "unordered": "unordered: words, lists and truth values cannot be widened",
+    "failed": "failed: no trial was finished, so nothing was changed",
+}
 _SINGLE = ("dataset", "backbone", "tasks")
 
 
@@ -53,7 +69,8 @@ class TuneOptions(SelectionOptions, ExecutionOptions):
     record: Path | None = option(
         Path,
         "FILE",
-        "what was tried and chosen, as YAML; default: SUITE.yaml in the results folder",
+        "what was tried and chosen, as YAML; default: SUITE.yaml in the results folder, or "
+        "SUITE-DATASET.yaml where the data set is not the suite's first",
     )
 
 
@@ -67,24 +84,25 @@ class TuneOptions(SelectionOptions, ExecutionOptions):
 )
 def tune(options: TuneOptions) -> int:
     """Carry out the trials, print the choice and write the record; 1 when a trial failed."""
+    from benchmark.config.record import merged, write_record
     from benchmark.storage import StorageError, discard, stage
-    from benchmark.tuning.record import merged, write_record
 
     tuning = _read(options)
-    path = options.record or options.results / f"{tuning.suite.path.stem}.yaml"
+    path = options.record or options.results / _record_name(tuning)
     if path.is_dir():
         raise StorageError(f"--record {path}: is a folder")
     discard(stage(path, b""))  # a record that cannot be written is told before the work
     earlier = _earlier(path, tuning)
     for name, reason in tuning.skipped.items():
         say(f"skipped: {name}: {reason}")
-    left = tuning.runs_left()
+    done, runs = tuning.progress()
+    more = f"; up to {tuning.most_added} more where choices lie at an end" if done < runs else ""
     say(
-        f"suite {tuning.suite.name}: {plural(tuning.runs, 'run')} to tune "
-        f"{plural(len(tuning.candidates), 'method')}, {tuning.runs - left} done"
+        f"suite {tuning.suite.name}: {plural(runs, 'run')} to tune "
+        f"{plural(len(tuning.candidates), 'method')}, {done} done{more}"
     )
-    if left:
-        with run_progress(left) as sink:
+    if done < runs:
+        with run_progress(runs - done) as sink:
             tuning.carry_out(sink.event)
     record = tuning.record()
     say_choice(record)
@@ -108,13 +126,20 @@ def tune(options: TuneOptions) -> int:
     return 1 if failed else 0
 
 
+def _record_name(tuning: Tuning) -> str:
+    """The file of the record; data sets other than the suite's own have files of their own."""
+    dataset, stem = tuning.conditions["dataset"], tuning.suite.path.stem
+    own = dataset == tuning.suite.dataset[0]
+    return file_name(stem if own else f"{stem}-{dataset}") + ".yaml"
+
+
 def _earlier(path: Path, tuning: Tuning) -> TuningRecord | None:
     """The existing record, to be completed; raises TuningError where it is of another tuning.
 
     A different budget is fine where all its methods are tuned again: their trials resume.
     """
+    from benchmark.config.record import read_record
     from benchmark.tuning.candidates import TuningError
-    from benchmark.tuning.record import read_record
 
     if not path.exists():
         return None
@@ -182,54 +207,39 @@ def _setting(spec: RunSpec) -> tuple[str, str, tuple[int, ...]]:
 
 def say_choice(record: TuningRecord) -> None:
     """Print the rate and setting of each method, before and after, and the accuracies they gave."""
-    rows, ends = [], 0
+    rows = []
     for name, method in record.methods.items():
         (other,) = [key for key in method.before if key != LR] or [""]
-        end = bool(other) and at_end(method, other)
-        ends += end
         rows.append(
             (
                 name,
-                _change(method, LR) + " (edge)" * method.edge,
+                _change(method, LR),
                 _scores(method, LR),
-                f"{other} {_change(method, other)}" + " (end)" * end if other else "-",
+                f"{other} {_change(method, other)}" if other else "-",
                 _scores(method, other),
-                f"{method.tried} of {record.budget.trials}",
+                f"{method.planned} of {record.budget.trials}"
+                + f" + {method.widened}" * bool(method.widened),
                 duration(method.seconds),
             )
         )
     say()
     say_table(rows, ("method", "lr", "accuracy", "setting", "accuracy", "trials", "time"))
     say()
-    if any(method.edge for method in record.methods.values()):
-        say("edge: the best rate is the smallest or largest tried; a better one may lie beyond")
-    if ends:
-        say("end: the best value of the setting is the smallest or largest tried")
+    ends = {end for method in record.methods.values() for end in method.ends.values()}
+    for end, meaning in _AT_ENDS.items():
+        if end in ends:
+            say(meaning)
     for name, method in record.methods.items():
         if method.note:
             say(f"{name}: {method.note}")
 
 
-def at_end(method: MethodRecord, key: str) -> bool:
-    """Whether a number was chosen that is the smallest or the largest of those tried."""
-    chosen = as_number(method.chosen[key])
-    found = [as_number(trial.value) for trial in method.trials if trial.chooses == key]
-    tried = {value for value in (*found, as_number(method.before[key])) if value is not None}
-    return chosen is not None and len(tried) > 1 and chosen in (min(tried), max(tried))
-
-
-def as_number(value: Any) -> float | None:
-    """A value with an order: a number, or a mapping of one name to a number."""
-    if isinstance(value, Mapping) and len(value) == 1:
-        (value,) = value.values()
-    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else value
-
-
 def _change(method: MethodRecord, key: str) -> str:
     if key not in method.before:
         return "-"
-    before, chosen = method.before[key], method.chosen[key]
-    return f"{shown(before)} -> {shown(chosen)}" if before != chosen else shown(before)
+    before, chosen, end = method.before[key], method.chosen[key], method.ends[key]
+    text = f"{shown(before)} -> {shown(chosen)}" if before != chosen else shown(before)
+    return text if end == "inside" else f"{text} ({end})"
 
 
 def _scores(method: MethodRecord, key: str) -> str:
@@ -251,7 +261,9 @@ def suite_lines(record: TuningRecord) -> Iterator[str]:
     for name, method in record.methods.items():
         if not method.chosen:
             continue
-        yield f"  {name}:"
+        open_ends = [key for key, end in method.ends.items() if end == "cap"]
+        remark = f"  # at the end of the search: {', '.join(open_ends)}" if open_ends else ""
+        yield f"  {name}:{remark}"
         chosen = method.chosen.items()
         training = {k.removeprefix(RECIPE): v for k, v in chosen if k.startswith(RECIPE)}
         settings = {key: value for key, value in chosen if not key.startswith(RECIPE)}
@@ -265,9 +277,11 @@ def budget_line(record: TuningRecord) -> str:
     budget = record.budget
     seeds = plural(budget.seeds, "run")
     spent = sum(method.seconds for method in record.methods.values())
+    added = sum(method.widened for method in record.methods.values())
     return (
         f"budget: {budget.trials} trials a method ({budget.rates} learning rates and "
-        f"{budget.values} values of its setting), {seeds} each, compared by the final accuracy on "
+        f"{budget.values} values of its setting), {added} added beyond ends ({budget.widen} a "
+        f"choice at most), {seeds} each, compared by the final accuracy on "
         f"{100 * record.validation:g} % of the training images of {record.dataset} in "
         f"{len(record.tasks)} tasks on {record.backbone}; {duration(spent)} of computing"
     )

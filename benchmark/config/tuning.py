@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic_core import PydanticKnownError
@@ -14,6 +14,10 @@ from benchmark.validation import Errors, StrictModel, check_field, unknown_key
 
 RECIPE = "training."  # before the name of a key of the recipe
 LR = RECIPE + "lr"
+# Where a choice lies among the values tried: inside has some on both sides, range and cap are at an
+# end, because the range of the setting ends there too, or because no trial was left to go beyond;
+# unordered values have no end, and where all trials failed there is no best.
+End = Literal["inside", "range", "cap", "unordered", "failed"]
 _NOT_SEARCHED = {
     LR: "is chosen for every method: leave it out",
     RECIPE + "epochs": "must stay the same for all values that are compared",
@@ -34,11 +38,14 @@ class TuningSettings(StrictModel):
     factor: Annotated[
         float, Field(ge=1.5, le=100, description="between neighbouring learning rates at first")
     ] = 3.0
+    widen: Annotated[
+        int, Field(ge=0, le=20, description="trials added to a choice that lies at an end, at most")
+    ] = 4
     seeds: Annotated[int, Field(ge=1, le=100, description="runs of every trial")] = 1
 
     @property
     def trials(self) -> int:
-        """Trials of every method, each with `seeds` runs."""
+        """Trials of every method before a search is widened, each with `seeds` runs."""
         return self.rates + self.values
 
 

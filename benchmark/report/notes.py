@@ -16,7 +16,7 @@ from benchmark.results.store import Result
 from benchmark.words import plural
 
 if TYPE_CHECKING:
-    from benchmark.tuning.record import TuningRecord
+    from benchmark.config.record import TuningRecord
 
 _ERROR_LENGTH = 160
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from benchmark.config import MethodPlan, Suite
@@ -116,7 +117,8 @@ def _candidate(suite: Suite, spec: RunSpec, own_order: bool, errors: Errors) -> 
         return Candidate(spec, Problem(rate, budget=suite.tuning), own_order)
     in_force = _value(spec, search.name)
     values = (in_force, *(value for value in search.values if value != in_force))
-    problem = Problem(rate, search.name, values, suite.tuning)
+    fits = partial(_fits, spec, search.name)
+    problem = Problem(rate, search.name, values, suite.tuning, fits)
     for value in problem.compared:  # `when` and --set may have changed what it must go with
         with errors.at(f"{suite.path}: methods.{spec.method}.search.{search.name}"):
             _with(spec, search.name, value)
@@ -127,6 +129,15 @@ def _value(spec: RunSpec, name: str) -> Any:
     if name.startswith(RECIPE):
         return getattr(spec.recipe, name.removeprefix(RECIPE))
     return getattr(spec.settings, name)
+
+
+def _fits(spec: RunSpec, name: str, value: Any) -> bool:
+    """Whether the settings of a run, or its recipe, take a value."""
+    try:
+        _with(spec, name, value)
+    except ValueError:
+        return False
+    return True
 
 
 def _with(spec: RunSpec, name: str, value: Any) -> RunSpec:

@@ -1,13 +1,22 @@
-"""Which values a method tries next, and which it takes: pure functions of the scores so far."""
+"""Which values a method tries next, and which it takes: pure functions of the scores so far.
+
+A choice that lies at an end of what was tried is no choice yet: it is given trials beyond that end,
+until the best value has a neighbour on both sides, the range ends or `widen` trials are spent.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.config.tuning import LR, TuningSettings
+from benchmark.config.tuning import LR, End, TuningSettings
+from benchmark.tuning.scale import Scale, next_beyond, rounded, scale_of
+
+
+def _fits(value: Any) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -15,29 +24,33 @@ class Problem:
     """What one method chooses: its learning rate, then the value of one setting at that rate.
 
     rate: the one in force, None where nothing is trained. values: of the setting, the one in force
-    first. Trials that the setting has no values for go to the rate, so that every method with a
-    learning rate spends the whole budget.
+    first. fits: whether a value of the setting is in its range. Trials that the setting has no
+    values for go to the rate, so that every method with a learning rate spends the whole budget.
     """
 
     rate: float | None
     setting: str = ""
     values: tuple[Any, ...] = ()
     budget: TuningSettings = field(default_factory=TuningSettings)
+    fits: Callable[[Any], bool] = field(default=_fits, compare=False)
 
     @property
     def compared(self) -> tuple[Any, ...]:
-        """The values that are tried; a single one is no choice."""
+        """The values that are tried whatever their scores; a single one is no choice."""
         values = self.values[: self.budget.values]
         return values if len(values) > 1 else ()
 
     @property
     def rate_trials(self) -> int:
-        """Trials of the learning rate."""
+        """Trials of the learning rate, whatever their scores."""
         return 0 if self.rate is None else self.budget.trials - len(self.compared)
 
     @property
     def trials(self) -> int:
-        """All trials of this method, at most; fewer only where there is nothing else to choose."""
+        """Trials of this method before any search is widened, at most.
+
+        Fewer only where there is nothing else to choose.
+        """
         return self.rate_trials + len(self.compared)
 
 
@@ -65,51 +78,72 @@ class Scored:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is taken. edge: the rate is the smallest or the largest of those tried."""
+    """What is taken, and where it lies among the values tried; None where nothing is chosen."""
 
     rate: float | None
     value: Any
-    edge: bool
+    rate_end: End | None = None
+    value_end: End | None = None
 
 
 def next_trials(problem: Problem, scored: Sequence[Scored]) -> list[Trial]:
     """The trials to carry out next, all at the same time; none when everything is chosen."""
-    tried = _rates(scored)
-    if problem.rate is not None and len(tried) < problem.rate_trials:
-        first = _first_rates(problem.rate, problem)
-        new = [rate for rate in first if rate not in tried]
-        if not new:
-            new = _further(problem.rate, tried, problem.budget.factor)
-        if new:
-            return [Trial(LR, rate, rate) for rate in new]
-    rate = _best_rate(problem, tried)
-    done = [one.trial.value for one in scored if one.trial.chooses != LR]
-    return [Trial(problem.setting, value, rate) for value in problem.compared if value not in done]
+    rates = _next_rates(problem, _rates(scored))
+    if rates:
+        return [Trial(LR, rate, rate) for rate in rates]
+    rate = _best_rate(problem, _rates(scored))
+    return [Trial(problem.setting, value, rate) for value in _next_values(problem, scored)]
 
 
 def choose(problem: Problem, scored: Sequence[Scored]) -> Choice:
     """The best rate and the best value; among equals the one nearest to what is in force."""
-    tried = _rates(scored)
-    rate = _best_rate(problem, tried)
-    edge = rate in (min(tried), max(tried)) if tried else False
-    value = problem.values[0] if problem.values else None
-    by_value = [one for one in scored if one.trial.chooses != LR]
-    if by_value:
-        top = max(one.worth for one in by_value)
-        best = [one.trial.value for one in by_value if one.worth == top]
-        value = min(best, key=lambda v: _rank(v, problem.values))
-    return Choice(rate, value, edge)
+    tried, values = _rates(scored), _values(scored)
+    return Choice(
+        rate=_best_rate(problem, tried),
+        value=_best_value(problem, values),
+        rate_end=_rate_end(problem, tried) if tried else None,
+        value_end=_value_end(problem, values) if values else None,
+    )
 
 
-def rounded(rate: float) -> float:
-    """To two significant digits, as people write learning rates."""
-    return float(f"{rate:.2g}")
+def widened(problem: Problem, scored: Sequence[Scored]) -> int:
+    """How many of the trials were added because a choice lay at an end."""
+    rates, values = _rates(scored), _values(scored)
+    added = (len(rates) - problem.rate_trials, len(values) - len(problem.compared))
+    return sum(max(0, number) for number in added)
+
+
+def _end(at_end: bool, left: int) -> End:
+    if not at_end:
+        return "inside"
+    return "range" if left > 0 else "cap"
+
+
+# -- learning rates ------------------------------------------------------------------------------
 
 
 def _rates(scored: Iterable[Scored]) -> dict[float, float]:
     """Worth of every rate tried, from the smallest rate on."""
     found = {one.trial.value: one.worth for one in scored if one.trial.chooses == LR}
     return dict(sorted(found.items()))
+
+
+def _next_rates(problem: Problem, tried: dict[float, float]) -> list[float]:
+    """The rates to try next: those of the budget, then beyond an end that the best lies at."""
+    if problem.rate is None:
+        return []
+    if len(tried) < problem.rate_trials:
+        first = _first_rates(problem.rate, problem)
+        new = [rate for rate in first if rate not in tried]
+        new = new or _further(problem.rate, tried, problem.budget.factor)
+        if new:
+            return new
+    return _rates_beyond(problem, tried)[: _left(problem, len(tried), problem.rate_trials)]
+
+
+def _left(problem: Problem, tried: int, planned: int) -> int:
+    """How many trials may still be added to a choice."""
+    return problem.budget.widen - max(0, tried - planned)
 
 
 def _first_rates(start: float, problem: Problem) -> list[float]:
@@ -143,6 +177,26 @@ def _between(rates: list[float], tried: dict[float, float], at: int) -> list[flo
     return [math.sqrt(rates[at] * other) for other in beside]
 
 
+def _rates_beyond(problem: Problem, tried: dict[float, float]) -> list[float]:
+    """The rates after the best one on the sides where it has no neighbour, the larger first."""
+    rates, best = list(tried), _best_rate(problem, tried)
+    if not rates or best is None or tried[best] == -math.inf:
+        return []
+    factor = problem.budget.factor
+    wanted = [rates[-1] * factor] * (best == rates[-1]) + [rates[0] / factor] * (best == rates[0])
+    new = [rounded(rate) for rate in wanted]
+    return [rate for rate in new if 0 < rate < math.inf and rate not in tried]
+
+
+def _rate_end(problem: Problem, tried: dict[float, float]) -> End:
+    best = _best_rate(problem, tried)
+    if best is None or tried[best] == -math.inf:
+        return "failed"
+    if min(tried) < best < max(tried):
+        return "inside"
+    return "cap" if _rates_beyond(problem, tried) else "range"
+
+
 def _best_rate(problem: Problem, tried: dict[float, float]) -> float | None:
     if problem.rate is None or not tried:
         return problem.rate
@@ -160,10 +214,75 @@ def _distance(rate: float, start: float) -> float:
     return abs(math.log(rate / start)) if rate > 0 and start > 0 else abs(rate - start)
 
 
-def _rank(value: Any, values: Sequence[Any]) -> tuple[float, int]:
-    """How far from the value in force: numbers by difference, others by their place."""
-    place = values.index(value)
-    numbers = (value, values[0])
-    if all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
-        return abs(value - values[0]), place
-    return float(place > 0), place
+# -- the setting ---------------------------------------------------------------------------------
+
+_Tried = Sequence[tuple[Any, float]]  # values with their worths, in the order of the trials
+
+
+def _values(scored: Iterable[Scored]) -> list[tuple[Any, float]]:
+    return [(one.trial.value, one.worth) for one in scored if one.trial.chooses != LR]
+
+
+def _next_values(problem: Problem, scored: Sequence[Scored]) -> list[Any]:
+    """The values to try next: those compared, then beyond an end that the best lies at."""
+    tried = _values(scored)
+    done = [value for value, _ in tried]
+    new = [value for value in problem.compared if value not in done]
+    left = _left(problem, len(tried), len(problem.compared))
+    return new or _values_beyond(problem, tried)[:left]
+
+
+def _scale(problem: Problem, tried: _Tried) -> Scale | None:
+    return scale_of([*problem.values, *(value for value, _ in tried)])
+
+
+def _values_beyond(problem: Problem, tried: _Tried) -> list[Any]:
+    """The value after the best one where that is the outermost; none where values have no order.
+
+    A value of the suite that the budget had no trial for comes before one that is made up.
+    """
+    scale = _scale(problem, tried)
+    if scale is None or not tried or max(worth for _, worth in tried) == -math.inf:
+        return []
+    numbers = [scale.number(value) for value, _ in tried]
+    best = scale.number(_best_value(problem, tried))
+    if min(numbers) < best < max(numbers):
+        return []
+    up = best == max(numbers)
+    named = [scale.number(value) for value in problem.values]
+    ahead = [number for number in named if (number > best if up else number < best)]
+    if ahead:
+        return [scale.value(min(ahead) if up else max(ahead))]
+    following = next_beyond(numbers, up, scale, problem.fits)
+    return [] if following is None else [scale.value(following)]
+
+
+def _value_end(problem: Problem, tried: _Tried) -> End:
+    if max(worth for _, worth in tried) == -math.inf:
+        return "failed"
+    scale = _scale(problem, tried)
+    if scale is None:
+        return "unordered"
+    numbers = [scale.number(value) for value, _ in tried]
+    if min(numbers) < scale.number(_best_value(problem, tried)) < max(numbers):
+        return "inside"
+    return "cap" if _values_beyond(problem, tried) else "range"
+
+
+def _best_value(problem: Problem, tried: _Tried) -> Any:
+    """The value of the highest worth; of several the nearest, then the first."""
+    if not tried:
+        return problem.values[0] if problem.values else None
+    top = max(worth for _, worth in tried)
+    best = [value for value, worth in tried if worth == top]
+    scale = _scale(problem, tried)
+    known = [*problem.values, *(value for value, _ in tried)]
+
+    def rank(value: Any) -> tuple[float, int]:
+        """How far from the value in force: numbers by difference, others by their place."""
+        place = known.index(value)
+        if scale is None:
+            return float(place > 0), place
+        return abs(scale.number(value) - scale.number(problem.values[0])), place
+
+    return min(best, key=rank)

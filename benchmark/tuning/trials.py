@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.config import Suite
-from benchmark.config.tuning import LR
+from benchmark.config.record import CRITERION, MethodRecord, TrialRecord, TuningRecord
+from benchmark.config.tuning import LR, End
 from benchmark.data import dataset_info
 from benchmark.data.base import DataSource
 from benchmark.engine.plan import PlannedRun, plan_runs
@@ -17,8 +18,7 @@ from benchmark.metrics import final_accuracy
 from benchmark.results.store import Environment, Result, ResultStore
 from benchmark.spec import RunSpec
 from benchmark.tuning.candidates import Candidate, TuningError, candidates
-from benchmark.tuning.record import CRITERION, MethodRecord, TrialRecord, TuningRecord
-from benchmark.tuning.search import Scored, Trial, choose, next_trials
+from benchmark.tuning.search import Scored, Trial, choose, next_trials, widened
 from benchmark.words import plural
 
 
@@ -83,9 +83,12 @@ class Tuning:
         self._planned: dict[tuple[Any, ...], list[PlannedRun]] = {}
 
     @property
-    def runs(self) -> int:
-        """All runs of the tuning."""
-        return sum(c.problem.trials for c in self.candidates) * self.budget.seeds
+    def most_added(self) -> int:
+        """Runs that may be added to `progress`, where choices lie at an end of what was tried."""
+        choices = sum(
+            (c.problem.rate is not None) + bool(c.problem.compared) for c in self.candidates
+        )
+        return choices * self.budget.widen * self.budget.seeds
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -101,10 +104,15 @@ class Tuning:
             "budget": self.budget.model_copy(update={"validation": first.validation}),
         }
 
-    def runs_left(self) -> int:
-        """Runs that are still to be carried out."""
-        states = [self._state(candidate) for candidate in self.candidates]
-        return self.runs - sum(len(s.runs) + len(s.pending) - len(s.open) for s in states)
+    def progress(self) -> tuple[int, int]:
+        """Runs that are done, and all runs as far as they are known by now."""
+        done = total = 0
+        for candidate in self.candidates:
+            state = self._state(candidate)
+            known = len(state.runs) + len(state.pending)
+            done += known - len(state.open)
+            total += max(known, candidate.problem.trials * self.budget.seeds)
+        return done, total
 
     def carry_out(self, emit: Callable[[Event], None]) -> None:
         """Run round after round: in each the next trials of all methods, together.
@@ -216,14 +224,17 @@ def _method_record(candidate: Candidate, state: _State) -> MethodRecord:
     choice = choose(problem, state.scored)
     before: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
-    if problem.rate is not None:
-        before[LR], chosen[LR] = problem.rate, choice.rate
-    if problem.compared:
-        before[problem.setting], chosen[problem.setting] = problem.values[0], choice.value
+    ends: dict[str, End] = {}
+    if choice.rate_end is not None:
+        before[LR], chosen[LR], ends[LR] = problem.rate, choice.rate, choice.rate_end
+    if choice.value_end is not None:
+        name = problem.setting
+        before[name], chosen[name], ends[name] = problem.values[0], choice.value, choice.value_end
     return MethodRecord(
         before=before,
         chosen=chosen,
-        edge=choice.edge,
+        ends=ends,
+        widened=widened(problem, state.scored),
         note=_note(candidate, state),
         trials=tuple(map(_trial_record, state.runs)),
     )
@@ -242,12 +253,15 @@ def _trial_record(run: _Run) -> TrialRecord:
 
 
 def _note(candidate: Candidate, state: _State) -> str:
-    problem, tried = candidate.problem, len(state.scored)
+    problem = candidate.problem
+    planned = len(state.scored) - widened(problem, state.scored)
     notes = []
-    if tried < problem.budget.trials:
-        notes.append(f"{tried} of {problem.budget.trials} trials: nothing else to choose")
-    if candidate.left_out:
-        shown = ", ".join(map(str, candidate.left_out))
+    if planned < problem.budget.trials:
+        notes.append(f"{planned} of {problem.budget.trials} trials: nothing else to choose")
+    tried = [one.trial.value for one in state.scored if one.trial.chooses != LR]
+    left_out = [value for value in candidate.left_out if value not in tried]
+    if left_out:
+        shown = ", ".join(map(str, left_out))
         notes.append(f"no trials left for {problem.setting} {shown}")
     failed = sum(one.score is None for one in state.scored)
     if failed:

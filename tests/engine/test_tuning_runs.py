@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from benchmark.cli import main
+from benchmark.config.record import read_record
 from benchmark.config.tuning import LR
 from benchmark.data import DATASETS
 from benchmark.data.base import Dataset, Split
 from benchmark.results.store import ResultStore
 from benchmark.tuning.candidates import trains_nothing, trial_seeds
-from benchmark.tuning.record import read_record
 
 QUICK = ["--jobs", "1", "--threads", "1"]
 RECORD = Path("results/tuning/mine.yaml")
@@ -48,7 +48,7 @@ def suite(toy_data: Dataset, toy_backbone: str) -> Callable[..., list[str]]:
             "backbone": toy_backbone,
             "tasks": 2,
             "training": {"lr": 0.001, "epochs": 1, "batch_size": 8, "schedule": "constant"},
-            "tuning": {"rates": 3, "values": 2},
+            "tuning": {"rates": 3, "values": 2, "widen": 0},
             "methods": {
                 "linear_probe": {"search": {"training.weight_decay": [0.01]}},
                 "ncm": {"search": {"distance": ["euclidean"]}},
@@ -172,8 +172,43 @@ def test_a_trial_that_fails_is_worst_and_the_command_says_so(
     assert by_rate[0.001].status == "done"
     assert method.chosen[LR] < 0.003
     assert len(method.trials) == 5
+    assert method.widened == 0
     assert "failed: fragile, training.lr 0.003" in shown.err
     assert "trial failed" in shown.out or "trials failed" in shown.out
+
+
+def test_a_choice_at_an_end_is_given_more_trials_which_resume_too(
+    suite: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = suite(
+        tuning={"rates": 3, "values": 2, "widen": 2},
+        methods={"linear_probe": {"training": {"lr": 1e-9}}, "ncm": None},
+    )
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "5 runs to tune 2 methods, 0 done; up to" in shown
+    record = read_record(RECORD)
+    probe, mean = record.methods["linear_probe"], record.methods["ncm"]
+    assert record.budget.widen == 2
+    assert (probe.tried, probe.planned, probe.widened) == (5 + probe.widened, 5, probe.widened)
+    assert probe.ends[LR] in ("inside", "cap")
+    assert (probe.ends[LR] == "cap") <= (probe.widened == 2)
+    assert (mean.ends, mean.widened) == ({}, 0)
+    whole = RECORD.read_bytes()
+    if probe.widened:
+        shutil.rmtree(Path("results/tuning/runs") / probe.trials[-1].key)
+    assert main(words) == 0
+    finals = [(t.key, t.final) for t in probe.trials]
+    assert [(t.key, t.final) for t in read_record(RECORD).methods["linear_probe"].trials] == finals
+    assert len(RECORD.read_bytes().splitlines()) == len(whole.splitlines())
+
+
+def test_other_data_than_the_suites_have_a_record_of_their_own(
+    suite: Callable[..., list[str]],
+) -> None:
+    words = suite(dataset=["icons", "toy"], methods={"ncm": None})
+    assert main([*words, "--dataset", "toy"]) == 0
+    assert read_record(Path("results/tuning/mine-toy.yaml")).dataset == "toy"
 
 
 def test_seeds_of_a_trial_are_averaged(suite: Callable[..., list[str]]) -> None:

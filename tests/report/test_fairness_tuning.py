@@ -7,16 +7,16 @@ from typing import Any
 
 from synthetic_results import make_result, make_spec
 
+from benchmark.config.record import MethodRecord, TrialRecord, TuningRecord
 from benchmark.config.tuning import TuningSettings
 from benchmark.report.notes import annotated
 from benchmark.report.rows import make_blocks
 from benchmark.spec import Recipe
-from benchmark.tuning.record import MethodRecord, TrialRecord, TuningRecord
 
 LR = 0.002
 
 
-def chose(chosen: Mapping[str, Any], trials: int = 7) -> MethodRecord:
+def chose(chosen: Mapping[str, Any], trials: int = 7, widened: int = 0) -> MethodRecord:
     tried = tuple(
         TrialRecord(
             chooses="training.lr", value=10.0**-n, seed=1, status="done", final=50.0, seconds=1.0,
@@ -25,7 +25,12 @@ def chose(chosen: Mapping[str, Any], trials: int = 7) -> MethodRecord:
         for n in range(trials)
     )  # fmt: skip
     return MethodRecord(
-        before=dict.fromkeys(chosen), chosen=chosen, edge=False, note="", trials=tried
+        before=dict.fromkeys(chosen),
+        chosen=chosen,
+        ends=dict.fromkeys(chosen, "inside"),
+        widened=widened,
+        note="",
+        trials=tried,
     )
 
 
@@ -106,6 +111,10 @@ def test_another_number_of_trials_is_found() -> None:
     assert remarks(rows(), more) == {
         "l2p": ("settings chosen in 40 trials; the other rows had 7 trials",)
     }
+
+
+def test_trials_added_beyond_an_end_are_no_difference() -> None:
+    assert remarks(rows(), record(l2p=chose({"training.lr": LR}, trials=11, widened=4))) == {}
 
 
 def test_a_suite_that_takes_over_the_choices_is_judged_by_them() -> None:

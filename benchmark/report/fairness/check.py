@@ -25,7 +25,7 @@ from benchmark.report.rows import Block, Replicate, Row, age, replicate
 from benchmark.results.store import Result
 
 if TYPE_CHECKING:
-    from benchmark.tuning.record import TuningRecord
+    from benchmark.config.record import TuningRecord
 
 _FILES = 3  # files of differing code that are named
 _DIGITS = 8  # of a hash that are shown

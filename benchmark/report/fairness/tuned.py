@@ -16,7 +16,7 @@ from benchmark.report.formatting import setting_text
 from benchmark.results.store import Result, canonical
 
 if TYPE_CHECKING:
-    from benchmark.tuning.record import TuningRecord
+    from benchmark.config.record import TuningRecord
 
 FOLDER = Path(__file__).resolve().parents[2] / "suites" / "tuning"
 _MISSING = object()
@@ -29,7 +29,7 @@ def shipped_records() -> tuple[TuningRecord, ...]:
     files = sorted(FOLDER.glob("*.yaml"))
     if not files:
         return ()
-    from benchmark.tuning.record import read_record
+    from benchmark.config.record import read_record
 
     return tuple(map(read_record, files))
 
@@ -48,7 +48,7 @@ def tuning_differences(rows: Rows, records: Sequence[TuningRecord]) -> list[tupl
         return silent
     record = max(about, key=lambda r: sum(_chosen(r, row) for row in rows))
     tuned = [row for row in rows if _chosen(record, row)]
-    trials = Counter(record.methods[_method(row)].tried for row in tuned if _trained(row))
+    trials = Counter(record.methods[_method(row)].planned for row in tuned if _trained(row))
     if not trials:
         return silent
     usual = max(trials, key=lambda n: (trials[n], n))
@@ -83,7 +83,7 @@ def _in_words(
         return (f"settings not tuned; {rest}",)
     if wrong := _deviations(record, row):
         return (f"settings differ from those tuning chose ({'; '.join(wrong)}); {rest}",)
-    tried = record.methods[name].tried
+    tried = record.methods[name].planned
     if tried != usual and _trained(row):  # without a learning rate there is less to try
         return (f"settings chosen in {tried} trials; {rest}",)
     return ()

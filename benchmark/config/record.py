@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from benchmark.config.reading import SuiteError, as_suite_error, dump, read_mapping
-from benchmark.config.tuning import TuningSettings
+from benchmark.config.tuning import End, TuningSettings
 from benchmark.storage import write_atomically
 from benchmark.validation import StrictModel, as_tuple
 
-VERSION = 1
+VERSION = 2
 CRITERION = (
     "final accuracy (ACC_T, percent) on the validation images, mean over the seeds of a trial; "
     "of equals the value nearest to the suite's"
@@ -49,11 +49,15 @@ class TrialRecord(StrictModel):
 
 
 class MethodRecord(StrictModel):
-    """What a method chose; `before` and `chosen` have the same keys, such as `training.lr`."""
+    """What a method chose.
+
+    `before`, `chosen` and `ends` have the same keys, such as `training.lr`.
+    """
 
     before: Mapping[str, Value]
     chosen: Mapping[str, Value]
-    edge: bool  # the chosen learning rate is the smallest or the largest of those tried
+    ends: Mapping[str, End]  # where each choice lies among the values tried
+    widened: Annotated[int, Field(ge=0)]  # trials added because a choice lay at an end
     note: str  # what a reader should know, such as a budget that was not spent
     trials: tuple[TrialRecord, ...]
 
@@ -70,6 +74,11 @@ class MethodRecord(StrictModel):
             if (trial.chooses, trial.value) not in found:
                 found.append((trial.chooses, trial.value))
         return len(found)
+
+    @property
+    def planned(self) -> int:
+        """Trials before any search was widened: what methods are compared by."""
+        return self.tried - self.widened
 
     def score(self, chooses: str, value: Any) -> float | None:
         """Mean final accuracy of a trial; None where it failed or was not made."""

@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.cli.tune import as_number, at_end, budget_line, say_choice, suite_lines
+from benchmark.cli.tune import budget_line, say_choice, suite_lines
 from benchmark.config import Overrides, expand, load_suite
-from benchmark.config.suite import SUITES_FOLDER
-from benchmark.config.tuning import LR, RECIPE, TuningSettings
-from benchmark.spec import Recipe
-from benchmark.tuning.record import (
+from benchmark.config.record import (
     CRITERION,
     MethodRecord,
     RecordError,
@@ -23,6 +20,9 @@ from benchmark.tuning.record import (
     read_record,
     write_record,
 )
+from benchmark.config.suite import SUITES_FOLDER
+from benchmark.config.tuning import LR, RECIPE, TuningSettings
+from benchmark.spec import Recipe
 from benchmark.validation import check_field
 
 COMMITTED = SUITES_FOLDER / "tuning" / "icons.yaml"
@@ -39,7 +39,8 @@ def trial(chooses: str, value: Any, final: float | None, seed: int = 1234) -> Tr
 LORA = MethodRecord(
     before={LR: 0.00005, "layers": [2, 3]},
     chosen={LR: 0.00015, "layers": [2, 3]},
-    edge=True,
+    ends={LR: "cap", "layers": "unordered"},
+    widened=1,
     note="1 trial failed",
     trials=(
         trial(LR, 0.00005, 50.0),
@@ -55,7 +56,8 @@ LORA = MethodRecord(
 MEAN = MethodRecord(
     before={"distance": "cosine"},
     chosen={"distance": "euclidean"},
-    edge=False,
+    ends={"distance": "unordered"},
+    widened=0,
     note="",
     trials=(trial("distance", "cosine", 60.0), trial("distance", "euclidean", 61.0)),
 )
@@ -99,7 +101,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_tuples_come_back_as_lists(tmp_path: Path) -> None:
     path = tmp_path / "record.yaml"
     chosen = {"layers": (2, 3)}
-    method = MethodRecord(before=chosen, chosen=chosen, edge=False, note="", trials=())
+    method = MethodRecord(
+        before=chosen, chosen=chosen, ends={"layers": "unordered"}, widened=0, note="", trials=()
+    )
     write_record(path, RECORD.model_copy(update={"methods": {"dualprompt": method}}))
     assert read_record(path).methods["dualprompt"].chosen == {"layers": [2, 3]}
 
@@ -107,13 +111,15 @@ def test_tuples_come_back_as_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "value", "fault"),
     [
-        (("record",), 2, "record: version 2 cannot be read"),
-        (("record",), None, "record: version None cannot be read, only 1: is this a file that"),
+        (("record",), 1, "record: version 1 cannot be read"),
+        (("record",), None, "record: version None cannot be read, only 2: is this a file that"),
         (("dataset",), None, "dataset: is missing"),
         (("datset",), "icons", "datset: unknown key, did you mean 'dataset'?"),
         (("tasks",), "ten", "tasks: must be a list, not 'ten'"),
         (("budget", "rates"), "x", "budget.rates: must be a whole number"),
-        (("methods", "ncm", "edge"), None, "methods.ncm.edge: is missing"),
+        (("methods", "ncm", "ends"), None, "methods.ncm.ends: is missing"),
+        (("methods", "ncm", "ends", "distance"), "edge", "methods.ncm.ends.distance: must be one"),
+        (("methods", "ncm", "widened"), -1, "methods.ncm.widened: must be at least 0"),
         (("methods", "ncm"), 3, "methods.ncm: must be a mapping, not 3"),
         (("methods", "ncm", "trials", 1, "final"), "x", "methods.ncm.trials[1].final: must be a"),
         (("methods", "ncm", "trials", 0), 7, "methods.ncm.trials[0]: must be a mapping"),
@@ -137,7 +143,7 @@ def test_scores_are_means_over_the_seeds_and_a_failure_is_none() -> None:
     assert LORA.score(LR, 0.00005) == 51.0
     assert LORA.score("layers", [3, 4]) is None
     assert LORA.score("layers", [9]) is None
-    assert (LORA.tried, LORA.seconds) == (4, 100.0)
+    assert (LORA.tried, LORA.planned, LORA.seconds) == (4, 3, 100.0)
 
 
 def test_the_choice_is_shown_with_the_lines_for_the_suite(
@@ -146,23 +152,22 @@ def test_the_choice_is_shown_with_the_lines_for_the_suite(
     say_choice(RECORD)
     shown = capsys.readouterr().out.splitlines()
     assert shown[2].split() == [
-        "dualprompt", "0.00005", "->", "0.00015", "(edge)", "51.00", "->", "61.25",
-        "layers", "[2,", "3]", "60.00", "4", "of", "7", "1", "min", "40", "s",
+        "dualprompt", "0.00005", "->", "0.00015", "(cap)", "51.00", "->", "61.25",
+        "layers", "[2,", "3]", "(unordered)", "60.00", "3", "of", "7", "+", "1", "1", "min", "40",
+        "s",
     ]  # fmt: skip
     assert shown[3].split()[:9] == [
-        "ncm", "-", "-", "distance", "cosine", "->", "euclidean", "60.00", "->",
+        "ncm", "-", "-", "distance", "cosine", "->", "euclidean", "(unordered)", "60.00",
     ]  # fmt: skip
-    assert shown[-2:] == [
-        "edge: the best rate is the smallest or largest tried; a better one may lie beyond",
-        "dualprompt: 1 trial failed",
-    ]
+    assert [line.partition(":")[0] for line in shown[-3:]] == ["cap", "unordered", "dualprompt"]
     lines = "\n".join(suite_lines(RECORD)).partition("\n")[2]
     assert yaml.safe_load(lines)["methods"] == {
         "dualprompt": {"training": {"lr": 0.00015}, "settings": {"layers": [2, 3]}},
         "ncm": {"settings": {"distance": "euclidean"}},
     }
     assert "{lr: 0.00015}" in lines
-    assert "7 trials a method (4 learning rates and 3 values of its setting), 2 runs each" in (
+    assert "dualprompt:  # at the end of the search: training.lr\n" in lines
+    assert "7 trials a method (4 learning rates and 3 values of its setting), 1 added" in (
         budget_line(RECORD)
     )
 
@@ -197,12 +202,11 @@ def test_methods_tuned_on_other_data_are_not_taken_over() -> None:
         assert merged(RECORD, other) == other
 
 
-def test_most_chosen_numbers_lie_at_the_end_of_their_search_as_the_suite_says(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_icons_suite_says_how_many_choices_lie_at_an_end() -> None:
     record = read_record(COMMITTED)
-    settings = [(m, key) for m in record.methods.values() for key in m.before if key != LR]
-    numbers = [pair for pair in settings if as_number(pair[0].chosen[pair[1]]) is not None]
-    assert (sum(at_end(*pair) for pair in numbers), len(numbers)) == (14, 19)
-    say_choice(record)
-    assert capsys.readouterr().out.count("(end)") == 14
+    ends = [end for m in record.methods.values() for key, end in m.ends.items() if key != LR]
+    numbers = [end for end in ends if end != "unordered"]
+    assert f"{ends.count('cap')} of the {len(numbers)} chosen settings" in (
+        (SUITES_FOLDER / "icons.yaml").read_text()
+    )
+    assert record.budget.widen == sum(m.widened for m in record.methods.values()) == 0
