@@ -25,6 +25,7 @@ def run(
     tasks: int | str | Iterable[int | str] = (),
     seeds: int | Iterable[int] = (),
     changes: Mapping[str, Any] | None = None,
+    tuned: str | Path = "",
     results: str | Path = "results",
     data_root: str | Path | None = None,
     device: str = "auto",
@@ -42,6 +43,8 @@ def run(
         tasks: Numbers of tasks, or sizes such as "50+25+25".
         seeds: Seeds.
         changes: Settings by the keys of `--set`, such as `{"training.epochs": 8}`.
+        tuned: Record of `clbench tune`, by name or file, whose choices take the place of the
+            suite's values; `changes` win over them.
         results: Results folder.
         data_root: Folder of all data sets; None: $CLBENCH_DATA or ./data.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -79,6 +82,7 @@ def run(
         tasks=_all(tasks),
         seeds=_all(seeds),
         sets=tuple(f"{key}={json.dumps(value)}" for key, value in (changes or {}).items()),
+        tuned=str(tuned),
     )
     asked = requested(None if suite is None else str(suite), overrides)
     root = default_root() if data_root is None else Path(data_root)
@@ -86,7 +90,8 @@ def run(
     complete([(name, DataSource(root, split)) for name, split in needed])
     keys = []
     for loaded, specs in asked:
-        planned = plan_runs(specs, ResultStore(results), root)
+        choices = loaded.choices(overrides.tuned)
+        planned = plan_runs(specs, ResultStore(results), root, choices=choices)
         keys += [one.key for one in planned]
         settings = ExecutionSettings(
             Path(results),

@@ -151,6 +151,8 @@ def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
         ],
         "packages": [pairs(run.packages) for run in runs],
     }
+    if any(run.tuned for run in runs):
+        words["tuned"] = [run.tuned for run in runs]
     for name, texts in words.items():
         distinct = list(dict.fromkeys(texts))
         for text in distinct:

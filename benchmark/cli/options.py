@@ -224,6 +224,14 @@ class RunSelectionOptions(SelectionOptions):
     """What is to be compared, and with which seeds."""
 
     seeds: tuple[int, ...] = option(numbers, "0,1,2", "seeds", group=_SELECTION, default=())
+    tuned: str = option(
+        str,
+        "RECORD",
+        "use what a record of clbench tune chose in place of the suite's values: the name of one "
+        "that comes with the suites, or a file",
+        group=_SELECTION,
+        default="",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

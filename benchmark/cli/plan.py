@@ -34,7 +34,7 @@ class PlanOptions(RunSelectionOptions, ExecutionOptions):
 )
 def plan(options: PlanOptions) -> int:
     """Print every run asked for with its state, and what the open ones will take."""
-    asked = read_request(options, options.seeds)
+    asked = read_request(options, options.seeds, options.tuned)
     from benchmark.cli.resolved import resolved_lines
     from benchmark.engine.forecast import Forecaster, estimate
     from benchmark.engine.plan import headline, plan_runs

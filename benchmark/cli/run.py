@@ -66,7 +66,7 @@ def run(options: RunOptions) -> int:
         from benchmark.engine.pool import warm_up
 
         warm_up()
-    asked = read_request(options, options.seeds)
+    asked = read_request(options, options.seeds, options.tuned)
     from benchmark.cli.data import complete
     from benchmark.engine.launchers import LAUNCHERS
 
@@ -90,9 +90,13 @@ def run(options: RunOptions) -> int:
 
 
 def read_request(
-    options: SelectionOptions, seeds: tuple[int, ...]
+    options: SelectionOptions, seeds: tuple[int, ...], tuned: str = ""
 ) -> list[tuple[Suite, list[RunSpec]]]:
-    """The suites in question and the runs asked of each, all checked."""
+    """The suites in question and the runs asked of each, all checked.
+
+    tuned: the record whose choices take the place of the suites' values; warns of methods that it
+    does not have.
+    """
     from benchmark.config import Overrides, requested
 
     load_plugins(options.plugin)
@@ -106,8 +110,17 @@ def read_request(
         tasks=options.tasks,
         seeds=seeds,
         sets=sets,
+        tuned=tuned,
     )
-    return requested(options.suite, overrides)
+    asked = requested(options.suite, overrides)
+    for suite, specs in asked if tuned else ():
+        choices = suite.choices(tuned)
+        if choices and (names := choices.untuned(spec.method for spec in specs)):
+            warn(
+                f"not in the tuning record {choices.name}, as suite {suite.name} has them: "
+                + ", ".join(names)
+            )
+    return asked
 
 
 def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> ExecutionSettings:
@@ -130,7 +143,8 @@ def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
     from benchmark.engine.plan import plan_runs
     from benchmark.results.store import ResultStore
 
-    runs = plan_runs(specs, ResultStore(options.results), options.data_root)
+    store, choices = ResultStore(options.results), suite.choices(options.tuned)
+    runs = plan_runs(specs, store, options.data_root, choices=choices)
     settings = replace(
         execution(options, suite, options.plugin),
         workers=options.workers or 0,
@@ -138,6 +152,13 @@ def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
     )
     commands = [_command(run, suite, options) for run in runs if run.open]
     return Work(suite.name, runs, settings, commands)
+
+
+def _record(options: RunOptions) -> str:
+    """The tuning record as it is named in any folder."""
+    from benchmark.config.tuned import find_record
+
+    return str(find_record(options.tuned).resolve()) if options.tuned else ""
 
 
 def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
@@ -157,4 +178,6 @@ def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
         *(("--plugin", plugin.resolve()) for plugin in options.plugin),
     ]
     given = [text for name, value in shared if value is not None for text in (name, str(value))]
-    return in_shell([*program, "run", *run_arguments(run.spec, suite), "--no-report", *given])
+    return in_shell(
+        [*program, "run", *run_arguments(run.spec, suite, _record(options)), "--no-report", *given]
+    )

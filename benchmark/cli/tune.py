@@ -48,6 +48,7 @@ What counts is the final accuracy on training images that are held out; no test 
 at. All values of one setting meet the same images, class order and draws, which no benchmark seed
 shares. Trials are stored apart from results: an interrupted tuning resumes when the same
 command is given again. Nothing is written into the suite: the lines to put there are printed.
+`clbench run --tuned RECORD` runs any suite, on any data set, with what a record chose.
 """
 _AT_ENDS = {
     "range": "range: the best value tried is also an end of its range",

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from benchmark.results.schema import SpecBlock
 
 
-def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
+def run_arguments(spec: RunSpec, suite: Suite, tuned: str = "") -> list[str]:
     """Arguments of `clbench run` that ask for `spec` alone, starting from `suite`.
 
-    Only what differs from the suite is set.
+    Only what differs from the suite is set. tuned: the record that the run was asked for with,
+    which is an argument of the command too.
     """
     tasks = _task_text(spec.tasks)
     # What `--tasks` may say hangs on the scenario, so it is set before the two are compared.
@@ -36,11 +37,13 @@ def run_arguments(spec: RunSpec, suite: Suite) -> list[str]:
             tasks=(tasks,),
             seeds=(spec.seed,),
             sets=tuple(f"{key}={value}" for key, value in scenario),
+            tuned=tuned,
         ),
     )
     names = {key: getattr(spec, key) for key in _NAMES}
     changes = (*scenario, *_differences(plain, spec))
-    return _arguments(suite_argument(suite), names, tasks, spec.seed, changes)
+    arguments = _arguments(suite_argument(suite), names, tasks, spec.seed, changes)
+    return [*arguments, "--tuned", tuned] if tuned else arguments
 
 
 def complete_arguments(spec: SpecBlock, suite: str) -> list[str]:

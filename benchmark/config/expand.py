@@ -20,6 +20,7 @@ from benchmark.config.suite import (
     load_suite,
     suite_files,
 )
+from benchmark.config.tuned import Choices, read_choices
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import Augmentation, NoAugmentation, Recipe, RunSpec, Settings
@@ -49,6 +50,7 @@ class Overrides:
     tasks: tuple[int | str, ...] = ()
     seeds: tuple[int, ...] = ()
     sets: tuple[str, ...] = ()  # KEY=VALUE
+    tuned: str = ""  # record whose choices take the place of the suite's values, but for `sets`
 
 
 def requested(
@@ -119,7 +121,8 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
         )
     )
     situations = _once(Situation(name, backbone, len(tasks)) for name, backbone, tasks in products)
-    resolved = {at: _methods(suite, configs, at, assignments, errors) for at in situations}
+    choices = read_choices(given.tuned) if given.tuned else Choices("", "")
+    resolved = {at: _methods(suite, configs, at, choices, assignments, errors) for at in situations}
     with as_suite_error():
         errors.check()
 
@@ -294,16 +297,20 @@ def _methods(
     suite: Suite,
     configs: Mapping[str, type[Any]],
     at: Situation,
+    choices: Choices,
     assignments: list[Assignment],
     errors: Errors,
 ) -> list[tuple[str, Recipe, Settings]]:
-    """Recipe and settings of every method: defaults, the suite's, then the user's values."""
+    """Recipe and settings of every method: defaults, the suite's, what was tuned, the user's."""
     resolved = []
     for name, config in configs.items():
         training, settings = suite.methods.get(name, MethodPlan()).at(at)
+        training |= choices.values_for(name, "training", Recipe, errors)
+        settings |= choices.values_for(name, "settings", config, errors)
         training |= values_for(assignments, name, "training", Recipe, errors)
         settings |= values_for(assignments, name, "settings", config, errors)
-        with errors.at(f"--set {name}.settings"):
+        option = "--tuned or --set" if choices.name else "--set"
+        with errors.at(f"{option} {name}.settings"):
             recipe = Recipe(**{**suite.training, **training})
             resolved.append((name, recipe, config(**settings)))
     return resolved

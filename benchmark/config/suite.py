@@ -24,6 +24,7 @@ from pydantic_core import PydanticKnownError
 from benchmark.backbones import catalogue
 from benchmark.config.augmentation import Change
 from benchmark.config.reading import SuiteError, as_suite_error, read_mapping
+from benchmark.config.tuned import Choices, find_record, read_choices
 from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info
 from benchmark.registry import METHODS, UnknownNameError
@@ -249,6 +250,9 @@ class Suite(Grid):
     ] = Field(default_factory=dict)
     also: Annotated[tuple[Grid, ...], Field(description="further products")] = ()
     training: Training = Field(default_factory=dict)
+    tuned: Annotated[
+        str, Field(description="record of `clbench tune` that chose these settings: name or file")
+    ] = ""
     tuning: Annotated[TuningSettings, Field(description="for `clbench tune`")] = TuningSettings()
     methods: Annotated[
         Mapping[str, MethodPlan],
@@ -260,6 +264,17 @@ class Suite(Grid):
     def path(self) -> Path:
         """The file."""
         return self._path
+
+    def choices(self, tuned: str = "") -> Choices | None:
+        """What the record named by `tuned`, else the suite's own, chose; None where neither is.
+
+        Raises:
+            SuiteError: The record cannot be read.
+            UnknownNameError: There is none of that name.
+        """
+        if tuned:
+            return read_choices(tuned)
+        return read_choices(self.tuned, self.path.parent) if self.tuned else None
 
 
 def suite_schema() -> str:
@@ -312,6 +327,11 @@ def load_suite(name_or_path: str) -> Suite:
     with as_suite_error(path):
         suite = Suite.model_validate({"name": path.stem, **content})
     suite._path = path
+    if suite.tuned:
+        try:
+            find_record(suite.tuned, path.parent)
+        except (SuiteError, UnknownNameError) as error:
+            raise SuiteError([f"{path}: tuned: {error}"]) from error
     return suite
 
 
@@ -363,6 +383,9 @@ def _merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
     order = str(inherited.get("order", "natural"))
     if not re.fullmatch(r"natural|shuffled(:\d+)?", order):
         inherited["order"] = str((base.parent / Path(order).expanduser()).resolve())
+    tuned = str(inherited.get("tuned", ""))
+    if len(Path(tuned).parts) > 1 or tuned.endswith((".yaml", ".yml")):
+        inherited["tuned"] = str((base.parent / Path(tuned).expanduser()).resolve())
     content = {**inherited, **{key: own[key] for key in own if key not in ("extends", "only")}}
     for block in ("training", "tuning", "augmentation"):
         content[block] = _updated(inherited.get(block), own.get(block))

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from benchmark.backbones.catalogue import BackboneError
 from benchmark.backbones.load import weight_hash_of
+from benchmark.config.tuned import Choices
 from benchmark.data import dataset_info
 from benchmark.data.base import DataSource, MissingDataError, default_root
 from benchmark.data.stream import class_order, stream_hash
 from benchmark.engine.provenance import method_hash
 from benchmark.registry import METHODS
+from benchmark.results.schema import TunedBlock
 from benchmark.results.store import ResultStore, run_key
 from benchmark.spec import RunSpec
 from benchmark.words import plural
@@ -24,7 +26,7 @@ class PlannedRun:
     """A run with its key, its state in the store and a reason when it cannot be run.
 
     status: done | unfinished | failed | interrupted | missing, or "not prepared" while its data or
-    weights are not on this machine; it has no key then.
+    weights are not on this machine; it has no key then. tuned: what chose its values.
     """
 
     spec: RunSpec
@@ -34,6 +36,7 @@ class PlannedRun:
     method_hash: str
     data_hash: str
     weight_hash: str
+    tuned: TunedBlock | None = None
 
     @property
     def label(self) -> str:
@@ -60,6 +63,7 @@ def plan_runs(
     store: ResultStore,
     data_root: Path | None = None,
     lacking: dict[str, str] | None = None,
+    choices: Choices | None = None,
 ) -> list[PlannedRun]:
     """Keys and states of the runs; a run asked for twice is planned once.
 
@@ -69,6 +73,7 @@ def plan_runs(
         data_root: The folder of all data sets.
         lacking: Is given a message for each data set or backbone that is not on this machine, by
             name; the runs that need it are planned without a key, and nothing is fetched.
+        choices: Of the tuning that is behind the runs, to be stored with those that have them.
 
     Raises:
         MissingDataError: Data are not there, and `lacking` is not given.
@@ -89,7 +94,8 @@ def plan_runs(
             met.add(key)
             status = store.status(key)
         reason = METHODS.get(spec.method).skip(spec)
-        planned.append(PlannedRun(spec, key, status, reason, source, data, weights))
+        tuned = choices.behind(spec) if choices else None
+        planned.append(PlannedRun(spec, key, status, reason, source, data, weights, tuned))
     return planned
 
 

@@ -271,6 +271,7 @@ def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
         "role": method.role,
         "stream": method.stream,
         "suite": context.suite,
+        "tuned": planned.tuned,
         "revision": revision,
         "dirty": dirty,
         "version": __version__,

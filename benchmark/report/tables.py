@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from benchmark.report.fairness.tuned import tuning_line
 from benchmark.report.formatting import file_name
 from benchmark.report.model import Cell, Column, Table, TableRow
 from benchmark.report.notes import Notes, joined_notes
@@ -50,7 +51,7 @@ def block_table(block: Block) -> Table:
         time_column(block.rows, "train_seconds", drop=3),
     )
     caption = f"{_ACCURACY} {_COSTS} {_ORDER}"
-    notes = Notes()
+    notes = Notes(_tuning([block]))
     rows = tuple(table_row(row, columns, notes) for row in block.rows)
     table = Table(block.name, block.title, caption, columns, rows, notes.texts)
     return with_best(table, [block])
@@ -76,7 +77,7 @@ def _overview(dataset: str, blocks: Sequence[Block]) -> Table:
     titles = _group_titles(blocks)
     shown = (column("final"), column("average", drop=3), RUNS)
     columns = tuple(replace(column, group=title) for title in titles for column in shown)
-    notes = Notes()
+    notes = Notes(_tuning(blocks))
     rows = []
     for label, parts in joined_rows(blocks):
         some = next(row for row in parts if row is not None)
@@ -94,6 +95,12 @@ def _overview(dataset: str, blocks: Sequence[Block]) -> Table:
         notes.texts,
     )
     return with_best(table, blocks)
+
+
+def _tuning(blocks: Iterable[Block]) -> list[str]:
+    """A note on where the settings of the rows were tuned; none where that is not known."""
+    rows = [[run.result for run in row.done] for block in blocks for row in block.rows]
+    return [line for line in [tuning_line(rows)] if line]
 
 
 def _joined_notes(titles: Sequence[str], rows: Sequence[Row | None]) -> list[str]:

@@ -34,8 +34,9 @@ def load_results(
     Columns: `key`; the specification (`tasks` is their number; settings, recipe, augmentation and
     classes_per_task are JSON texts, equal for runs of the same variant); status (done, failed,
     interrupted), error, marks; `stored`, what the method stores by the names it declares, as JSON
-    text; where the run comes from (suite, revision, hashes, packages as JSON text, device, started,
-    seconds and so on); every metric of `benchmark.metrics.METRICS` in percent or points; costs.
+    text; where the run comes from (suite, revision, hashes, tuned and packages as JSON texts,
+    device, started, seconds and so on); every metric of `benchmark.metrics.METRICS` in percent or
+    points; costs.
 
     Columns and types are the same whatever was found, also for an empty folder: texts are pandas'
     `string`, metrics and costs float64, seed, tasks and protocol int64; `dirty` is `boolean` and

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from benchmark.spec import InputRange, NoAugmentation, Precision, Scenario
 from benchmark.validation import messages
@@ -142,10 +142,22 @@ class _Method(TypedDict):
     stream: Stream  # how it meets the classes: task by task, or all at once
 
 
+class TunedBlock(TypedDict):
+    """The tuning that chose a run's values (`clbench tune`)."""
+
+    record: str  # its name
+    dataset: str  # on whose training images
+    trials: Count  # of the method
+    widened: Count  # those of them that were added because a choice lay at an end
+
+
 class Environment(_Method):
     """Where and with what. A run that is not done may lack all but `role` and `stream`."""
 
     suite: str  # name it was run under
+    # null: the suite names no record, or the run has other values than its record chose; missing
+    # from results that do not know.
+    tuned: NotRequired[TunedBlock | None]
     revision: str | None  # git; null: not a checkout
     dirty: bool  # sources differed from that revision
     version: str  # of clbench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from benchmark.config.record import read_record
 from benchmark.config.tuning import LR
 from benchmark.data import DATASETS
 from benchmark.data.base import Dataset, Split
+from benchmark.results.frame import load_results
 from benchmark.results.store import ResultStore
 from benchmark.tuning.candidates import trains_nothing, trial_seeds
 
@@ -201,6 +203,42 @@ def test_a_choice_at_an_end_is_given_more_trials_which_resume_too(
     finals = [(t.key, t.final) for t in probe.trials]
     assert [(t.key, t.final) for t in read_record(RECORD).methods["linear_probe"].trials] == finals
     assert len(RECORD.read_bytes().splitlines()) == len(whole.splitlines())
+
+
+def test_tuned_on_one_data_set_and_shown_on_the_other(
+    suite: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned = [*suite(), "--method", "ncm", "--set", "ncm.settings.distance=cosine"]
+    assert main(tuned) == 0
+    chosen = read_record(RECORD).methods["ncm"].chosen["distance"]
+    other = {"cosine": "euclidean", "euclidean": "cosine"}[chosen]
+    words = suite(methods={"ncm": {"settings": {"distance": other}}, "linear_probe": None})
+    run = ["run", *words[1:], "--tuned", str(RECORD)]
+    capsys.readouterr()
+    assert main(run) == 0
+    shown = capsys.readouterr()
+    assert "linear_probe" in shown.err  # it is not in the record, and that is said
+    results = {result["spec"]["method"]: result for result in stored("results").values()}
+    assert results["ncm"]["spec"]["settings"]["distance"] == chosen
+    assert results["ncm"]["environment"]["tuned"] == {
+        "record": "mine",
+        "dataset": "toy",
+        "trials": 2,
+        "widened": 0,
+    }
+    assert results["linear_probe"]["environment"]["tuned"] is None
+    assert "Settings tuned on toy (record mine), shown on toy" in shown.out
+    frame = load_results("results")
+    assert json.loads(frame[frame.method == "ncm"]["tuned"].item())["record"] == "mine"
+    # What the user sets wins, and is nobody's choice.
+    assert main([*run, "--method", "ncm", "--set", f"ncm.settings.distance={other}"]) == 0
+    tuned_by = {
+        result["spec"]["settings"]["distance"]: result["environment"]["tuned"]
+        for result in stored("results").values()
+        if result["spec"]["method"] == "ncm"
+    }
+    assert tuned_by[other] is None
+    assert tuned_by[chosen] is not None
 
 
 def test_other_data_than_the_suites_have_a_record_of_their_own(

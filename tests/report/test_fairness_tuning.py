@@ -11,6 +11,7 @@ from benchmark.config.record import MethodRecord, TrialRecord, TuningRecord
 from benchmark.config.tuning import TuningSettings
 from benchmark.report.notes import annotated
 from benchmark.report.rows import make_blocks
+from benchmark.report.tables import block_table
 from benchmark.spec import Recipe
 
 LR = 0.002
@@ -113,10 +114,6 @@ def test_another_number_of_trials_is_found() -> None:
     }
 
 
-def test_trials_added_beyond_an_end_are_no_difference() -> None:
-    assert remarks(rows(), record(l2p=chose({"training.lr": LR}, trials=11, widened=4))) == {}
-
-
 def test_a_suite_that_takes_over_the_choices_is_judged_by_them() -> None:
     assert list(remarks(rows("icons_full", l2p=0.1), record())) == ["l2p"]
 
@@ -140,3 +137,68 @@ def test_where_nobody_has_the_choices_nobody_differs() -> None:
 
 def test_a_lone_row_has_nobody_to_differ_from() -> None:
     assert remarks(rows(seq_lora=0.1)[:1], record()) == {}
+
+
+# -- what the results themselves say -------------------------------------------------------------
+
+
+def tuned(record: str = "own", dataset: str = "icons", trials: int = 7, added: int = 0) -> Any:
+    return {"record": record, "dataset": dataset, "trials": trials, "widened": added}
+
+
+def told(*shown_on: str, **origins: Any) -> list[Any]:
+    """Rows that no shipped record is about; what each says of its tuning."""
+    results = rows("mine", seq_lora=0.1, l2p=0.1, inflora=0.1)
+    for result in results:
+        result["environment"]["tuned"] = origins.get(result["spec"]["method"], tuned())
+        if shown_on:
+            result["spec"]["dataset"] = shown_on[0]
+    return results
+
+
+def first_note(results: list[Any]) -> str:
+    [block] = annotated(make_blocks(results), ())
+    return [*block_table(block).notes, ""][0]
+
+
+def test_rows_tuned_alike_differ_in_nothing_and_the_table_says_where() -> None:
+    assert remarks(told()) == {}
+    assert first_note(told("letters")) == (
+        "Settings tuned on icons (record own), shown on letters."
+    )
+    assert first_note(rows()) == ""
+
+
+def test_a_row_tuned_on_other_data_is_found() -> None:
+    results = told("letters", l2p=tuned("own-letters", "letters"))
+    assert remarks(results) == {
+        "l2p": ("tuning record own-letters (on letters); the other rows have own (on icons)",)
+    }
+    assert "but for rows with a note" in first_note(results)
+
+
+def test_a_row_that_no_tuning_chose_is_found() -> None:
+    assert list(remarks(told(l2p=None))) == ["l2p"]
+    assert remarks(told(seq_lora=None, l2p=None, inflora=None, joint=None, ncm=None)) == {}
+
+
+def test_trials_added_beyond_an_end_are_no_difference_and_others_are() -> None:
+    assert remarks(told(l2p=tuned(trials=11, added=4))) == {}
+    assert remarks(told(l2p=tuned(trials=11))) == {
+        "l2p": ("tuning trials 11; the other rows have 7",)
+    }
+    assert remarks(told(ncm=tuned(trials=2))) == {}  # without a learning rate
+    more = record(l2p=chose({"training.lr": LR}, trials=11, widened=4))
+    assert remarks(rows(), more) == {}
+
+
+def test_a_record_is_about_other_data_where_results_name_it() -> None:
+    results = rows("mine", l2p=0.1)
+    for result in results:
+        result["spec"]["dataset"] = "letters"
+        chosen = result["spec"]["method"] != "l2p"
+        result["environment"]["tuned"] = tuned("icons") if chosen else None
+    [[text]] = remarks(results, record()).values()
+    assert "lr 0.1, chosen 0.002" in text
+    assert remarks([{**r, "environment": {**r["environment"], "tuned": None}} for r in results],
+                   record()) == {}  # fmt: skip

@@ -12,7 +12,9 @@ from benchmark.report.formatting import seed_text
 from benchmark.report.model import UNDEFINED, Cell, Column, Published, Table, TableRow, cell_text
 from benchmark.report.rows import NUMBERS
 from benchmark.report.statistics.rank_spread import MEANINGS
+from benchmark.results.schema import TunedBlock
 from benchmark.results.store import Result
+from benchmark.words import plural
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class RunFact:
 
     value: its share of the number in the metric's own unit, None where it has none; command: the
     whole command line that redoes it; the rest as in `results.schema`. A run that is not done may
-    lack any of it: empty, 0 or None then, and `error` says why.
+    lack any of it: empty, 0 or None then, and `error` says why. tuned: what chose its values.
     """
 
     key: str
@@ -40,6 +42,7 @@ class RunFact:
     device: str = ""
     hardware: str = ""
     threads: int = 0
+    tuned: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
@@ -113,7 +116,7 @@ def explain_cell(
 def _fact(result: Result, value: float | None) -> RunFact:
     spec, outcome = result["spec"], result["outcome"]
     environment: Mapping[str, Any] = result["environment"]
-    names = {field.name for field in fields(RunFact)}
+    names = {field.name for field in fields(RunFact)} - {"tuned"}
     return RunFact(
         key=result["key"],
         seed=spec["seed"],
@@ -122,8 +125,18 @@ def _fact(result: Result, value: float | None) -> RunFact:
         status=outcome["status"],
         command=redo_command(result),
         error=" ".join((outcome["error"] or "").split()),
+        tuned=_tuned(environment.get("tuned")),
         **{name: fact for name, fact in environment.items() if name in names},
     )
+
+
+def _tuned(tuned: TunedBlock | None) -> str:
+    """What chose the values of a run; empty where nothing did, or it is not known."""
+    if not tuned:
+        return ""
+    added = f", {tuned['widened']} of them beyond ends" if tuned["widened"] else ""
+    trials = plural(tuned["trials"], "trial")
+    return f"on {tuned['dataset']}, record {tuned['record']}: {trials}{added}"
 
 
 def meaning(column: Column) -> str:

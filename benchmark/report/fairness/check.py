@@ -1,8 +1,8 @@
 """Were the rows of a block earned under the same conditions? What differs is said of the row.
 
 Compared are the facts of `facts` (weights, inputs and augmentation, data and split, epochs and
-batches, precision, code, packages), seeds with class orders, and, where a record of the tuning
-exists, the tuning budget (`tuned`). What most rows have is the measure; of equally frequent values
+batches, precision, code, packages), seeds with class orders, and the tuning (`tuned`): its record
+and data set, and its budget. What most rows have is the measure; of equally frequent values
 the one of the newest run. Data set, published split, task split, scenario, kind of class order,
 validation share and protocol cannot differ: they make blocks.
 
@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.report.fairness.facts import CODE, COUNTED, facts
-from benchmark.report.fairness.tuned import tuning_differences
+from benchmark.report.fairness.tuned import tuning_differences, tuning_facts
 from benchmark.report.formatting import listing, seed_text
 from benchmark.report.rows import Block, Replicate, Row, age, replicate
 from benchmark.results.store import Result
@@ -60,7 +60,12 @@ def differences(rows: Sequence[Row], records: Sequence[TuningRecord] = ()) -> li
     """
     done = [[run.result for run in row.done] for row in rows]
     conditions = facts_that_differ(done, facts)
-    tuned = tuning_differences(done, records)
+    tuned = [
+        tuple(by_record) or tuple(by_result)
+        for by_record, by_result in zip(
+            tuning_differences(done, records), facts_that_differ(done, tuning_facts), strict=True
+        )
+    ]
     usual = _usual_replicates(done)
     return [
         (*texts, *_replicates_that_differ(row, usual), *words)

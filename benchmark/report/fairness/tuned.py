@@ -1,24 +1,24 @@
-"""Were the settings of all rows chosen with the same effort? By the record of `clbench tune`."""
+"""Were the settings of all rows chosen with the same effort, and where? By what was tuned."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.config import suite_files
 from benchmark.config.reading import read_mapping
+from benchmark.config.record import read_record
+from benchmark.config.tuned import record_files
 from benchmark.config.tuning import RECIPE
 from benchmark.report.fairness.facts import trains
-from benchmark.report.formatting import setting_text
+from benchmark.report.formatting import listing, setting_text
 from benchmark.results.store import Result, canonical
 
 if TYPE_CHECKING:
     from benchmark.config.record import TuningRecord
 
-FOLDER = Path(__file__).resolve().parents[2] / "suites" / "tuning"
 _MISSING = object()
 Rows = Sequence[Sequence[Result]]
 
@@ -26,12 +26,33 @@ Rows = Sequence[Sequence[Result]]
 @cache
 def shipped_records() -> tuple[TuningRecord, ...]:
     """The records that come with the suites; `RecordError` where one cannot be read."""
-    files = sorted(FOLDER.glob("*.yaml"))
-    if not files:
-        return ()
-    from benchmark.config.record import read_record
+    return tuple(map(read_record, record_files().values()))
 
-    return tuple(map(read_record, files))
+
+def tuning_facts(result: Result) -> dict[str, str]:
+    """Facts of a run's tuning, as the result itself tells them; none where it does not know."""
+    environment = result["environment"]
+    if "tuned" not in environment:
+        return {}
+    tuned = environment["tuned"]
+    if tuned is None:
+        return {"tuning record": "none"}
+    found = {"tuning record": f"{tuned['record']} (on {tuned['dataset']})"}
+    if trains(result):  # without a learning rate there is less to try
+        found["tuning trials"] = str(tuned["trials"] - tuned["widened"])
+    return found
+
+
+def tuning_line(rows: Rows) -> str:
+    """Where the settings of most rows were tuned and where they are shown; empty: not known."""
+    votes = Counter(origin for row in rows for origin in {*map(_origin, row)} if origin)
+    if not votes:
+        return ""
+    record, dataset = max(votes, key=lambda origin: (votes[origin], origin))
+    shown = listing(sorted({run["spec"]["dataset"] for row in rows for run in row}))
+    alike = all(_origin(run) == (record, dataset) for row in rows for run in row)
+    unless = "" if alike else ", but for rows with a note"
+    return f"Settings tuned on {dataset} (record {record}), shown on {shown}{unless}."
 
 
 def tuning_differences(rows: Rows, records: Sequence[TuningRecord]) -> list[tuple[str, ...]]:
@@ -39,8 +60,11 @@ def tuning_differences(rows: Rows, records: Sequence[TuningRecord]) -> list[tupl
 
     A record is about a block of its data set whose runs were asked for by its suite or a shipped
     one that extends it, or half of whose rows have the values it chose: other suites take over what
-    was chosen once. Where no record is about the block nothing is said. What a record does not
-    hold, such as how the settings that it leaves alone were found, is not judged.
+    was chosen once. About a block of other data it is where runs say that they were tuned on its
+    data set, and half of the rows have its values. Where no record is about the block nothing is
+    said, nor of rows that were tuned by another one (`tuning_facts` tells of these). What a record
+    does not hold, such as how the settings that it leaves alone were found, is not judged. Trials
+    that were added because a choice lay at an end do not count.
     """
     silent: list[tuple[str, ...]] = [()] * len(rows)
     about = [record for record in records if _is_about(record, rows)]
@@ -57,11 +81,15 @@ def tuning_differences(rows: Rows, records: Sequence[TuningRecord]) -> list[tupl
 
 def _is_about(record: TuningRecord, rows: Rows) -> bool:
     there = [row for row in rows if row]
-    if not there or there[0][0]["spec"]["dataset"] != record.dataset:
+    if not there:
         return False
-    suites = {run["environment"]["suite"] for row in there for run in row}
-    asked = not suites.isdisjoint(_family(record.suite))
-    return asked or 2 * sum(_chosen(record, row) for row in there) >= len(there)
+    runs = [run for row in there for run in row]
+    has_values = 2 * sum(_chosen(record, row) for row in there) >= len(there)
+    if there[0][0]["spec"]["dataset"] != record.dataset:
+        origins = {origin[1] for run in runs if (origin := _origin(run))}
+        return record.dataset in origins and has_values
+    suites = {run["environment"]["suite"] for run in runs}
+    return has_values or not suites.isdisjoint(_family(record.suite))
 
 
 @cache
@@ -77,6 +105,8 @@ def _in_words(
 ) -> tuple[str, ...]:
     if not row or not any(other is not row for other in tuned):
         return ()  # no number, or nobody to differ from
+    if any((origin := _origin(run)) and origin[1] != record.dataset for run in row):
+        return ()
     rest = f"the other rows had {usual} trials"
     name = _method(row)
     if name not in record.methods:
@@ -110,6 +140,12 @@ def _value(row: Sequence[Result], name: str) -> Any:
     if name.startswith(RECIPE):
         return spec["recipe"].get(name.removeprefix(RECIPE), _MISSING)
     return spec["settings"].get(name, _MISSING)
+
+
+def _origin(run: Result) -> tuple[str, str] | None:
+    """Name and data set of the record that chose the values of a run."""
+    tuned = run["environment"].get("tuned")
+    return (tuned["record"], tuned["dataset"]) if tuned else None
 
 
 def _method(row: Sequence[Result]) -> str:

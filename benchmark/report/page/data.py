@@ -109,7 +109,7 @@ class _Collected:
             facts = {
                 field.name: getattr(fact, field.name)
                 for field in fields(fact)
-                if field.name not in ("value", *_OWN)
+                if field.name not in ("value", *_OWN) and (field.name != "tuned" or fact.tuned)
             }
             packages = {f"{name} version": text for name, text in facts.pop("packages").items()}
             named = {
