@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from benchmark.cli.console import Progress
     from benchmark.data.base import DataSource
     from benchmark.data.fetch.download import Note, Step
+    from benchmark.workshop.icons_build.pack import BuildSummary
 
 _DOING = {"fetch": "fetching", "check": "checking", "unpack": "unpacking"}
 _DONE = {"fetch": "fetched", "check": "checked", "unpack": "unpacked"}
@@ -58,15 +60,13 @@ class SplitOptions(DataOptions):
 class BuildOptions:
     """Options of `clbench data build`."""
 
-    name: str = argument(choices=("icons",))
-    package: Path = option(Path, "DIR|TARBALL", "the icon package", required=True)
-    out: Path = option(
-        Path,
-        "DIR",
-        "where to write the folders icons and icons_upstream; default: ./data",
-        default=Path("data"),
+    name: str = argument(choices=("icons", "letters", "upstream", "upstream_strict"))
+    package: Path = option(
+        Path, "PATH", "the icon package; for letters the font package", required=True
     )
-    part: str = option(help="default: all", choices=("all", "icons", "upstream"), default="all")
+    out: Path = option(
+        Path, "DIR", "where to write a folder NAME; default: ./data", default=Path("data")
+    )
 
 
 @command(
@@ -144,25 +144,35 @@ def decode(options: SplitOptions) -> int:
 @command(
     "data build",
     BuildOptions,
-    "rebuild the embedded data set and the pre-training images from the icon package",
+    "rebuild an embedded data set or the images to pre-train on; upstream_strict leaves out every "
+    "icon that is named like a downstream class",
     "clbench data build icons --package iconify-json-2.2.535.tgz --out data",
 )
 def build(options: BuildOptions) -> int:
-    """Build the data set and its upstream images from the package."""
-    from benchmark.workshop.icons_build.build import build_icons, build_upstream
-
-    builders = {"icons": build_icons, "upstream": build_upstream}
-    folders = {"icons": options.out / "icons", "upstream": options.out / "icons_upstream"}
-    for part in builders if options.part == "all" else (options.part,):
-        with step_progress() as report:
-            made = builders[part](options.package, folders[part], on_progress=report)
-        say(
-            f"{made.folder}: {made.classes} classes, {made.train_images} training and "
-            f"{made.test_images} test images, {size(made.bytes)}"
-        )
-        for name, reason in made.refused.items():
-            say(f"  left out {name}: {reason}")
+    """Build one data set, or the upstream images, from the package it is defined on."""
+    folder = options.out / options.name
+    with step_progress() as report:
+        made = _builder(options.name)(options.package, folder, on_progress=report)
+    counts = ", ".join(f"{count} {what}" for what, count in made.counts.items())
+    say(f"{made.folder}: {counts}; {size(made.bytes)}")
+    for name, reason in made.refused.items():
+        say(f"  left out {name}: {reason}")
     return 0
+
+
+def _builder(name: str) -> Callable[..., BuildSummary]:
+    """The function that builds what is asked for; only that one is imported."""
+    if name == "icons":
+        from benchmark.workshop.icons_build.build import build_icons
+
+        return build_icons
+    if name == "letters":
+        from benchmark.workshop.letters_build.build import build_letters
+
+        return build_letters
+    from benchmark.workshop.icons_build.upstream import Rules, build_upstream
+
+    return partial(build_upstream, rules=Rules(strict=name == "upstream_strict"))
 
 
 class TransferProgress:

@@ -1,10 +1,9 @@
-"""Builds the `icons` data set that is shipped, and the upstream images to pre-train on."""
+"""Builds the `icons` data set that is shipped."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from benchmark.workshop.icons_build.catalogue import Catalogue, load_catalogue
 from benchmark.workshop.icons_build.package import (
     PACKAGE_NAME,
     PACKAGE_VERSION,
-    IconPackage,
     open_package,
 )
 from benchmark.workshop.icons_build.pictures import (
@@ -25,21 +23,8 @@ from benchmark.workshop.icons_build.pictures import (
     RenderedIcon,
     gather,
     rasteriser_versions,
-    usable_icons,
 )
 from benchmark.workshop.icons_build.sets import Icon
-
-
-@dataclass(frozen=True)
-class BuildSummary:
-    """What a build wrote, for people."""
-
-    folder: Path
-    classes: int
-    train_images: int
-    test_images: int
-    bytes: int
-    refused: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +53,7 @@ def build_icons(
     catalogue: Catalogue | None = None,
     rules: select.Rules = select.DOWNSTREAM,
     on_progress: Progress = lambda step, done, total: None,
-) -> BuildSummary:
+) -> pack.BuildSummary:
     """Build the data set from the icon package (tarball or folder) into `out`."""
     catalogue = catalogue or load_catalogue()
     class_of, excluded = catalogue.class_of(), catalogue.exclude
@@ -106,50 +91,9 @@ def build_icons(
         },
         "refused": chosen.refused,
     }
-    summary = _write(out, chosen, "test", files, facts)
+    summary = _write(out, chosen, files, facts)
     on_progress("pack", 1, 1)
     return summary
-
-
-def build_upstream(
-    package: Path,
-    out: Path,
-    *,
-    catalogue: Catalogue | None = None,
-    rules: select.Rules = select.UPSTREAM,
-    on_progress: Progress = lambda step, done, total: None,
-) -> BuildSummary:
-    """Build the upstream images from the icon package (tarball or folder) into `out`."""
-    catalogue = catalogue or load_catalogue()
-    source = open_package(package)
-    # Every picture of a near name, chosen for the data set or not: what is left out downstream
-    # by hand must not come in here, and the upstream images must not hang on that choice.
-    near = catalogue.near_names()
-    shown = gather(
-        source, catalogue, lambda icon: "shown" if icon.meaning in near else None, on_progress
-    )["shown"]
-    wanted = candidate_names(source, catalogue, rules.min_images)
-    pictures = gather(
-        source,
-        catalogue,
-        lambda icon: icon.meaning if icon.meaning in wanted else None,
-        on_progress,
-    )
-    forbidden = np.stack([picture.descriptor for picture in shown])
-    chosen = select_classes(
-        {name: _unlike(group, forbidden, rules.duplicate) for name, group in pictures.items()},
-        rules,
-    )
-    if not (chosen.train and chosen.test):
-        raise DataError(f"{package}: no upstream class has {rules.min_images} images")
-    files = {
-        "train_images.npy": pack.npy_bytes(_pixels(chosen.train)),
-        "train_labels.npy": pack.npy_bytes(_labels(chosen.train)),
-        "val_images.npy": pack.npy_bytes(_pixels(chosen.test)),
-        "val_labels.npy": pack.npy_bytes(_labels(chosen.test)),
-    }
-    # Names with too few images are no news: nobody asked for them by name.
-    return replace(_write(out, chosen, "val", files, {}), refused={})
 
 
 def select_classes(
@@ -171,40 +115,6 @@ def select_classes(
                 cluster = f"{name}-{number:03d}"
                 parts[side] += [Sample(picture, label, cluster) for picture in clusters[number]]
     return chosen
-
-
-def candidate_names(package: IconPackage, catalogue: Catalogue, least: int) -> frozenset[str]:
-    """Return the names with enough icons that share no telling word with a downstream name."""
-    spellings: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    counts: Counter[str] = Counter()
-    for icon in usable_icons(package, catalogue):
-        spellings[icon.meaning].add(icon.words)
-        counts[icon.meaning] += 1
-    near = catalogue.near_names()
-    used = {word for name in near for words in spellings.get(name, ()) for word in words}
-    taken = {_stem(word) for word in near | (used - catalogue.generic_words)}
-    return frozenset(
-        name
-        for name, count in counts.items()
-        if count >= least
-        and name not in catalogue.upstream_exclude
-        and _stem(name) not in taken
-        and not any(_stem(word) in taken for words in spellings[name] for word in words)
-    )
-
-
-def _stem(word: str) -> str:
-    """Take a plural ending off, enough to see that `cats` is `cat`."""
-    return word[:-1] if len(word) > 3 and word.endswith("s") else word
-
-
-def _unlike(
-    pictures: Sequence[RenderedIcon], shown: np.ndarray, limit: float
-) -> list[RenderedIcon]:
-    """Keep the pictures less similar than `limit` to each of the descriptors `shown` [M, 512]."""
-    own = np.stack([picture.descriptor for picture in pictures])
-    alike = describe.similarity(own, shown).max(axis=1) >= limit
-    return [picture for picture, drop in zip(pictures, alike, strict=True) if not drop]
 
 
 def _pixels(samples: Sequence[Sample]) -> np.ndarray:
@@ -232,19 +142,17 @@ def _image_list(chosen: Selection) -> str:
 
 
 def _write(
-    out: Path,
-    chosen: Selection,
-    held_out: str,
-    files: Mapping[str, bytes],
-    facts: Mapping[str, object],
-) -> BuildSummary:
-    """Write a build; `held_out` is the name of the part beside the training images."""
+    out: Path, chosen: Selection, files: Mapping[str, bytes], facts: Mapping[str, object]
+) -> pack.BuildSummary:
+    """Write a build and its manifest."""
     names = "".join(f"{name}\n" for name in chosen.classes).encode()
-    counts = len(chosen.classes), len(chosen.train), len(chosen.test)
+    counts = {
+        "classes": len(chosen.classes), "train": len(chosen.train), "test": len(chosen.test)
+    }  # fmt: skip
     origin = {
         "package": {"name": PACKAGE_NAME, "version": PACKAGE_VERSION},
         "rasteriser": rasteriser_versions(),
-        "counts": dict(zip(("classes", "train", held_out), counts, strict=True)),
+        "counts": counts,
     }
     size = pack.write_pack(out, {**files, "classes.txt": names}, {**origin, **facts})
-    return BuildSummary(out, *counts, size, chosen.refused)
+    return pack.BuildSummary(out, counts, size, chosen.refused)

@@ -78,6 +78,13 @@ def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return cosines
 
 
+def unit(descriptors: np.ndarray) -> np.ndarray:
+    """Return descriptors [N, 512] whose products are `similarity` but for rounding: float64."""
+    centred = _centred(descriptors)
+    unit: np.ndarray = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1.0)
+    return unit
+
+
 def _centred(descriptors: np.ndarray) -> np.ndarray:
     """Take the mean off each channel, times 256 to stay whole; float64 [N, 512]."""
     planes = descriptors.reshape(len(descriptors), CHANNELS, GRID * GRID).astype(np.float64)

@@ -8,6 +8,7 @@ import json
 import lzma
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,16 @@ named beside each set. They were taken from the npm package `{name}` {version}, 
 """
 # Fixed for ever: another filter chain would change the bytes, not the images.
 _XZ_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 25}]
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What a build wrote, for people: how many classes, images, ..., and why names were refused."""
+
+    folder: Path
+    counts: Mapping[str, int]
+    bytes: int
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def npy_bytes(array: np.ndarray) -> bytes:

@@ -29,14 +29,6 @@ class Rules:
 
 
 DOWNSTREAM = Rules()
-UPSTREAM = Rules(
-    min_images=20,
-    min_clusters=2,
-    min_families=1,
-    max_cluster_share=1.0,
-    max_images=60,
-    test_share=0.10,
-)
 
 Cluster = tuple[RenderedIcon, ...]
 

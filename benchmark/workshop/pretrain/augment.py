@@ -26,6 +26,7 @@ class AugmentSettings:
     stroke: float = 0.3  # probability of thicker or thinner strokes
     outline: float = 0.0  # probability that only the contours of filled shapes are left
     tint: float = 0.0  # probability that every colour channel's ink is made weaker or stronger
+    ground: float = 0.0  # probability of becoming a drawing in one ink on a coloured ground
 
     @classmethod
     def none(cls) -> AugmentSettings:
@@ -83,6 +84,8 @@ def augment(
     ink = _colour(ink, settings, generator)
     if settings.tint:
         ink = _tint(ink, settings, generator)
+    if settings.ground:
+        ink = _ground(ink, settings, generator)
     return (1.0 - ink).clamp_(0.0, 1.0)
 
 
@@ -202,3 +205,33 @@ def _tint(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) ->
     gains = torch.where(alike[:, None], gains[:, :1], gains)
     gains = torch.where(chosen[:, None], gains, torch.ones_like(gains))
     return (ink * gains[:, :, None, None]).clamp_(max=1.0)
+
+
+_CONTRAST = 0.35  # least difference of the luminance of ink and ground
+_SHADING = 0.15  # largest change of brightness across an image
+_NOISE = 0.03  # largest deviation of a pixel's noise
+_TRIES = 16  # pairs of colours drawn for an image; the first with enough contrast is taken
+
+
+def _ground(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
+    """Return [B, 3, H, W] in which some images are drawings in one ink on a shaded, noisy ground.
+
+    What was drawn, in whatever colours, becomes the mask through which the new ink shows.
+    """
+    chosen = _uniform(ink, 0.0, 1.0, generator) < settings.ground
+    mask = ink[chosen].amax(dim=1, keepdim=True)  # [b, 1, H, W]
+    count, height, width = len(mask), *mask.shape[2:]
+    pairs = torch.rand(count, _TRIES, 2, 3, generator=generator)
+    luminance = pairs @ pairs.new_tensor([0.299, 0.587, 0.114])  # [b, tries, 2]
+    fits = (luminance[..., 0] - luminance[..., 1]).abs() >= _CONTRAST
+    colours = pairs[torch.arange(count), fits.int().argmax(dim=1)]  # [b, 2, 3]
+    new, ground = colours[:, 0, :, None, None], colours[:, 1, :, None, None]
+    slope = torch.rand(count, 2, 1, 1, generator=generator) * 2 - 1
+    across, down = (torch.linspace(-1.0, 1.0, side) for side in (width, height))
+    shading = slope[:, :1] * across + slope[:, 1:] * down[:, None]
+    image = torch.lerp(ground.expand(-1, -1, height, width), new, mask) + 0.5 * _SHADING * shading
+    deviation = _NOISE * torch.rand(count, 1, 1, 1, generator=generator)
+    image = image + deviation * torch.randn(image.shape, generator=generator)
+    result = ink.clone()
+    result[chosen] = 1.0 - image
+    return result

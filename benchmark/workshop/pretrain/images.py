@@ -28,7 +28,10 @@ class UpstreamError(ValueError):
 
 @dataclass(frozen=True)
 class UpstreamImages:
-    """Training and validation images (uint8 [N, H, W, 3]), labels (int64 [N]), class names."""
+    """Training and validation images (uint8 [N, H, W, 3]), labels and their words.
+
+    Labels are int64 [N, L]: the words of an image, positions in `classes`, filled up with -1.
+    """
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
@@ -53,7 +56,7 @@ def load_upstream(folder: Path) -> UpstreamImages:
     train, val = (_load_part(folder, part, len(classes)) for part in ("train", "val"))
     digest = hashlib.sha256("\n".join(classes).encode())
     for array in (*train, *val):
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return UpstreamImages(*train, *val, classes, digest.hexdigest())
 
 
@@ -84,16 +87,19 @@ def _load_part(
         raise UpstreamError(
             f"{files[0]}: expected uint8 [N, H, W, 3], found {images.dtype} {list(images.shape)}"
         )
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+    rows = labels.ndim == 2 and len(labels) == len(images)
+    if not (rows and np.issubdtype(labels.dtype, np.integer)):
         raise UpstreamError(
-            f"{files[1]}: expected {len(images)} integers, "
+            f"{files[1]}: expected {len(images)} rows of integers, "
             f"found {labels.dtype} {list(labels.shape)}"
         )
     labels = labels.astype(np.int64, copy=False)
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+    if labels.size and not -1 <= labels.min() <= labels.max() < classes:
         raise UpstreamError(
             f"{files[1]}: labels {labels.min()}..{labels.max()} do not fit {classes} classes"
         )
+    if labels.size and (labels.max(axis=1) < 0).any():
+        raise UpstreamError(f"{files[1]}: an image without a label")
     return images, labels
 
 
@@ -125,11 +131,15 @@ class Standardise:
     @classmethod
     def of(cls, images: Tensor) -> Standardise:
         """Return the statistics of images uint8 [N, H, W, 3], scaled to [0, 1]."""
-        # Sums of integers are exact, whatever the number of threads.
-        pixels = images.reshape(-1, 3).long()
-        mean = pixels.sum(dim=0).double() / (255.0 * len(pixels))
-        square = pixels.square().sum(dim=0).double() / (255.0**2 * len(pixels))
-        std = (square - mean.square()).clamp(min=1e-4).sqrt()
+        # Counts of values are exact, whatever the number of threads.
+        value = torch.arange(256, dtype=torch.float64) / 255.0
+        counts = torch.zeros(3, 256, dtype=torch.int64)
+        for part in torch.split(images, 4096):
+            for channel in range(3):
+                counts[channel] += part[..., channel].flatten().bincount(minlength=256)
+        share = counts.double() / counts.sum(dim=1, keepdim=True)  # [3, 256]
+        mean = share @ value
+        std = (share @ value.square() - mean.square()).clamp(min=1e-4).sqrt()
         return cls(mean.float(), std.float())
 
     def __call__(self, images: Tensor) -> Tensor:

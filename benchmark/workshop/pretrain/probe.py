@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmark.workshop.pretrain.images import UpstreamError, UpstreamImages
 
 NAMES = 100
+CURVE_IMAGES = 10_000
 LINEAR_PROBE, NEAREST_NEIGHBOUR = "upstream linear probe", "upstream nearest neighbour"
 WEIGHT_DECAYS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
@@ -63,14 +64,16 @@ def probe_backbone(
 
 
 def curve_split(upstream: UpstreamImages, names: int = NAMES) -> Split:
-    """Return the images of the names with most training images, among those to validate on.
+    """Return images of the words with most training images, among those to validate on.
 
-    No image and no label of a downstream data set is among them.
+    Images of one of these words alone, `CURVE_IMAGES` of them at most for training. No image of a
+    downstream data set is among them.
     """
-    counts = np.bincount(upstream.train_labels, minlength=len(upstream.classes))
+    labels = upstream.train_labels
+    counts = np.bincount(labels[labels >= 0], minlength=len(upstream.classes))
     counts[np.setdiff1d(np.arange(len(counts)), upstream.val_labels)] = 0
     if not counts.any():
-        raise UpstreamError("no name has both training and validation images to score")
+        raise UpstreamError("no word has both training and validation images to score")
     # Stable, so that names of equal count are taken in their order.
     chosen = np.argsort(-counts, kind="stable")[: min(names, int((counts > 0).sum()))]
     position = np.full(len(counts), -1)
@@ -80,8 +83,11 @@ def curve_split(upstream: UpstreamImages, names: int = NAMES) -> Split:
         (upstream.train_images, upstream.train_labels),
         (upstream.val_images, upstream.val_labels),
     ):
-        kept = position[labels] >= 0
-        parts += [torch.from_numpy(images[kept]), torch.from_numpy(position[labels[kept]])]
+        known = (labels >= 0) & (position[labels] >= 0)
+        kept = np.flatnonzero(known.sum(axis=1) == 1)
+        kept = kept[:: max(1, len(kept) // CURVE_IMAGES)]
+        word = position[labels[kept]][known[kept]]
+        parts += [torch.from_numpy(images[kept]), torch.from_numpy(word)]
     return Split(*parts)
 
 

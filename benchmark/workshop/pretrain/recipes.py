@@ -9,6 +9,8 @@ from benchmark.backbones.catalogue import VitShape
 from benchmark.workshop.pretrain.augment import AugmentSettings, MaskSettings, ViewSettings
 from benchmark.workshop.pretrain.losses import HeadSettings
 
+Precision = Literal["float32", "bfloat16"]  # of the networks' products; weights are float32
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
@@ -32,17 +34,17 @@ class SupervisedSettings:
 
     name: str = "tiny_sup"
     shape: VitShape = field(default_factory=VitShape)
-    epochs: int = 30
-    batch_size: int = 128
-    chunk_size: int = 32  # images one thread works on at a time
+    epochs: int = 16
+    batch_size: int = 256
+    chunk_size: int = 128  # images one thread works on at a time
     seed: int = 0
+    precision: Precision = "bfloat16"
     label_smoothing: float = 0.1
-    mixup: float = 0.0  # largest share of a second image mixed into an image
     patch_drop: float = 0.25  # share of patches hidden from a training image
-    whole_epochs: int = 4  # last epochs, in which no patch is hidden
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
-    optimizer: OptimizerSettings = OptimizerSettings()
-    validate_every: int = 5
+    whole_epochs: int = 2  # last epochs, in which no patch is hidden
+    augment: AugmentSettings = AugmentSettings(ground=0.6)
+    optimizer: OptimizerSettings = OptimizerSettings(learning_rate=2e-3, decay_epochs=14.0)
+    validate_every: int = 2
 
     @property
     def objective(self) -> str:
@@ -62,6 +64,7 @@ class SelfSupervisedSettings:
     # balanced and the class tokens spread.
     chunk_size: int = 32
     seed: int = 0
+    precision: Precision = "bfloat16"
     initial_positions: float = 0.3  # deviation of the positions and the class token at the start
     views: ViewSettings = field(default_factory=ViewSettings)
     masks: MaskSettings | None = None  # None: no masked patches, DINO; otherwise iBOT

@@ -135,26 +135,30 @@ class SelfSupervisedTraining(Training):
         patches: Tensor | float = 0.0
         side = settings.shape.img_size // settings.shape.patch_size
         if settings.masks is None:
-            with torch.no_grad():
-                teacher = self.teacher.scores(whole)
-            kept = draw_kept(len(whole), side * side, settings.patch_drop, draws)
-            features, teacher_patches = self.student.features(whole, kept), teacher[:0]
+            with self.autocast():
+                with torch.no_grad():
+                    teacher = self.teacher.scores(whole).float()
+                kept = draw_kept(len(whole), side * side, settings.patch_drop, draws)
+                features = self.student.features(whole, kept).float()
+            teacher_patches = teacher[:0]
         else:
             masked = draw_masks(len(whole), side, settings.masks, draws)
-            with torch.no_grad():
-                teacher, teacher_patches = map(
-                    self.teacher.head,
-                    self.teacher.features_with_patches(whole, masked, hide=False),
-                )
-            features, hidden = self.student.features_with_patches(whole, masked, hide=True)
+            with self.autocast():
+                with torch.no_grad():
+                    teacher, teacher_patches = (
+                        self.teacher.head(part).float()
+                        for part in self.teacher.features_with_patches(whole, masked, hide=False)
+                    )
+                features, hidden = self.student.features_with_patches(whole, masked, hide=True)
+                student_patches = self.student.head(hidden).float()
+            features = features.float()
             target = self._target(teacher_patches, self.patch_centre, temperature)
-            patches = patch_loss(
-                target, self.student.head(hidden), settings.student_temperature, masked
-            )
-        student = self.student.head(features)
+            patches = patch_loss(target, student_patches, settings.student_temperature, masked)
         spreading = sum(spreading_loss(view) for view in features.chunk(GLOBAL_VIEWS))
-        if len(parts):
-            student = torch.cat([student, self.student.scores(parts)])
+        with self.autocast():
+            student = self.student.head(features).float()
+            if len(parts):
+                student = torch.cat([student, self.student.scores(parts).float()])
         target = self._target(teacher, self.class_centre, temperature)
         self._seen[chunk] = _TeacherSums(
             teacher.sum(dim=0), teacher_patches.sum(dim=0), len(teacher_patches), target.sum(dim=0)

@@ -1,15 +1,14 @@
-"""Supervised pre-training: classify the upstream images, keep the backbone, drop the head."""
+"""Supervised pre-training: name the upstream images, keep the backbone, drop the head."""
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from benchmark.seeds import derive, generator
 from benchmark.workshop.pretrain.augment import augment
 from benchmark.workshop.pretrain.images import UpstreamImages, to_float
 from benchmark.workshop.pretrain.recipes import SupervisedSettings
@@ -30,7 +29,7 @@ class SupervisedTraining(Training):
         self.open_epochs = min(self.open_epochs, settings.epochs - settings.whole_epochs)
         self.labels = torch.from_numpy(upstream.train_labels)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed_for(settings.seed, "initialisation"))
+            torch.manual_seed(derive(settings.seed, "initialisation"))
             self._backbone = new_backbone(settings.shape)
             self.head = nn.Linear(self._backbone.num_features, len(upstream.classes))
         self.optimizer = build_optimizer([self._backbone, self.head], settings.optimizer)
@@ -48,14 +47,14 @@ class SupervisedTraining(Training):
         """Train for one pass over the images; return the mean loss."""
         self._backbone.train()
         parameters = [*self._backbone.parameters(), *self.head.parameters()]
-        draws = torch.Generator().manual_seed(_seed_for(self.settings.seed, "order", epoch))
+        draws = generator(self.settings.seed, "order", epoch)
         order = torch.randperm(len(self.images), generator=draws)
         total = sum(self.step(*step, parameters) for step in self.batches(epoch, order))
         return {"loss": total / self.epoch_steps}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return the accuracy, in percent, on the upstream validation images."""
+        """Return how often, in percent, the best word is one of a validation image's."""
         self._backbone.eval()
         images = torch.from_numpy(self.upstream.val_images)
         labels = torch.from_numpy(self.upstream.val_labels)
@@ -63,45 +62,33 @@ class SupervisedTraining(Training):
         for part, target in zip(torch.split(images, 512), torch.split(labels, 512), strict=True):
             inputs = self.standardise(to_float(part))
             scores: Tensor = self.head(class_token_features(self._backbone, inputs))
-            correct += int((scores.argmax(dim=1) == target).sum())
+            correct += int((scores.argmax(dim=1, keepdim=True) == target).any(dim=1).sum())
         return {VALIDATION_ACCURACY: 100.0 * correct / len(labels)}
 
     def loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
         """Return the share in the batch's mean loss of the images int64 [B] of one chunk."""
         settings = self.settings
-        seed = _seed_for(settings.seed, f"augmentation of chunk {chunk}", step)
-        generator = torch.Generator().manual_seed(seed)
-        images = augment(to_float(self.images[chosen]), settings.augment, generator)
-        images, partner, share = _mix(images, settings.mixup, generator)
+        draws = generator(settings.seed, "augmentation", step, chunk)
+        images = augment(to_float(self.images[chosen]), settings.augment, draws)
         whole = step >= (settings.epochs - settings.whole_epochs) * self.epoch_steps
         patches = (settings.shape.img_size // settings.shape.patch_size) ** 2
         drop = 0.0 if whole else settings.patch_drop
-        kept = draw_kept(len(images), patches, drop, generator)
-        logits = self.head(class_token_features(self._backbone, self.standardise(images), kept))
-        smoothing, target = settings.label_smoothing, self.labels[chosen]
-        loss = F.cross_entropy(logits, target, label_smoothing=smoothing)
-        if share < 1.0:
-            other = F.cross_entropy(logits, target[partner], label_smoothing=smoothing)
-            loss = share * loss + (1.0 - share) * other
+        kept = draw_kept(len(images), patches, drop, draws)
+        with self.autocast():
+            features = class_token_features(self._backbone, self.standardise(images), kept)
+            logits = self.head(features)
+        loss = words_loss(logits.float(), self.labels[chosen], settings.label_smoothing)
         return loss * (len(chosen) / settings.batch_size)
 
 
-def _seed_for(seed: int, purpose: str, index: int = 0) -> int:
-    """Derive a seed of its own for every purpose and index; the embedded weights rest on it."""
-    digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
+def words_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy of logits [B, C] to targets uniform over the words of an image.
 
-
-def _mix(
-    batch: Tensor, strength: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor, float]:
-    """Mix images [B, 3, H, W] with partners.
-
-    Returns:
-        The images, the partners' indices, the share of the first image in each mixture.
+    Labels int64 [B, L] are filled up with -1; `smoothing` is the share of the target that is
+    spread over all words.
     """
-    if strength == 0.0:
-        return batch, torch.arange(len(batch)), 1.0
-    share = 1.0 - strength * float(torch.rand((), generator=generator))
-    partner = torch.randperm(len(batch), generator=generator)
-    return torch.lerp(batch[partner], batch, share), partner, share
+    log_probabilities = logits.log_softmax(dim=1)
+    named = labels >= 0
+    own = log_probabilities.gather(1, labels.clamp(min=0)) * named  # [B, L]
+    own = own.sum(dim=1) / named.sum(dim=1)
+    return -((1.0 - smoothing) * own + smoothing * log_probabilities.mean(dim=1)).mean()

@@ -53,6 +53,11 @@ class Training(ABC):
     def loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
         """Return the share in the batch's loss of the images int64 [B] of one chunk."""
 
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the networks compute: in the recipe's precision."""
+        reduced = self.recipe.precision == "bfloat16"
+        return torch.autocast("cpu", torch.bfloat16, enabled=reduced)
+
     def batches(self, epoch: int, order: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Yield the steps of an epoch and their images, int64 [B], in this order."""
         size = self.recipe.batch_size

@@ -24,7 +24,7 @@ def upstream_dir(tmp_path: Path) -> Path:
             row, column = 8 * (label // 2), 8 * (label % 2)
             image[row : row + 8, column : column + 8] += 150
         np.save(folder / f"{part}_images.npy", images)
-        np.save(folder / f"{part}_labels.npy", labels.astype(np.int64))
+        np.save(folder / f"{part}_labels.npy", labels.astype(np.int64)[:, None])
     (folder / "classes.txt").write_text("\n".join("abcd") + "\n", encoding="utf-8")
     (folder / "manifest.json").write_text(json.dumps({"images": 64}), encoding="utf-8")
     return folder

@@ -23,7 +23,6 @@ SUPERVISED = SupervisedSettings(
     batch_size=12,
     chunk_size=5,
     whole_epochs=1,
-    mixup=0.2,
     validate_every=2,
     optimizer=OptimizerSettings(warmup_epochs=1.0),
 )

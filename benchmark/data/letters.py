@@ -1,0 +1,121 @@
+"""The embedded data set `letters`: 100 characters in many typefaces, as coloured drawings.
+
+Stored are masks. Ink, ground, shading and noise are added when they are read, by whole numbers
+from a generator that is fixed for ever, so that every machine sees the same pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.data import DATASETS
+from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, DataSource, Split
+from benchmark.data.packed import ASSETS as ALL_ASSETS
+from benchmark.data.packed import Packed, Side
+from benchmark.spec import Augmentation
+
+ASSETS = ALL_ASSETS / "letters"
+
+LEVELS = 15  # of a mask: 0 is ground, 15 is ink
+CONTRAST = 89  # least difference of the luminance of ink and ground, of 255: 0.35
+SHADING = 38  # largest change of brightness across an image, of 255: 0.15
+NOISE = 13  # largest change of a pixel by noise, of 255: 0.05, a standard deviation of 0.03
+LUMINANCE = (299, 587, 114)  # thousandths
+_TRIES = 16  # pairs of colours drawn for an image; the first with enough contrast is taken
+
+
+@functools.cache
+def load_split(side: Side, folder: Path = ASSETS) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [N, 32, 32, 3] and labels int64 [N], classes in alphabetical order.
+
+    The arrays are cached and read-only: copy before writing.
+    """
+    packed = Packed(folder)
+    return packed.checked(side, colour(packed.array(side), f"letters {side}"))
+
+
+def families(side: Side, folder: Path = ASSETS) -> list[str]:
+    """The type family of each image of a split."""
+    return [row["family"] for row in Packed(folder).rows(side)]
+
+
+def colour(masks: np.ndarray, name: str) -> np.ndarray:
+    """Return coloured drawings uint8 [N, H, W, 3] of masks uint8 [N, H, W] with levels 0 to 15.
+
+    Random numbers depend on `name` alone; PCG64's raw output is the same in every version of numpy.
+    """
+    count, height, width = masks.shape
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
+    raw = np.random.PCG64(seed)
+    ink, ground = _colours(_bytes(raw, count * _TRIES * 6).reshape(count, _TRIES, 2, 3))
+    # Slope across and down of the shading: whole thousandths of its largest value a pixel.
+    slopes = _bytes(raw, count * 2).reshape(count, 2) - 128
+    across = np.arange(width) * 2 - (width - 1)
+    down = np.arange(height) * 2 - (height - 1)
+    lean = slopes[:, :1, None] * across + slopes[:, 1:, None] * down[:, None]  # [N, H, W]
+    shading = lean * SHADING // (2 * 128 * (height + width))
+    strength = _bytes(raw, count).reshape(count, 1, 1, 1)
+    images = np.empty((count, height, width, 3), np.uint8)
+    for start in range(0, count, 1024):  # a part at a time, for memory's sake
+        part = slice(start, start + 1024)
+        mask = masks[part].astype(np.int32)[..., None]
+        mixed = ground[part, None, None] * (LEVELS - mask) + ink[part, None, None] * mask
+        noise = (
+            (_bytes(raw, mixed.size).reshape(mixed.shape) - 128)
+            * strength[part]
+            * NOISE
+            // (128 * 256)
+        )
+        images[part] = (mixed // LEVELS + shading[part, ..., None] + noise).clip(0, 255)
+    return images
+
+
+def _bytes(raw: np.random.PCG64, count: int) -> np.ndarray:
+    """Return `count` numbers from 0 to 255, int32."""
+    words: np.ndarray = raw.random_raw(-(-count // 8))
+    return words.astype("<u8").view(np.uint8)[:count].astype(np.int32)
+
+
+def _colours(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ink and ground, int32 [N, 3] each, of candidates int32 [N, tries, 2, 3].
+
+    The first pair with enough contrast is taken; where none has it, black or white is the ground.
+    """
+    brightness = pairs @ np.array(LUMINANCE) // 1000  # [N, tries, 2]
+    fits = np.abs(brightness[..., 0] - brightness[..., 1]) >= CONTRAST
+    chosen = pairs[np.arange(len(pairs)), fits.argmax(axis=1)]
+    ink, ground = chosen[:, 0], chosen[:, 1]
+    plain = np.where(brightness[:, 0, :1] < 128, 255, 0)
+    return ink, np.where(fits.any(axis=1)[:, None], ground, plain)
+
+
+def _split(side: Side) -> Split:
+    images, labels = load_split(side)
+    return Split(ArrayImages(images), labels, tuple(families(side)))
+
+
+def _load(_source: DataSource) -> Dataset:
+    names = tuple(Packed(ASSETS).class_names())
+    train, test = _split("train"), _split("test")
+    return Dataset("letters", names, train, test, evaluation="resize")
+
+
+INFO = DATASETS.add(
+    "letters",
+    DatasetInfo(
+        name="letters",
+        summary="100 characters in 121 type families, coloured and turned; comes with the package",
+        classes=100,
+        default_tasks=10,
+        class_names=lambda source: Packed(ASSETS).class_names(),
+        manifest_hash=lambda source: Packed(ASSETS).manifest_hash(),
+        load=_load,
+        images=(9000, 3000),
+        # No flip: mirrored, some characters are others.
+        augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1), flip=0.0),
+    ),
+)

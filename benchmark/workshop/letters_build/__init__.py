@@ -1,0 +1,1 @@
+"""Builds the embedded `letters` data set from the type families of a pinned package."""
