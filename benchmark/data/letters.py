@@ -108,13 +108,13 @@ INFO = DATASETS.add(
     "letters",
     DatasetInfo(
         name="letters",
-        summary="100 characters in 121 type families, coloured and turned; comes with the package",
+        summary="100 characters in 120 type families, coloured and turned; comes with the package",
         classes=100,
         default_tasks=10,
         class_names=lambda source: Packed(ASSETS).class_names(),
         manifest_hash=lambda source: Packed(ASSETS).manifest_hash(),
         load=_load,
-        images=(9000, 3000),
+        images=(12000, 3000),
         # No flip: mirrored, some characters are others.
         augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1), flip=0.0),
     ),

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from benchmark.data import icons
-from benchmark.workshop.icons_build import pictures
-from benchmark.workshop.icons_build.build import build_icons, build_upstream, candidate_names
+from benchmark.data.packed import Packed
+from benchmark.workshop.icons_build import pack, pictures
+from benchmark.workshop.icons_build.build import build_icons
 from benchmark.workshop.icons_build.catalogue import load_catalogue
 from benchmark.workshop.icons_build.package import PACKAGE_NAME, PACKAGE_VERSION, open_package
-from benchmark.workshop.icons_build.select import DOWNSTREAM, UPSTREAM
-from benchmark.workshop.icons_build.sets import words
+from benchmark.workshop.icons_build.select import DOWNSTREAM
+from benchmark.workshop.icons_build.sets import Icon, SetInfo, words
+from benchmark.workshop.icons_build.upstream import Rules, build_upstream, name_tokens
 
 # --- names -------------------------------------------------------------------------------------
 
@@ -65,7 +67,6 @@ CATALOGUE = replace(
     upstream_exclude=frozenset(),
 )
 SMALL = replace(DOWNSTREAM, min_images=4, min_clusters=4, min_families=3, test_share=0.4)
-SMALL_UPSTREAM = replace(UPSTREAM, min_images=4, test_share=0.4)
 
 
 def drawing(seed: int) -> str:
@@ -145,12 +146,12 @@ def test_a_build_gives_the_same_bytes_again(package: Path, tmp_path: Path) -> No
     )  # fmt: skip
     build_icons(tarball, tmp_path / "b", catalogue=CATALOGUE, rules=SMALL)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert (made.classes, dict(made.refused)) == (2, {})
+    assert (made.counts["classes"], dict(made.refused)) == (2, {})
     assert steps[-1] == ("pack", 1, 1)
 
     images, labels = icons.load_split("test", tmp_path / "a")
-    assert len(images) == len(labels) == made.test_images > 0
-    assert icons.class_names(tmp_path / "a") == ["anchor", "ruler"]
+    assert len(images) == len(labels) == made.counts["test"] > 0
+    assert Packed(tmp_path / "a").class_names() == ["anchor", "ruler"]
 
 
 @pytest.mark.usefixtures("_rasteriser")
@@ -170,17 +171,20 @@ def test_a_class_that_is_too_poor_is_refused_with_a_reason(package: Path, tmp_pa
     assert made.refused == {"sword": "0 images, needs 4"}
 
 
-@pytest.mark.usefixtures("_rasteriser")
-def test_upstream_shares_no_word_with_a_class(package: Path, tmp_path: Path) -> None:
-    assert candidate_names(open_package(package), CATALOGUE, least=4) == {"cloud"}
-    generic = replace(CATALOGUE, generic_words=frozenset({"long"}))
-    assert candidate_names(open_package(package), generic, least=4) == {"cloud", "longtail"}
+def downstream_of(package: Path, folder: Path) -> tuple[Path, Path]:
+    """Icons built from the package, and letters of one mask that no icon looks like."""
+    build_icons(package, folder / "icons", catalogue=CATALOGUE, rules=SMALL)
+    mask = np.zeros((1, 32, 32), np.uint8)
+    mask[0, np.arange(32), np.arange(32)] = 15
+    stored = pack.xz_bytes(pack.npy_bytes(mask))
+    pack.write_pack(folder / "letters", {"train.npy.xz": stored, "test.npy.xz": stored}, {})
+    return folder / "icons", folder / "letters"
 
-    made = build_upstream(package, tmp_path / "a", catalogue=CATALOGUE, rules=SMALL_UPSTREAM)
-    build_upstream(package, tmp_path / "b", catalogue=CATALOGUE, rules=SMALL_UPSTREAM)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert made.train_images + made.test_images == 8
-    assert np.load(tmp_path / "a" / "val_images.npy").shape == (made.test_images, 32, 32, 3)
+
+def shown(folder: Path) -> set[bytes]:
+    """The images of a folder of upstream images."""
+    parts = [np.load(folder / f"{part}_images.npy") for part in ("train", "val")]
+    return {image.tobytes() for image in np.concatenate(parts)}
 
 
 @pytest.mark.usefixtures("_rasteriser")
@@ -188,8 +192,47 @@ def test_upstream_shows_no_downstream_picture(package: Path, tmp_path: Path) -> 
     stolen = json.loads((package / "json" / "s0.json").read_text())
     stolen["icons"]["cloud"] = stolen["icons"]["anchor"]
     (package / "json" / "s0.json").write_text(json.dumps(stolen))
-    made = build_upstream(package, tmp_path / "out", catalogue=CATALOGUE, rules=SMALL_UPSTREAM)
-    assert made.train_images + made.test_images == 7
+    downstream = downstream_of(package, tmp_path)
+    rules = Rules(min_images=4, val_share=0.3)
+    for name in ("a", "b"):
+        made = build_upstream(
+            package, tmp_path / name, catalogue=CATALOGUE, rules=rules, downstream=downstream
+        )
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    own = {
+        image.tobytes()
+        for side in ("train", "test")
+        for image in icons.load_split(side, downstream[0])[0]  # type: ignore[arg-type]
+    }
+    assert not own & shown(tmp_path / "a")
+    assert made.counts["train"] + made.counts["val"] == len(shown(tmp_path / "a"))
+    words = (tmp_path / "a" / "classes.txt").read_text().split()
+    assert words == ["cloud", "long", "tail"]
+    labels = np.load(tmp_path / "a" / "train_labels.npy")
+    assert labels.shape == (made.counts["train"], 2)
+    assert (labels[:, 0] >= 0).all()
+
+
+@pytest.mark.usefixtures("_rasteriser")
+def test_strict_upstream_is_named_like_no_class(package: Path, tmp_path: Path) -> None:
+    downstream = downstream_of(package, tmp_path)
+    rules = Rules(min_images=4, val_share=0.3, strict=True)
+    build_upstream(
+        package, tmp_path / "out", catalogue=CATALOGUE, rules=rules, downstream=downstream
+    )
+    assert (tmp_path / "out" / "classes.txt").read_text().split() == ["cloud"]
+
+
+def test_names_become_words() -> None:
+    info = SetInfo("ic", "", "", "", "", "", "", palette=False)
+    for name, expected in [
+        ("baseline-airplanemode-active", ("active", "airplanemode")),
+        ("cats-2-fill", ("cat",)),
+        ("letter-a", ("letter",)),
+        ("tree3-line", ("tree",)),
+        ("glass", ("glas",)),
+    ]:
+        assert name_tokens(Icon(info, name, (name,), "", 0, 0, 1, 1)) == expected
 
 
 def test_a_hostile_tarball_does_nothing(tmp_path: Path) -> None:

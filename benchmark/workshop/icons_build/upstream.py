@@ -95,63 +95,89 @@ def build_upstream(
     """
     catalogue = catalogue or load_catalogue()
     icons = sorted(usable_icons(open_package(package), catalogue), key=lambda icon: icon.key)
-    own, letters = map(Packed, downstream)
-    shown = {f"{row['set']}:{row['icon']}" for side in SIDES for row in own.rows(side)}
-    masks = [letters.array(side) for side in SIDES]
-    facts = {"icons": len(icons)}
     pixels, descriptors = _draw(icons, on_progress)
-    inked = np.array([_ink(image) >= MIN_INK for image in pixels])
-    forbidden = np.concatenate(
-        [
-            descriptors[[icon.key in shown for icon in icons]],
-            *(_described(part) for part in masks),
-        ]
-    )
-    first = _first_of_equals(pixels)
-    facts["unique"] = int((first & inked).sum())
+    unique = _first_of_equals(pixels) & (_ink(pixels) >= MIN_INK)
     on_progress("compare", 0, 1)
-    unlike = _unlike(descriptors, forbidden, rules.duplicate)
+    unlike = _unlike(descriptors, _forbidden(icons, descriptors, downstream), rules.duplicate)
     on_progress("compare", 1, 1)
-    facts["like_a_downstream_image"] = int((first & inked & ~unlike).sum())
-    aliases = catalogue.near_names()
-    near = np.array([icon.meaning in aliases for icon in icons])
-    keep = first & inked & unlike
-    tokens = [name_tokens(icon) for icon in icons]
+    keep = unique & unlike
+    words = [name_tokens(icon) for icon in icons]
+    named = np.zeros(len(icons), bool)
     if rules.strict:
-        words = telling_words(icons, catalogue)
-        named = np.array(
-            [
-                bool(words.intersection(own) or singular(icon.meaning) in words)
-                or any(len(part) == 1 and part.isalpha() for part in icon.words)
-                for icon, own in zip(icons, tokens, strict=True)
-            ]
-        )
-        facts["named_like_a_class"] = int((keep & named).sum())
-        keep &= ~named
-    counts = Counter(word for kept, own in zip(keep, tokens, strict=True) if kept for word in own)
-    names = sorted(word for word, count in counts.items() if count >= rules.min_images)
-    number = {word: label for label, word in enumerate(names)}
-    labels = [[number[word] for word in own if word in number] for own in tokens]
-    keep &= np.array([bool(own) for own in labels])
+        named = _named_like_a_class(icons, words, telling_words(icons, catalogue))
+    names, labels = _labels(words, keep & ~named, rules.min_images)
+    keep &= ~named & (labels >= 0).any(axis=1)
     if not keep.any():
         raise DataError(f"{package}: no word names {rules.min_images} icons")
-    facts["bearing_the_name_of_a_class"] = int((keep & near).sum())
-    chosen = np.flatnonzero(keep)
-    held = np.array([_held_out(icons[index].key, rules.val_share) for index in chosen])
-    parts = {"train": chosen[~held], "val": chosen[held]}
-    table = _table([labels[index] for index in chosen], chosen, len(icons))
+    held = np.array([_held_out(icon.key, rules.val_share) for icon in icons])
+    parts = {"train": keep & ~held, "val": keep & held}
     files = {"classes.txt": "".join(f"{name}\n" for name in names).encode()}
-    for part, index in parts.items():
-        files[f"{part}_images.npy"] = pack.npy_bytes(pixels[index])
-        files[f"{part}_labels.npy"] = pack.npy_bytes(table[index])
-    counted = {"words": len(names), **{part: len(index) for part, index in parts.items()}}
+    for part, mask in parts.items():
+        files[f"{part}_images.npy"] = pack.npy_bytes(pixels[mask])
+        files[f"{part}_labels.npy"] = pack.npy_bytes(labels[mask])
+    near = catalogue.near_names()
+    counts = {"words": len(names), **{part: int(mask.sum()) for part, mask in parts.items()}}
     about = {
         "package": {"name": PACKAGE_NAME, "version": PACKAGE_VERSION},
         "rasteriser": rasteriser_versions(),
         "rules": asdict(rules),
-        "counts": {**facts, **counted},
+        "counts": {
+            **counts,
+            "icons": len(icons),
+            "unique": int(unique.sum()),
+            "like_a_downstream_image": int((unique & ~unlike).sum()),
+            "named_like_a_class": int((unique & unlike & named).sum()),
+            "bearing_the_name_of_a_class": sum(
+                icon.meaning in near for icon, kept in zip(icons, keep, strict=True) if kept
+            ),
+        },
     }
-    return pack.BuildSummary(out, counted, pack.write_pack(out, files, about))
+    return pack.BuildSummary(out, counts, pack.write_pack(out, files, about))
+
+
+def _forbidden(
+    icons: Sequence[Icon], descriptors: np.ndarray, downstream: tuple[Path, Path]
+) -> np.ndarray:
+    """Return the descriptors, uint8 [N, 512], of all images of the downstream data sets."""
+    own, letters = map(Packed, downstream)
+    shown = {f"{row['set']}:{row['icon']}" for side in SIDES for row in own.rows(side)}
+    masks = np.concatenate([letters.array(side) for side in SIDES])
+    drawn = np.zeros((*masks.shape, 4), np.uint8)
+    drawn[..., 3] = masks * 17  # 15 levels; black, as single-coloured icons are
+    described = np.stack([describe.descriptor(image) for image in drawn])
+    return np.concatenate([descriptors[[icon.key in shown for icon in icons]], described])
+
+
+def _named_like_a_class(
+    icons: Sequence[Icon], words: Sequence[Sequence[str]], telling: frozenset[str]
+) -> np.ndarray:
+    """Tell which icons bear a word of an icons class, or a single letter: bool [N]."""
+    return np.array(
+        [
+            bool(telling.intersection(own))
+            or singular(icon.meaning) in telling
+            or any(len(word) == 1 and word.isalpha() for word in icon.words)
+            for icon, own in zip(icons, words, strict=True)
+        ]
+    )
+
+
+def _labels(
+    words: Sequence[Sequence[str]], keep: np.ndarray, least: int
+) -> tuple[list[str], np.ndarray]:
+    """Return the words of at least `least` icons kept, and every icon's: int64 [N, L].
+
+    Rows are filled up with -1; those of other icons hold nothing else.
+    """
+    counts = Counter(word for own, kept in zip(words, keep, strict=True) if kept for word in own)
+    names = sorted(word for word, count in counts.items() if count >= least)
+    number = {word: label for label, word in enumerate(names)}
+    numbers = [[number[word] for word in own if word in number] for own in words]
+    width = max((len(own) for own, kept in zip(numbers, keep, strict=True) if kept), default=0)
+    table = np.full((len(words), width), UNNAMED, np.int64)
+    for row in np.flatnonzero(keep):
+        table[row, : len(numbers[row])] = numbers[row]
+    return names, table
 
 
 def _draw(icons: Sequence[Icon], on_progress: Progress) -> tuple[np.ndarray, np.ndarray]:
@@ -175,16 +201,9 @@ def _draw_part(icons: Sequence[Icon]) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([describe.on_white(image) for image in images]), described
 
 
-def _ink(image: np.ndarray) -> float:
-    """Return the mean ink of an image on white, from 0 to 1."""
-    return float((255 - image.min(axis=-1)).mean()) / 255
-
-
-def _described(masks: np.ndarray) -> np.ndarray:
-    """Return the descriptors, uint8 [N, 512], of masks uint8 [N, H, W] drawn in black."""
-    rgba = np.zeros((*masks.shape, 4), np.uint8)
-    rgba[..., 3] = masks * 17
-    return np.stack([describe.descriptor(image) for image in rgba])
+def _ink(pixels: np.ndarray) -> np.ndarray:
+    """Return the mean ink, from 0 to 1, of images on white uint8 [N, H, W, 3]: float64 [N]."""
+    return np.array([(255 - image.min(axis=-1)).mean() / 255 for image in pixels])
 
 
 def _first_of_equals(pixels: np.ndarray) -> np.ndarray:
@@ -220,11 +239,3 @@ def _held_out(key: str, share: float) -> bool:
     """Tell whether an icon is for validation: a share of all, chosen by their names' hashes."""
     digest = hashlib.sha256(f"validation {key}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < share * 2**32
-
-
-def _table(labels: Sequence[Sequence[int]], rows: np.ndarray, count: int) -> np.ndarray:
-    """Return labels int64 [count, most words of a name], filled up with -1."""
-    table = np.full((count, max(map(len, labels))), UNNAMED, np.int64)
-    for row, own in zip(rows, labels, strict=True):
-        table[row, : len(own)] = own
-    return table

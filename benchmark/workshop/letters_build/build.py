@@ -30,7 +30,7 @@ class Rules:
     min_characters: int = 60  # that a family must draw
     styles: int = 6  # fonts taken of a family
     test_share: float = 0.25  # of the groups of families
-    train_images: int = 90  # a class
+    train_images: int = 120  # a class
     test_images: int = 30
 
 

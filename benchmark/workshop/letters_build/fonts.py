@@ -80,19 +80,20 @@ def unpacked(package: Path) -> Iterator[Path]:
 
 def families(folder: Path, decisions: Decisions) -> list[Family]:
     """Return the families below an unpacked package, by name, without those dropped by hand."""
+    files = sorted((folder / _FONTS).rglob("*.[ot]tf"))
+    if not files:
+        raise DataError(f"{folder}: no fonts in {_FONTS}; is it {PACKAGE_NAME}, unpacked?")
     licences = _licences(folder / _LICENCES)
     fonts: dict[str, list[Path]] = defaultdict(list)
     licence_of: dict[str, str] = {}
-    for file in sorted((folder / _FONTS).rglob("*.[ot]tf")):
+    for file in files:
         name = file.parent.name
         fonts[name].append(file)
         parents = [parent.as_posix() for parent in file.relative_to(folder / _FONTS).parents]
         licence_of[name] = next((licences[each] for each in parents if each in licences), "")
-    if not fonts:
-        raise DataError(f"{folder}: no fonts in {_FONTS}; is it {PACKAGE_NAME}, unpacked?")
     return [
-        Family(name, decisions.group_of.get(name, name), licence_of[name], tuple(files))
-        for name, files in sorted(fonts.items())
+        Family(name, decisions.group_of.get(name, name), licence_of[name], tuple(own))
+        for name, own in sorted(fonts.items())
         if name not in decisions.dropped
     ]
 
