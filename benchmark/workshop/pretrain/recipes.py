@@ -42,7 +42,7 @@ class SupervisedSettings:
     label_smoothing: float = 0.1
     patch_drop: float = 0.25  # share of patches hidden from a training image
     whole_epochs: int = 2  # last epochs, in which no patch is hidden
-    augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(ground=0.6))
+    augment: AugmentSettings = field(default_factory=lambda: AugmentSettings(ground=0.5))
     optimizer: OptimizerSettings = OptimizerSettings(learning_rate=2e-3, decay_epochs=14.0)
     validate_every: int = 2
 
