@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -163,12 +164,26 @@ def _stroke(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) 
     chosen = _uniform(ink, 0.0, 1.0, generator) < settings.stroke
     strength = _uniform(ink, -0.5, 1.0, generator)[chosen].view(-1, 1, 1, 1)
     part, result = ink[chosen], ink.clone()
-    thick = F.max_pool2d(part, 3, stride=1, padding=1)
-    thin = -F.max_pool2d(-part, 3, stride=1, padding=1)
+    thick = _neighbourhood(torch.maximum, part)
+    thin = _neighbourhood(torch.minimum, part)
     result[chosen] = (
         part + strength.clamp(min=0) * (thick - part) + strength.clamp(max=0) * (part - thin)
     )
     return result
+
+
+def _neighbourhood(extreme: Callable[[Tensor, Tensor], Tensor], ink: Tensor) -> Tensor:
+    """Return the extreme of the 3 x 3 pixels around every pixel of [B, 3, H, W].
+
+    Rows, then columns: several times faster than `max_pool2d`.
+    """
+    for axis in (2, 3):
+        length = ink.shape[axis]
+        pairs = extreme(ink.narrow(axis, 0, length - 1), ink.narrow(axis, 1, length - 1))
+        first, last = pairs.narrow(axis, 0, 1), pairs.narrow(axis, length - 2, 1)
+        inner = extreme(pairs.narrow(axis, 0, length - 2), pairs.narrow(axis, 1, length - 2))
+        ink = torch.cat([first, inner, last], dim=axis)
+    return ink
 
 
 def _outline(ink: Tensor, settings: AugmentSettings, generator: torch.Generator) -> Tensor:
@@ -178,7 +193,7 @@ def _outline(ink: Tensor, settings: AugmentSettings, generator: torch.Generator)
     """
     chosen = _uniform(ink, 0.0, 1.0, generator) < settings.outline
     part, result = ink[chosen], ink.clone()
-    result[chosen] = part + F.max_pool2d(-part, 3, stride=1, padding=1)
+    result[chosen] = part - _neighbourhood(torch.minimum, part)
     return result
 
 
