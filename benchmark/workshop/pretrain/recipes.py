@@ -7,7 +7,6 @@ from typing import Literal
 
 from benchmark.backbones.catalogue import VitShape
 from benchmark.workshop.pretrain.augment import AugmentSettings, MaskSettings, ViewSettings
-from benchmark.workshop.pretrain.losses import HeadSettings
 
 Precision = Literal["float32", "bfloat16"]  # of the networks' products; weights are float32
 
@@ -26,6 +25,15 @@ class OptimizerSettings:
     warmup_epochs: float = 2.0
     decay_epochs: float = 12.0
     clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Sizes of the projection head."""
+
+    hidden: int = 256
+    bottleneck: int = 64
+    prototypes: int = 512
 
 
 @dataclass(frozen=True)
@@ -59,10 +67,7 @@ class SelfSupervisedSettings:
     name: str = "tiny_dino"
     shape: VitShape = field(default_factory=VitShape)
     epochs: int = 10
-    batch_size: int = 32
-    # Images that one thread works on at a time, and over which the teacher's probabilities are
-    # balanced and the class tokens spread.
-    chunk_size: int = 32
+    batch_size: int = 128
     seed: int = 0
     precision: Precision = "bfloat16"
     initial_positions: float = 0.3  # deviation of the positions and the class token at the start
@@ -88,6 +93,11 @@ class SelfSupervisedSettings:
     def objective(self) -> str:
         """Name of the kind of training: `dino` or `ibot`."""
         return "dino" if self.masks is None else "ibot"
+
+    @property
+    def chunk_size(self) -> int:
+        """Images one thread works on at a time: the losses compare all of a batch."""
+        return self.batch_size
 
 
 Settings = SupervisedSettings | SelfSupervisedSettings

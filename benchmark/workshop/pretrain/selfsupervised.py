@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
@@ -14,36 +11,26 @@ from torch import Tensor, nn
 
 from benchmark.seeds import derive, generator
 from benchmark.workshop.pretrain.augment import GLOBAL_VIEWS, draw_masks, draw_views
-from benchmark.workshop.pretrain.images import to_float
-from benchmark.workshop.pretrain.losses import (
-    balanced_probabilities,
-    follow,
-    patch_loss,
+from benchmark.workshop.pretrain.distillation import (
+    lightly,
     spread,
-    spreading_loss,
     teacher_momentum,
-    teacher_probabilities,
     teacher_temperature,
     used_prototypes,
-    view_loss,
 )
+from benchmark.workshop.pretrain.images import to_float
 from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
-from benchmark.workshop.pretrain.training import Training, build_optimizer, decay_progress
+from benchmark.workshop.pretrain.training import Training, build_optimizer
 from benchmark.workshop.pretrain.vit import DistilledNetwork, class_token_features, draw_kept
 
-
-@dataclass
-class _TeacherSums:
-    """What one chunk's teacher saw: sums of its scores and probabilities over tokens."""
-
-    class_scores: Tensor
-    patch_scores: Tensor
-    patches: int
-    probabilities: Tensor
+_LOOKED_AT = 512  # images in which signs of a collapse are looked for
 
 
 class SelfSupervisedTraining(Training):
-    """A student and its teacher on images uint8 [N, H, W, 3]; there are no labels here."""
+    """A student and its teacher on images uint8 [N, H, W, 3]; there are no labels here.
+
+    The losses hold the running means of the teacher's scores that keep it from collapsing.
+    """
 
     def __init__(
         self, settings: SelfSupervisedSettings, images: Tensor, pool: ThreadPoolExecutor
@@ -52,13 +39,18 @@ class SelfSupervisedTraining(Training):
         self.settings, self.measure_every = settings, settings.measure_every
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(settings.seed, "initialisation"))
-            self.student = DistilledNetwork(settings)
-        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+            self.student, self.teacher = DistilledNetwork(settings), DistilledNetwork(settings)
+        self.teacher.load_state_dict(self.student.state_dict())
+        self.teacher.requires_grad_(False)
         self.optimizer = build_optimizer([self.student], settings.optimizer)
-        prototypes = settings.head.prototypes
-        self.class_centre = torch.zeros(prototypes)
-        self.patch_centre = torch.zeros(prototypes)
-        self._seen: dict[int, _TeacherSums] = {}  # by chunk of the step under way
+        losses, prototypes = lightly("loss"), settings.head.prototypes
+        shared = {
+            "student_temp": settings.student_temperature,
+            "center_momentum": settings.centre_momentum,
+        }
+        self.view_loss: nn.Module = losses.DINOLoss(prototypes, **shared)
+        self.patch_loss: nn.Module = losses.IBOTPatchLoss(prototypes, **shared)
+        self.spreading_loss: nn.Module = losses.KoLeoLoss()
 
     @property
     def backbone(self) -> VisionTransformer:
@@ -66,114 +58,79 @@ class SelfSupervisedTraining(Training):
         return self.teacher.backbone
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """Return both networks and the optimizer."""
-        return {"student": self.student, "teacher": self.teacher, "optimizer": self.optimizer}
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that the next epoch depends on."""
-        centres = {"class_centre": self.class_centre, "patch_centre": self.patch_centre}
-        return {**super().state(), **centres}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` returned."""
-        super().restore(state)
-        self.class_centre = state["class_centre"]
-        self.patch_centre = state["patch_centre"]
+        """Return both networks, the optimizer and the losses with a state."""
+        return {
+            "student": self.student,
+            "teacher": self.teacher,
+            "optimizer": self.optimizer,
+            "view_loss": self.view_loss,
+            "patch_loss": self.patch_loss,
+        }
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Train for one pass over the images; return the loss and two signs of collapse."""
         settings = self.settings
         order = torch.randperm(len(self.images), generator=generator(settings.seed, "order", epoch))
-        total, probabilities = 0.0, torch.zeros_like(self.class_centre)
+        prototypes = {id(parameter) for parameter in self.student.head.last_layer.parameters()}
         parameters = [
             parameter
             for parameter in self.student.parameters()
-            if epoch >= settings.frozen_epochs or parameter is not self.student.head.prototypes
+            if parameter.requires_grad
+            and (epoch >= settings.frozen_epochs or id(parameter) not in prototypes)
         ]
+        total = 0.0
         for step, batch in self.batches(epoch, order):
             total += self.step(step, batch, parameters)
-            seen = [self._seen[chunk] for chunk in sorted(self._seen)]
-            self._follow(step, len(batch), seen)
-            for part in seen:
-                probabilities += part.probabilities
-        features = self.teacher_features(self.images[order[: 8 * settings.chunk_size]])
-        return {
-            "loss": total / self.epoch_steps,
-            "spread": spread(features),
-            "prototypes used": used_prototypes(probabilities / probabilities.sum()),
-        }
+            momentum = teacher_momentum(settings, step, self.steps, self.epoch_steps)
+            lightly("models.utils").update_momentum(self.student, self.teacher, momentum)
+        return {"loss": total / self.epoch_steps, **self._signs(order[:_LOOKED_AT])}
+
+    @torch.no_grad()
+    def _signs(self, chosen: Tensor) -> dict[str, float]:
+        """Return signs of a collapse of the teacher's features of the images int64 [B]."""
+        features = self.teacher_features(self.images[chosen])
+        scores = self.teacher.head(features) - cast(Tensor, self.view_loss.center)[0]
+        probabilities = (scores / self.settings.teacher_temperature[1]).softmax(dim=1)
+        return {"spread": spread(features), "prototypes used": used_prototypes(probabilities)}
 
     @torch.no_grad()
     def teacher_features(self, images: Tensor) -> Tensor:
         """Return the teacher's class tokens [B, D] of images uint8 [B, H, W, 3]."""
         return class_token_features(self.teacher.backbone, self.standardise(to_float(images)))
 
-    def _follow(self, step: int, images: int, seen: Sequence[_TeacherSums]) -> None:
-        """Move the teacher and the centres after a step of the student on a batch of images."""
-        settings, keep = self.settings, self.settings.centre_momentum
-        progress = decay_progress(settings.optimizer, step, self.steps, self.epoch_steps)
-        momentum = teacher_momentum(settings.teacher_momentum, progress)
-        follow(self.teacher.parameters(), self.student.parameters(), momentum)
-        # c <- m c + (1 - m) mean of g_t: over all class tokens, and over the masked patches, which
-        # alone go through the teacher's head.
-        mean = sum(part.class_scores for part in seen) / (GLOBAL_VIEWS * images)
-        self.class_centre = torch.lerp(cast(Tensor, mean), self.class_centre, keep)
-        if patches := sum(part.patches for part in seen):
-            mean = sum(part.patch_scores for part in seen) / patches
-            self.patch_centre = torch.lerp(cast(Tensor, mean), self.patch_centre, keep)
-
     def loss(self, step: int, chunk: int, chosen: Tensor) -> Tensor:
-        """Return one chunk's share in the batch's loss and note what its teacher saw."""
+        """Return the loss of the batch's images int64 [B]; it moves the losses' centres."""
         settings = self.settings
         draws = generator(settings.seed, "views", step, chunk)
         whole, parts = draw_views(to_float(self.images[chosen]), settings.views, draws)
         whole, parts = self.standardise(whole), self.standardise(parts)
-        temperature = teacher_temperature(
-            *settings.teacher_temperature, settings.temperature_warmup, step / self.epoch_steps
-        )
-        images, share = len(chosen), len(chosen) / settings.batch_size
-        patches: Tensor | float = 0.0
+        temperature = teacher_temperature(settings, step, self.epoch_steps)
         side = settings.shape.img_size // settings.shape.patch_size
+        patches: Tensor | float = 0.0
         if settings.masks is None:
             with self.autocast():
                 with torch.no_grad():
-                    teacher = self.teacher.scores(whole).float()
+                    target = self.teacher.scores(whole).float()
                 kept = draw_kept(len(whole), side * side, settings.patch_drop, draws)
-                features = self.student.features(whole, kept).float()
-            teacher_patches = teacher[:0]
+                features = self.student.features(whole, kept)
         else:
             masked = draw_masks(len(whole), side, settings.masks, draws)
             with self.autocast():
                 with torch.no_grad():
-                    teacher, teacher_patches = (
+                    target, patch_target = (
                         self.teacher.head(part).float()
                         for part in self.teacher.features_with_patches(whole, masked, hide=False)
                     )
                 features, hidden = self.student.features_with_patches(whole, masked, hide=True)
-                student_patches = self.student.head(hidden).float()
-            features = features.float()
-            target = self._target(teacher_patches, self.patch_centre, temperature)
-            patches = patch_loss(target, student_patches, settings.student_temperature, masked)
-        spreading = sum(spreading_loss(view) for view in features.chunk(GLOBAL_VIEWS))
+                hidden = self.student.head(hidden).float()
+            if len(hidden):  # the mean of no scores would end in the centre
+                grid = masked.unflatten(1, (side, side))
+                patches = self.patch_loss(patch_target, hidden, grid, temperature)
         with self.autocast():
-            student = self.student.head(features).float()
+            student = [*self.student.head(features).float().chunk(GLOBAL_VIEWS)]
             if len(parts):
-                student = torch.cat([student, self.student.scores(parts).float()])
-        target = self._target(teacher, self.class_centre, temperature)
-        self._seen[chunk] = _TeacherSums(
-            teacher.sum(dim=0), teacher_patches.sum(dim=0), len(teacher_patches), target.sum(dim=0)
-        )
-        views = view_loss(
-            target.unflatten(0, (GLOBAL_VIEWS, images)),
-            student.unflatten(0, (-1, images)),
-            settings.student_temperature,
-        )
-        return share * (
-            views + settings.patch_weight * patches + settings.spreading_weight * spreading
-        )
-
-    def _target(self, scores: Tensor, centre: Tensor, temperature: float) -> Tensor:
-        """Return the teacher's probabilities [N, K] by the chosen guard against collapse."""
-        if self.settings.balance == "sinkhorn":
-            return balanced_probabilities(scores, temperature)
-        return teacher_probabilities(scores, centre, temperature)
+                student += self.student.scores(parts).float().split(len(chosen))
+        views: Tensor = self.view_loss(target.chunk(GLOBAL_VIEWS), student, temperature)
+        first, second = map(self.spreading_loss, features.float().chunk(GLOBAL_VIEWS))
+        spreading: Tensor = first + second
+        return views + settings.patch_weight * patches + settings.spreading_weight * spreading

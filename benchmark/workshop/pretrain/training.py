@@ -101,30 +101,24 @@ def _is_matrix(parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and parameter.shape[0] > 1
 
 
-def _phases(settings: OptimizerSettings, steps: int, epoch_steps: int) -> tuple[int, int]:
+def phases(settings: OptimizerSettings, steps: int, epoch_steps: int) -> tuple[int, int]:
     """Return the numbers of steps of the warm-up and of the decay."""
     warmup = min(round(settings.warmup_epochs * epoch_steps), steps // 2)
     return warmup, min(round(settings.decay_epochs * epoch_steps), steps - warmup)
 
 
-def decay_progress(settings: OptimizerSettings, step: int, steps: int, epoch_steps: int) -> float:
-    """Return how much of the decay lies behind `step` (from 0) of `steps`: 0 to 1."""
-    _, decay = _phases(settings, steps, epoch_steps)
-    return max(0.0, (step - (steps - decay)) / max(1, decay))
-
-
 def learning_rate(settings: OptimizerSettings, step: int, steps: int, epoch_steps: int) -> float:
     """Return the rate of `step` (from 0) of `steps`: warm-up, plateau, half a cosine to zero."""
-    warmup, _ = _phases(settings, steps, epoch_steps)
+    warmup, decay = phases(settings, steps, epoch_steps)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
-    progress = decay_progress(settings, step, steps, epoch_steps)
+    progress = max(0.0, (step - (steps - decay)) / max(1, decay))
     return settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def open_epochs(settings: OptimizerSettings, epochs: int, epoch_steps: int) -> int:
     """Return the number of first epochs whose rates do not depend on the number of epochs."""
-    warmup, decay = _phases(settings, epochs * epoch_steps, epoch_steps)
+    warmup, decay = phases(settings, epochs * epoch_steps, epoch_steps)
     if warmup < round(settings.warmup_epochs * epoch_steps):
         return 0
     return (epochs * epoch_steps - decay) // epoch_steps

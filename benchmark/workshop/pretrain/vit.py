@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from typing import cast
 
@@ -13,7 +14,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from benchmark.backbones.catalogue import VitShape
-from benchmark.workshop.pretrain.losses import ProjectionHead
+from benchmark.workshop.pretrain.distillation import lightly
 from benchmark.workshop.pretrain.recipes import SelfSupervisedSettings
 
 
@@ -103,8 +104,13 @@ class DistilledNetwork(nn.Module):
     def __init__(self, settings: SelfSupervisedSettings) -> None:
         super().__init__()
         self.backbone: VisionTransformer = new_backbone(settings.shape)
-        _spread_initial_weights(self.backbone, settings.initial_positions)
-        self.head = ProjectionHead(settings.shape.embed_dim, settings.head)
+        head = settings.head
+        with warnings.catch_warnings():  # it uses a function that torch has renamed
+            warnings.simplefilter("ignore", FutureWarning)
+            self.head = lightly("models.modules.heads").DINOProjectionHead(
+                settings.shape.embed_dim, head.hidden, head.bottleneck, head.prototypes
+            )
+        _spread_initial_weights(self, settings.initial_positions)
         self.mask_token = None
         if settings.masks is not None:
             self.mask_token = nn.Parameter(torch.zeros(settings.shape.embed_dim))
@@ -131,14 +137,15 @@ class DistilledNetwork(nn.Module):
 
 
 @torch.no_grad()
-def _spread_initial_weights(backbone: VisionTransformer, positions: float) -> None:
+def _spread_initial_weights(network: DistilledNetwork, positions: float) -> None:
     """Draw matrices by Glorot's rule, positions and the class token with a deviation of their own.
 
-    timm's deviation of 0.02 is meant for widths around 1,000: at a width of 128 the first blocks
-    would pass on next to nothing, and a self-supervised training would take long to get going.
+    The libraries' deviation of 0.02 is meant for widths around 1,000: at a width of 128 the first
+    blocks would pass on next to nothing, and a training would take long to get going.
     """
-    for module in backbone.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-    for parameter in (backbone.pos_embed, backbone.cls_token):
+    for part in (network.backbone, network.head.layers):
+        for module in part.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+    for parameter in (network.backbone.pos_embed, network.backbone.cls_token):
         nn.init.trunc_normal_(cast(Tensor, parameter), std=positions)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from benchmark.backbones.catalogue import VitShape
 from benchmark.workshop.pretrain.augment import MaskSettings, ViewSettings
-from benchmark.workshop.pretrain.losses import HeadSettings
 from benchmark.workshop.pretrain.recipes import (
+    HeadSettings,
     OptimizerSettings,
     SelfSupervisedSettings,
     SupervisedSettings,
@@ -31,15 +31,13 @@ DINO = SelfSupervisedSettings(
     shape=SHAPE,
     epochs=3,
     batch_size=12,
-    chunk_size=5,
     views=ViewSettings(local_views=2, local_size=8),
     head=HeadSettings(hidden=16, bottleneck=8, prototypes=24),
     temperature_warmup=1.0,
-    balance="centre",
     measure_every=2,
     optimizer=OptimizerSettings(warmup_epochs=1.0, decay_epochs=1.0),
 )
-IBOT = replace(DINO, masks=MaskSettings(), balance="sinkhorn")
+IBOT = replace(DINO, masks=MaskSettings())
 
 
 class KilledError(RuntimeError):
