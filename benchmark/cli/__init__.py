@@ -34,11 +34,12 @@ COMMANDS: tuple[Command, ...] = (
     run.run, plan.plan, tune.tune, report.report, explain.explain, compare.compare,
     listing.list_names, method.new, method.check,
     data.prepare, data.decode, data.build, data_views.show, data_views.verify,
-    pretrain.supervised, pretrain.dino, pretrain.ibot, replay.replay, speed.speed, doctor.doctor,
+    pretrain.supervised, pretrain.dino, pretrain.ibot, pretrain.probe,
+    replay.replay, speed.speed, doctor.doctor,
 )  # fmt: skip
 GROUPS = {
     "data": "fetch, build, check and view data sets",
-    "pretrain": "rebuild an embedded backbone",
+    "pretrain": "rebuild an embedded backbone, or score one",
 }
 
 

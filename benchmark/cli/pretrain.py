@@ -1,17 +1,18 @@
-"""`clbench pretrain`: rebuild an embedded backbone."""
+"""`clbench pretrain`: rebuild an embedded backbone, or score one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cli.console import say, warn
-from benchmark.cli.options import Command, command, option, positive
+from benchmark.cli.console import say, say_table, warn
+from benchmark.cli.options import Command, argument, command, option, positive
 from benchmark.words import duration
 
 if TYPE_CHECKING:
+    from benchmark.workshop.pretrain.probe import ProbeScores
     from benchmark.workshop.pretrain.recipes import Settings
     from benchmark.workshop.pretrain.record import EpochReport
 
@@ -25,7 +26,7 @@ class PretrainOptions:
     upstream: Path = option(
         Path,
         "DIR",
-        "images made by `clbench data build icons`; default: ./data/icons_upstream",
+        "images made by `clbench data build upstream`; default: ./data/icons_upstream",
         default=Path("data/icons_upstream"),
     )
     out: Path = option(Path, "DIR", "default: ./weights", default=Path("weights"))
@@ -45,7 +46,7 @@ class PretrainOptions:
     threads: int | None = option(
         positive,
         "N",
-        "default: all cores; each takes 32 images of a batch; the weights stay the same",
+        "default: all cores, of which training without labels uses one; the weights stay the same",
     )
 
 
@@ -94,25 +95,61 @@ def _changed(settings: Settings, options: PretrainOptions) -> Settings:
     return replace(settings, **changes)
 
 
-def _pretrain(recipe: Settings, options: PretrainOptions) -> int:
-    """Train, measure the weights on icons, add the scores to the card, say what was made."""
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions:
+    """Options of `clbench pretrain probe`."""
+
+    backbone: str = argument(str, "BACKBONE", "a name, or file:PATH; `clbench list backbones`")
+
+
+@command(
+    "pretrain probe",
+    ProbeOptions,
+    "score the frozen features of a backbone on icons and letters",
+    "clbench pretrain probe file:weights/tiny_dino.safetensors",
+    details="Classifiers are fitted to features of the training images and scored on the test\n"
+    "images, in percent: a linear classifier of all classes, ridge regression, the\n"
+    "nearest class mean and nearest neighbour by cosine, and linear heads for ten tasks\n"
+    "of ten classes, each trained for 20 epochs on its own classes alone. The nearest\n"
+    "neighbour of pixels needs no backbone. Penalties are chosen on training images.",
+)
+def probe(options: ProbeOptions) -> int:
+    """Print the scores of a backbone."""
+    _say_scores(_scores(options.backbone))
+    return 0
+
+
+def _scores(backbone: str) -> dict[str, ProbeScores]:
+    """The scores of a backbone by data set."""
     from benchmark.backbones.load import load_backbone
-    from benchmark.data.icons import load_split
-    from benchmark.workshop.pretrain.loop import pretrain
+    from benchmark.data import icons, letters
     from benchmark.workshop.pretrain.probe import probe_backbone
+
+    model = load_backbone(backbone).model
+    return {
+        name: probe_backbone(model, data.load_split("train"), data.load_split("test"))
+        for name, data in (("icons", icons), ("letters", letters))
+    }
+
+
+def _say_scores(scores: Mapping[str, ProbeScores]) -> None:
+    from benchmark.workshop.pretrain.record import score_rows
+
+    names = list(scores)
+    say_table(score_rows(scores), ["frozen features, %", *names], right=names)
+
+
+def _pretrain(recipe: Settings, options: PretrainOptions) -> int:
+    """Train, score what was written, add the scores to the card, say what was made."""
+    from benchmark.workshop.pretrain.loop import pretrain
     from benchmark.workshop.pretrain.record import write_record
 
     settings = _changed(recipe, options)
     record = pretrain(settings, options.upstream, options.out, _show, options.threads)
     weights = options.out / f"{record.name}.safetensors"
-    model = load_backbone(f"file:{weights}").model
-    scores = probe_backbone(model, load_split("train"), load_split("test"))
+    scores = _scores(f"file:{weights}")
     write_record(replace(record, probe=scores), options.out)
-    say(
-        f"on icons, nothing fine-tuned: linear probe {scores.linear_probe:.2f} %, "
-        f"nearest class mean {scores.nearest_class_mean:.2f} %, "
-        f"nearest neighbour {scores.nearest_neighbour:.2f} %"
-    )
+    _say_scores(scores)
     say(
         f"{weights}: {record.parameters} parameters, "
         f"{duration(record.seconds)}, SHA-256 of the tensors {record.weight_hash}"

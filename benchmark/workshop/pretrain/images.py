@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ class UpstreamImages:
     """Training and validation images (uint8 [N, H, W, 3]), labels and their words.
 
     Labels are int64 [N, L]: the words of an image, positions in `classes`, filled up with -1.
+    Counts are those of the manifest: of images left out, and of those named like a class.
     """
 
     train_images: NDArray[np.uint8]
@@ -39,6 +42,7 @@ class UpstreamImages:
     val_labels: NDArray[np.int64]
     classes: tuple[str, ...]
     digest: str
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_upstream(folder: Path) -> UpstreamImages:
@@ -47,17 +51,18 @@ def load_upstream(folder: Path) -> UpstreamImages:
     if missing:
         raise UpstreamError(
             f"upstream folder {folder} lacks {', '.join(missing)}: make it with `clbench data "
-            "build icons`, or name the one you have with --upstream"
+            "build upstream`, or name the one you have with --upstream"
         )
+    classes = tuple(_read_text(folder / "classes.txt").splitlines())
     try:
-        classes = tuple((folder / "classes.txt").read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UpstreamError(f"{folder / 'classes.txt'}: cannot be read ({error})") from error
+        counts = dict(json.loads(_read_text(folder / "manifest.json"))["counts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UpstreamError(f"{folder / 'manifest.json'}: it holds no counts") from error
     train, val = (_load_part(folder, part, len(classes)) for part in ("train", "val"))
     digest = hashlib.sha256("\n".join(classes).encode())
     for array in (*train, *val):
         digest.update(np.ascontiguousarray(array).data)
-    return UpstreamImages(*train, *val, classes, digest.hexdigest())
+    return UpstreamImages(*train, *val, classes, digest.hexdigest(), counts)
 
 
 def check_fit(upstream: UpstreamImages, size: int, batch_size: int) -> None:
@@ -75,6 +80,13 @@ def check_fit(upstream: UpstreamImages, size: int, batch_size: int) -> None:
             )
     if (count := len(upstream.train_images)) < batch_size:
         raise UpstreamError(f"{count} training images do not fill one batch of {batch_size}")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UpstreamError(f"{path}: cannot be read ({error})") from error
 
 
 def _load_part(

@@ -1,4 +1,4 @@
-"""Scores frozen features by a linear probe, the nearest class mean and the nearest neighbour."""
+"""Scores frozen features by classifiers that are fitted to them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmark.seeds import generator
 from benchmark.workshop.pretrain.images import UpstreamError, UpstreamImages
 
 NAMES = 100
 CURVE_IMAGES = 10_000
 LINEAR_PROBE, NEAREST_NEIGHBOUR = "upstream linear probe", "upstream nearest neighbour"
 WEIGHT_DECAYS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+PENALTIES = tuple(10.0**power for power in range(-4, 6))  # of ridge regression
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,36 @@ class ProbeScores:
     """
 
     linear_probe: float
+    ridge: float
     nearest_class_mean: float
     nearest_neighbour: float
+    task_by_task: float  # linear heads, each fitted to the classes of one task
+    pixel_neighbour: float  # of the images themselves, whatever the backbone
     weight_decay: float  # of the linear probe
+    penalty: float  # of ridge regression
     effective_dimensions: float  # of the features, at most their width
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """How heads are fitted task by task: the plainest way a method could."""
+
+    tasks: int = 10
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    seed: int = 0  # of the order of the classes and of the images
+
+
+# A figure's name and its field of `ProbeScores`, in the order in which they are shown.
+FIGURES = {
+    "linear probe": "linear_probe",
+    "ridge regression": "ridge",
+    "nearest class mean": "nearest_class_mean",
+    "nearest neighbour": "nearest_neighbour",
+    "linear heads, task by task": "task_by_task",
+    "nearest neighbour of pixels": "pixel_neighbour",
+}
 
 
 class Split(NamedTuple):
@@ -51,14 +79,22 @@ def probe_backbone(
 ) -> ProbeScores:
     """Return the scores of a backbone on images uint8 [N, H, W, 3] and labels int64 [N]."""
     # Copies, because data sets may hand out arrays that are not to be written to.
-    images, test_images = (extract_features(model, torch.tensor(part[0])) for part in (train, test))
-    features = Split(images, torch.tensor(train[1]), test_images, torch.tensor(test[1]))
+    raw = Split(*(torch.tensor(part) for part in (*train, *test)))
+    features = raw._replace(
+        train=extract_features(model, raw.train), test=extract_features(model, raw.test)
+    )
+    pixels = Split(*(part.flatten(1).float() / 255.0 if part.ndim > 1 else part for part in raw))
     linear, decay = linear_probe(features)
+    squares, penalty = ridge(features)
     return ProbeScores(
         linear_probe=linear,
+        ridge=squares,
         nearest_class_mean=nearest_class_mean(features),
         nearest_neighbour=nearest_neighbour(features),
+        task_by_task=task_by_task(features),
+        pixel_neighbour=nearest_pixels(pixels),
         weight_decay=decay,
+        penalty=penalty,
         effective_dimensions=effective_dimensions(features.train),
     )
 
@@ -152,6 +188,72 @@ def linear_probe(
     return _accuracy(test @ weight.T + bias, split.test_labels), best
 
 
+def ridge(split: Split, penalties: Sequence[float] = PENALTIES) -> tuple[float, float]:
+    """Return the accuracy of least squares to one-hot labels, and its penalty.
+
+    W = argmin |X W - Y|^2 + penalty |W|^2 with centred X and Y; the penalty is chosen on a fifth
+    of the training split, never on the test split.
+    """
+    held_out = _every_fifth_of_each_class(split.train_labels)
+    part = Split(
+        split.train[~held_out],
+        split.train_labels[~held_out],
+        split.train[held_out],
+        split.train_labels[held_out],
+    )
+    best = max(penalties, key=lambda penalty: _ridge_accuracy(part, penalty))
+    return _ridge_accuracy(split, best), best
+
+
+def _ridge_accuracy(split: Split, penalty: float) -> float:
+    train, test = split.train.double(), split.test.double()
+    targets = F.one_hot(split.train_labels).double()
+    mean, centred = train.mean(dim=0), targets - targets.mean(dim=0)
+    train = train - mean
+    squares = train.T @ train + penalty * torch.eye(train.shape[1], dtype=torch.float64)
+    weight = torch.linalg.solve(squares, train.T @ centred)
+    return _accuracy((test - mean) @ weight + targets.mean(dim=0), split.test_labels)
+
+
+def task_by_task(split: Split, settings: TaskSettings = TaskSettings()) -> float:
+    """Return the accuracy over all classes of heads that were fitted one task after another.
+
+    Each head is trained by Adam, its rate along a cosine to zero, with the cross-entropy over the
+    classes of its own task: no head is ever weighed against another.
+    """
+    classes = int(split.train_labels.max()) + 1
+    order = torch.randperm(classes, generator=generator(settings.seed, "probe classes"))
+    scores = split.test.new_zeros(len(split.test), classes)
+    for task, own in enumerate(order.tensor_split(min(settings.tasks, classes))):
+        chosen = torch.isin(split.train_labels, own)
+        position = torch.full((classes,), -1).index_put((own,), torch.arange(len(own)))
+        draws = generator(settings.seed, "probe images", task)
+        targets = position[split.train_labels[chosen]]
+        weight, bias = _fit_by_steps(split.train[chosen], targets, settings, draws)
+        scores[:, own] = split.test @ weight.T + bias
+    return _accuracy(scores, split.test_labels)
+
+
+def _fit_by_steps(
+    features: Tensor, labels: Tensor, settings: TaskSettings, draws: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return weight [C, D] and bias [C] after some epochs of small batches."""
+    classes = int(labels.max()) + 1
+    head = [torch.zeros(classes, features.shape[1]), torch.zeros(classes)]
+    weight, bias = (part.requires_grad_() for part in head)
+    optimizer = torch.optim.Adam([weight, bias], settings.learning_rate)
+    batches = -(-len(labels) // settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    for _ in range(settings.epochs):
+        for batch in torch.randperm(len(labels), generator=draws).split(settings.batch_size):
+            loss = F.cross_entropy(features[batch] @ weight.T + bias, labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return weight.detach(), bias.detach()
+
+
 def nearest_class_mean(split: Split) -> float:
     """Return the accuracy of the class whose mean unit feature has the largest cosine."""
     unit = F.normalize(split.train, dim=1)
@@ -165,6 +267,15 @@ def nearest_neighbour(split: Split) -> float:
     similarity = split.test @ F.normalize(split.train, dim=1).T
     nearest = split.train_labels[similarity.argmax(dim=1)]
     return 100.0 * float((nearest == split.test_labels).double().mean())
+
+
+def nearest_pixels(split: Split, batch_size: int = 512) -> float:
+    """Return the accuracy of the label of the training row at the least Euclidean distance."""
+    nearest = [
+        torch.cdist(rows, split.train).argmin(dim=1) for rows in split.test.split(batch_size)
+    ]
+    found = split.train_labels[torch.cat(nearest)]
+    return 100.0 * float((found == split.test_labels).double().mean())
 
 
 def _fit(features: Tensor, labels: Tensor, classes: int, decay: float) -> tuple[Tensor, Tensor]:

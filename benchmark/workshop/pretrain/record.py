@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmark.backbones.hashing import hash_tensors
 from benchmark.storage import write_atomically
 from benchmark.workshop.pretrain.images import UpstreamImages
 from benchmark.workshop.pretrain.probe import (
+    FIGURES,
     LINEAR_PROBE,
     NAMES,
     NEAREST_NEIGHBOUR,
@@ -50,7 +51,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class PretrainRecord:
-    """How the weights came about: settings, data, cost, machine, scores."""
+    """How the weights came about: settings, data, cost, machine, scores by data set."""
 
     name: str
     objective: str
@@ -60,13 +61,14 @@ class PretrainRecord:
     classes: int
     train_images: int
     val_images: int
+    upstream_counts: Mapping[str, int]
     upstream_hash: str
     validation_accuracy: float | None
     seconds: float
     hardware: str
     packages: Mapping[str, str]
     curve: Sequence[CurvePoint]
-    probe: ProbeScores | None = None
+    probe: Mapping[str, ProbeScores] = field(default_factory=dict)
 
 
 def finish(
@@ -97,6 +99,7 @@ def finish(
         classes=len(upstream.classes),
         train_images=len(upstream.train_images),
         val_images=len(upstream.val_images),
+        upstream_counts=upstream.counts,
         upstream_hash=upstream.digest,
         validation_accuracy=curve[-1].figures.get(VALIDATION_ACCURACY),
         seconds=seconds,
@@ -123,6 +126,38 @@ def figure_in_words(name: str, value: float) -> str:
     return f"{name} {value:.4g}"
 
 
+def score_rows(probe: Mapping[str, ProbeScores]) -> list[list[str]]:
+    """Return the rows of a table: a figure's name, and its value on every data set."""
+    rows = [
+        [words, *(f"{getattr(scores, name):.1f}" for scores in probe.values())]
+        for words, name in FIGURES.items()
+    ]
+    dimensions = (f"{scores.effective_dimensions:.0f}" for scores in probe.values())
+    return [*rows, ["effective dimensions", *dimensions]]
+
+
+def _scores(record: PretrainRecord) -> list[str]:
+    """Return the lines of a table of the scores; none without scores."""
+    if not record.probe:
+        return []
+    header = ["frozen features, %", *(f"`{name}`" for name in record.probe)]
+    lines = ["", f"| {' | '.join(header)} |", "|---" + "|--:" * len(record.probe) + "|"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in score_rows(record.probe))]
+
+
+def _data(record: PretrainRecord) -> str:
+    """Return what the weights were trained on, and how near it is to the downstream data sets."""
+    text = (
+        f"upstream icons: {record.train_images:,} training and {record.val_images:,} validation "
+        f"images, named by {record.classes:,} words; images of `icons` and `letters` and what is "
+        "nearly the same are left out"
+    )
+    if record.objective != "supervised":
+        text += "; the words are not used in training"
+    bearing = record.upstream_counts.get("bearing_the_name_of_a_class")
+    return text if bearing is None else f"{text}; {bearing:,} bear the name of a class of `icons`"
+
+
 def _curve(record: PretrainRecord) -> list[str]:
     """Return the lines of a table of the epochs in which more than the loss was measured."""
     names = list(record.curve[-1].figures)
@@ -134,7 +169,7 @@ def _curve(record: PretrainRecord) -> list[str]:
         values = " | ".join(f"{point.figures[name]:.4g}" for name in names)
         lines.append(f"| {point.epoch} | {values} |")
     if any(name in (LINEAR_PROBE, NEAREST_NEIGHBOUR) for name in names):
-        lines += ["", f"Upstream scores: on the {NAMES} names with most training images."]
+        lines += ["", f"Upstream scores: on the {NAMES} words with most training images."]
     return lines
 
 
@@ -176,10 +211,7 @@ def _card(record: PretrainRecord) -> str:
             "the patch projection"
         ),
         "Objective": record.objective,
-        "Data": (
-            f"upstream icons: {record.train_images:,} training and {record.val_images:,} "
-            f"validation images of {record.classes} names, none of them a class of `icons`"
-        ),
+        "Data": _data(record),
         "Recipe": (
             f"{record.settings['epochs']} epochs, batch {record.settings['batch_size']}, AdamW "
             f"{tuple(optimizer['betas'])}, learning rate {optimizer['learning_rate']:g}, "
@@ -198,19 +230,13 @@ def _card(record: PretrainRecord) -> str:
     }
     if record.validation_accuracy is not None:
         rows["Upstream validation accuracy"] = f"{record.validation_accuracy:.1f} %"
-    if record.probe is not None:
-        rows["Linear probe on `icons`"] = f"{record.probe.linear_probe:.1f} %"
-        rows["Nearest class mean on `icons`"] = f"{record.probe.nearest_class_mean:.1f} %"
-        rows["Nearest neighbour on `icons`"] = f"{record.probe.nearest_neighbour:.1f} %"
-        dimensions, width = record.probe.effective_dimensions, record.settings["shape"]["embed_dim"]
-        rows["Effective dimensions on `icons`"] = f"{dimensions:.0f} of {width}"
     lines = [f"# `{record.name}`", "", "| | |", "|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in rows.items() if value]
+    lines += _scores(record)
     lines += _curve(record)
     lines += [
         "",
-        f"The full settings are in `{record.name}.json`. The scores on `icons` are those of the "
-        "frozen features.",
+        f"The full settings are in `{record.name}.json`. All scores are those of frozen features.",
         "",
         (
             "Licence: the weights are released under the licence of this project. The images they "

@@ -26,5 +26,6 @@ def upstream_dir(tmp_path: Path) -> Path:
         np.save(folder / f"{part}_images.npy", images)
         np.save(folder / f"{part}_labels.npy", labels.astype(np.int64)[:, None])
     (folder / "classes.txt").write_text("\n".join("abcd") + "\n", encoding="utf-8")
-    (folder / "manifest.json").write_text(json.dumps({"images": 64}), encoding="utf-8")
+    counts = {"bearing_the_name_of_a_class": 7}
+    (folder / "manifest.json").write_text(json.dumps({"counts": counts}), encoding="utf-8")
     return folder

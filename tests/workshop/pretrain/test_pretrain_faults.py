@@ -72,7 +72,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (no_validation, "there are no validation images"),
         (small_validation, "validation images have 16 x 16 pixels; the backbone takes 32 x 32"),
         (latin, "classes.txt: cannot be read"),
-        (nothing, "make it with `clbench data build icons`"),
+        (nothing, "make it with `clbench data build upstream`"),
     ],
 )
 def test_images_that_do_not_fit(
@@ -101,8 +101,8 @@ def test_names_that_no_validation_image_has(
     upstream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names_apart(upstream)
-    words = ["dino", "--upstream", str(upstream), "--out", str(tmp_path)]
-    assert "no name has both training and validation images" in told(capsys, *words)
+    words = ["dino", "--upstream", str(upstream), "--batch-size", "32", "--out", str(tmp_path)]
+    assert "no word has both training and validation images" in told(capsys, *words)
 
 
 @pytest.mark.parametrize("kind", KINDS)
