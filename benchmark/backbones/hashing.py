@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import deserialize
 
 from benchmark.backbones.catalogue import BackboneSpec
 from benchmark.backbones.places import weights_folder
@@ -20,6 +21,8 @@ from benchmark.storage import write_atomically
 
 SMALL = 16_000_000  # bytes up to which reading a file again is cheap
 READING = 1  # raised when the same file would give other tensors than before
+
+_STORED = {"F32": "<f4", "BF16": "<u2"}  # how numpy reads the bytes of a type
 
 
 def hash_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> str:
@@ -30,6 +33,21 @@ def hash_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> str:
         digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the float32 and bfloat16 tensors of a safetensors file as float32, without torch.
+
+    Every bfloat16 number is a float32 number, so nothing is rounded. Raises `SafetensorError` for a
+    damaged file and `KeyError` for another type.
+    """
+    tensors = {}
+    for name, stored in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+        raw = np.frombuffer(stored["data"], _STORED[stored["dtype"]])
+        # The upper half of a float32 is the bfloat16 number: sign, exponent and 7 bits.
+        value = (raw.astype("<u4") << 16).view("<f4") if stored["dtype"] == "BF16" else raw
+        tensors[name] = value.reshape(stored["shape"]).astype(np.float32, copy=False)
+    return tensors
 
 
 def note_of(file: Path, spec: BackboneSpec) -> Path | None:

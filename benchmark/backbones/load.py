@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from benchmark.backbones.catalogue import BackboneError, BackboneSpec, find
-from benchmark.backbones.hashing import hash_tensors, note_of, remember, remembered
+from benchmark.backbones.hashing import (
+    hash_tensors,
+    note_of,
+    read_safetensors,
+    remember,
+    remembered,
+)
 from benchmark.backbones.places import absence, check_network, fetch_original, located, with_file
 
 if TYPE_CHECKING:
@@ -63,9 +68,9 @@ def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -
 def _hash(spec: BackboneSpec, _state: tuple[int, ...] | None) -> str:
     """Return the hash of an entry's weights, whose file is in this state."""
     if spec.source == "embedded" and spec.weight_file is not None and spec.sha256 is not None:
-        try:  # stored under plain names as float32
-            tensors = load_file(spec.weight_file)
-        except (SafetensorError, OSError) as error:
+        try:  # stored under plain names
+            tensors = read_safetensors(spec.weight_file)
+        except (SafetensorError, OSError, KeyError) as error:
             raise BackboneError(
                 f"weight file {spec.weight_file} cannot be read: {error}"
             ) from error

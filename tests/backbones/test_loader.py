@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmark.backbones import load as loader
 from benchmark.backbones.catalogue import BackboneError, VitShape, find
+from benchmark.backbones.hashing import hash_tensors, read_safetensors
 from benchmark.backbones.load import load_backbone, weight_hash_of
 
 
@@ -75,6 +76,21 @@ def test_half_precision_is_loaded_and_hashed_as_float32(
     backbone = load_backbone(f"file:{path}")
     assert next(backbone.model.parameters()).dtype == torch.float32
     assert backbone.weight_hash == weight_hash_of(f"file:{path}")
+
+
+def test_hash_of_an_embedded_file_is_the_same_without_torch(
+    vit_tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "half.safetensors"
+    stored = {name: value.bfloat16() for name, value in vit_tensors.items()}
+    stored["norm.bias"] = stored["norm.bias"].float()  # types may be mixed
+    safetensors.torch.save_file(stored, path)
+    found = read_safetensors(path)
+    assert found.keys() == stored.keys()
+    for name, value in stored.items():
+        assert torch.equal(torch.from_numpy(found[name].copy()), value.float())
+    expected = load_backbone(f"file:{path}:heads=2").weight_hash
+    assert hash_tensors(found) == expected
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from small_recipes import DINO, IBOT, SUPERVISED, KilledError, ignore, killed_after
 from timm.models.vision_transformer import VisionTransformer
@@ -87,6 +88,10 @@ def test_resumed_run_ends_at_the_same_bits_whatever_the_threads(
     backbone = load_backbone(weights)
     assert backbone.spec.shape == settings.shape
     assert backbone.weight_hash == weight_hash_of(weights) == resumed.weight_hash
+    stored = safetensors.torch.load_file(cut / "small.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.bfloat16}
+    for name, value in backbone.model.state_dict().items():
+        assert value.dtype == torch.float32 and torch.equal(value, stored[name].float())
     card = (cut / "small.md").read_text(encoding="utf-8")
     assert resumed.weight_hash in card
     assert json.loads((cut / "small.json").read_text())["weight_hash"] == resumed.weight_hash
