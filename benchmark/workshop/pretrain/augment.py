@@ -40,7 +40,14 @@ class AugmentSettings:
 # tell two views of an icon from those of others without a look at its shape: views of an icon that
 # agree in none of them leave the shape to go by.
 _STYLE = AugmentSettings(
-    stretch=0.12, rotation=0.15, grey=0.5, recolour=0.8, tint=0.8, stroke=0.7, outline=0.3
+    stretch=0.12,
+    rotation=0.15,
+    grey=0.5,
+    recolour=0.8,
+    tint=0.8,
+    stroke=0.7,
+    outline=0.3,
+    ground=0.6,
 )
 _WHOLE = replace(_STYLE, scale=(0.85, 1.35), shift=0.15)
 _PART = replace(_STYLE, scale=(1.2, 1.9), shift=0.35)

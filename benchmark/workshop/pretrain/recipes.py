@@ -33,7 +33,7 @@ class HeadSettings:
 
     hidden: int = 256
     bottleneck: int = 64
-    prototypes: int = 512
+    prototypes: int = 1024
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class SelfSupervisedSettings:
 
     name: str = "tiny_dino"
     shape: VitShape = field(default_factory=VitShape)
-    epochs: int = 10
-    batch_size: int = 128
+    epochs: int = 4
+    batch_size: int = 64
     seed: int = 0
     precision: Precision = "bfloat16"
     initial_positions: float = 0.3  # deviation of the positions and the class token at the start
@@ -79,15 +79,14 @@ class SelfSupervisedSettings:
     head: HeadSettings = field(default_factory=HeadSettings)
     student_temperature: float = 0.1
     teacher_temperature: tuple[float, float] = (0.04, 0.05)  # at the start, after the warm-up
-    temperature_warmup: float = 4.0  # epochs
-    balance: Literal["centre", "sinkhorn"] = "sinkhorn"  # what keeps the teacher from collapse
-    centre_momentum: float = 0.9
-    teacher_momentum: float = 0.99  # on the plateau; then along a cosine to 1
-    frozen_epochs: int = 1  # first epochs, in which the prototypes stay
+    temperature_warmup: float = 1.0  # epochs
+    centre_momentum: float = 0.9  # of the mean that is taken from the teacher's scores
+    teacher_momentum: float = 0.994  # on the plateau; then along a cosine to 1
+    frozen_epochs: float = 0.25  # at the start, in which the prototypes stay
     optimizer: OptimizerSettings = OptimizerSettings(
-        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=1.0, decay_epochs=4.0
+        learning_rate=1e-3, betas=(0.9, 0.99), warmup_epochs=0.25, decay_epochs=2.0
     )
-    measure_every: int = 2
+    measure_every: int = 1
 
     @property
     def objective(self) -> str:
@@ -105,5 +104,5 @@ Settings = SupervisedSettings | SelfSupervisedSettings
 
 TINY_DINO = SelfSupervisedSettings()
 TINY_IBOT = SelfSupervisedSettings(  # fewer crops and epochs for the same time
-    name="tiny_ibot", epochs=8, views=ViewSettings(local_views=2), masks=MaskSettings()
+    name="tiny_ibot", epochs=3, views=ViewSettings(local_views=2), masks=MaskSettings()
 )

@@ -178,16 +178,14 @@ def _distillation_recipe(settings: Mapping[str, Any]) -> str:
     """Return what a self-supervised recipe has beyond the optimizer."""
     views, head, masks = settings["views"], settings["head"], settings["masks"]
     low, high = settings["teacher_temperature"]
-    balance = f"centre momentum {settings['centre_momentum']:g}"
-    if settings["balance"] == "sinkhorn":
-        balance = "balanced by Sinkhorn-Knopp in place of a centre"
     text = (
         f"2 whole views and {views['local_views']} of {views['local_size']} px an image; "
         f"{head['prototypes']} prototypes; temperatures {settings['student_temperature']:g} "
         f"(student) and {low:g} to {high:g} over {settings['temperature_warmup']:g} epochs "
         f"(teacher); teacher momentum {settings['teacher_momentum']:g}, along a cosine to 1 while "
-        f"the rate decays; {balance}; class tokens spread by KoLeo, weighted "
-        f"{settings['spreading_weight']:g}"
+        f"the rate decays; centre momentum {settings['centre_momentum']:g}; class tokens spread "
+        f"by KoLeo, weighted {settings['spreading_weight']:g}; {views['whole']['ground']:.0%} of "
+        "the views in one ink on a coloured ground"
     )
     if masks is None:
         return f"{text}; {settings['patch_drop']:.0%} of the patches of whole views dropped"

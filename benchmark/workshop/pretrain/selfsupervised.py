@@ -71,16 +71,13 @@ class SelfSupervisedTraining(Training):
         """Train for one pass over the images; return the loss and two signs of collapse."""
         settings = self.settings
         order = torch.randperm(len(self.images), generator=generator(settings.seed, "order", epoch))
+        parameters = [p for p in self.student.parameters() if p.requires_grad]
         prototypes = {id(parameter) for parameter in self.student.head.last_layer.parameters()}
-        parameters = [
-            parameter
-            for parameter in self.student.parameters()
-            if parameter.requires_grad
-            and (epoch >= settings.frozen_epochs or id(parameter) not in prototypes)
-        ]
+        others = [parameter for parameter in parameters if id(parameter) not in prototypes]
+        frozen = settings.frozen_epochs * self.epoch_steps
         total = 0.0
         for step, batch in self.batches(epoch, order):
-            total += self.step(step, batch, parameters)
+            total += self.step(step, batch, others if step < frozen else parameters)
             momentum = teacher_momentum(settings, step, self.steps, self.epoch_steps)
             lightly("models.utils").update_momentum(self.student, self.teacher, momentum)
         return {"loss": total / self.epoch_steps, **self._signs(order[:_LOOKED_AT])}

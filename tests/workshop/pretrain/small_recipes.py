@@ -34,6 +34,7 @@ DINO = SelfSupervisedSettings(
     views=ViewSettings(local_views=2, local_size=8),
     head=HeadSettings(hidden=16, bottleneck=8, prototypes=24),
     temperature_warmup=1.0,
+    frozen_epochs=1.0,
     measure_every=2,
     optimizer=OptimizerSettings(warmup_epochs=1.0, decay_epochs=1.0),
 )
