@@ -24,6 +24,7 @@ LEVELS = 15  # of a mask: 0 is ground, 15 is ink
 CONTRAST = 89  # least difference of the luminance of ink and ground, of 255: 0.35
 SHADING = 38  # largest change of brightness across an image, of 255: 0.15
 NOISE = 13  # largest change of a pixel by noise, of 255: 0.05, a standard deviation of 0.03
+GHOST = 6  # how far a ghost takes the ground to its colour, of 16
 LUMINANCE = (299, 587, 114)  # thousandths
 _TRIES = 16  # pairs of colours drawn for an image; the first with enough contrast is taken
 
@@ -46,32 +47,46 @@ def families(side: Side, folder: Path = ASSETS) -> list[str]:
 def colour(masks: np.ndarray, name: str) -> np.ndarray:
     """Return coloured drawings uint8 [N, H, W, 3] of masks uint8 [N, H, W] with levels 0 to 15.
 
-    Random numbers depend on `name` alone; PCG64's raw output is the same in every version of numpy.
+    On the ground of each lies a ghost, a faint part of another drawing at twice its size. Random
+    numbers depend on `name` alone; PCG64's raw output is the same in every version of numpy.
     """
     count, height, width = masks.shape
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
     raw = np.random.PCG64(seed)
     ink, ground = _colours(_bytes(raw, count * _TRIES * 6).reshape(count, _TRIES, 2, 3))
-    # Slope across and down of the shading: whole thousandths of its largest value a pixel.
-    slopes = _bytes(raw, count * 2).reshape(count, 2) - 128
+    slopes = _bytes(raw, count * 2).reshape(count, 2) - 128  # across and down
+    strength = _bytes(raw, count).reshape(count, 1, 1, 1)  # of the noise
+    veil = _bytes(raw, count * 3).reshape(count, 3)
+    ghosts = _ghosts(masks, raw)
     across = np.arange(width) * 2 - (width - 1)
     down = np.arange(height) * 2 - (height - 1)
     lean = slopes[:, :1, None] * across + slopes[:, 1:, None] * down[:, None]  # [N, H, W]
     shading = lean * SHADING // (2 * 128 * (height + width))
-    strength = _bytes(raw, count).reshape(count, 1, 1, 1)
     images = np.empty((count, height, width, 3), np.uint8)
     for start in range(0, count, 1024):  # a part at a time, for memory's sake
         part = slice(start, start + 1024)
+        below = ground[part, None, None]
+        ghost = ghosts[part].astype(np.int32)[..., None] * GHOST
+        below = below + (veil[part, None, None] - below) * ghost // (LEVELS * 16)
         mask = masks[part].astype(np.int32)[..., None]
-        mixed = ground[part, None, None] * (LEVELS - mask) + ink[part, None, None] * mask
-        noise = (
-            (_bytes(raw, mixed.size).reshape(mixed.shape) - 128)
-            * strength[part]
-            * NOISE
-            // (128 * 256)
-        )
-        images[part] = (mixed // LEVELS + shading[part, ..., None] + noise).clip(0, 255)
+        mixed = (below * (LEVELS - mask) + ink[part, None, None] * mask) // LEVELS
+        noise = (_bytes(raw, mixed.size).reshape(mixed.shape) - 128) * strength[part]
+        noise = noise * NOISE // (128 * 256)
+        images[part] = (mixed + shading[part, ..., None] + noise).clip(0, 255)
     return images
+
+
+def _ghosts(masks: np.ndarray, raw: np.random.PCG64) -> np.ndarray:
+    """Return for each mask a part of another one at twice its size, uint8 [N, H, W]."""
+    count, height, width = masks.shape
+    words = raw.random_raw(3 * count).reshape(3, count)
+    others, tops, lefts = words % np.array([[count], [height + 1], [width + 1]], np.uint64)
+    rows = (np.arange(height) + tops.astype(np.int64)[:, None]) // 2  # [N, H]
+    columns = (np.arange(width) + lefts.astype(np.int64)[:, None]) // 2
+    ghosts: np.ndarray = masks[
+        others.astype(np.int64)[:, None, None], rows[:, :, None], columns[:, None, :]
+    ]
+    return ghosts
 
 
 def _bytes(raw: np.random.PCG64, count: int) -> np.ndarray:
