@@ -129,7 +129,7 @@ BACKBONES.add(
     _embedded(
         "tiny_sup",
         "ViT of 1.2 M parameters, 32 px, supervised on upstream icons; embedded",
-        sha256="e8929d91a2775fb9957a2be8781afd3e20136d514ed20b82a3ef205f5be22113",
+        sha256="1353d66c89028b8f8f23baf92968d45c86124924f277441c2a535036c65596c2",
     ),
 )
 BACKBONES.add(

@@ -24,7 +24,7 @@ LEVELS = 15  # of a mask: 0 is ground, 15 is ink
 CONTRAST = 89  # least difference of the luminance of ink and ground, of 255: 0.35
 SHADING = 38  # largest change of brightness across an image, of 255: 0.15
 NOISE = 13  # largest change of a pixel by noise, of 255: 0.05, a standard deviation of 0.03
-GHOST = 6  # how far a ghost takes the ground to its colour, of 16
+GHOST = 4  # how far a ghost takes the ground to its colour, of 16
 LUMINANCE = (299, 587, 114)  # thousandths
 _TRIES = 16  # pairs of colours drawn for an image; the first with enough contrast is taken
 
