@@ -26,8 +26,8 @@ class PretrainOptions:
     upstream: Path = option(
         Path,
         "DIR",
-        "images made by `clbench data build upstream`; default: ./data/icons_upstream",
-        default=Path("data/icons_upstream"),
+        "images made by `clbench data build upstream`; default: ./data/upstream",
+        default=Path("data/upstream"),
     )
     out: Path = option(Path, "DIR", "default: ./weights", default=Path("weights"))
     epochs: int | None = option(
@@ -56,7 +56,7 @@ def _kind(name: str, summary: str) -> Callable[[Callable[[PretrainOptions], int]
         f"pretrain {name}",
         PretrainOptions,
         f"{summary}; resumes where it was interrupted",
-        f"clbench pretrain {name} --upstream data/icons_upstream --out weights",
+        f"clbench pretrain {name} --upstream data/upstream --out weights",
         kept="Finished epochs are kept: give the same command again.",
     )
 

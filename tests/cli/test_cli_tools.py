@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from PIL import Image
 
 from benchmark import registry
 from benchmark.cli import main
+from benchmark.workshop.icons_build.pack import BuildSummary
 
 
 def test_data_show_draws_every_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,26 +36,35 @@ def test_data_verify_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "verify", "icns"]) == 2
 
 
-def test_data_build_builds_both_parts(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "builder", "extra"),
+    [
+        ("icons", "icons_build.build.build_icons", {}),
+        ("letters", "letters_build.build.build_letters", {}),
+        ("upstream", "icons_build.upstream.build_upstream", {"strict": False}),
+        ("upstream_strict", "icons_build.upstream.build_upstream", {"strict": True}),
+    ],
+)
+def test_data_build_builds_what_is_named(
+    name: str,
+    builder: str,
+    extra: dict[str, bool],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked: list[tuple[Path, Path]] = []
+    asked: list[tuple[Path, Path, dict[str, bool]]] = []
 
-    def build(package: Path, out: Path, *, on_progress: Any) -> SimpleNamespace:
-        asked.append((package, out))
+    def build(package: Path, out: Path, *, on_progress: Any, rules: Any = None) -> BuildSummary:
+        asked.append((package, out, {"strict": rules.strict} if rules else {}))
         for done in range(101):
             on_progress("render", done, 100)
-        return SimpleNamespace(
-            folder=out, classes=3, train_images=30, test_images=9, bytes=5000,
-            refused={"moon": "12 images"},
-        )  # fmt: skip
+        return BuildSummary(out, {"classes": 3, "train": 30}, 5000, {"moon": "12 images"})
 
-    monkeypatch.setattr("benchmark.workshop.icons_build.build.build_icons", build)
-    monkeypatch.setattr("benchmark.workshop.icons_build.build.build_upstream", build)
-    assert main(["data", "build", "icons", "--package", "p.tgz", "--out", "d"]) == 0
-    assert asked == [(Path("p.tgz"), Path("d/icons")), (Path("p.tgz"), Path("d/icons_upstream"))]
+    monkeypatch.setattr(f"benchmark.workshop.{builder}", build)
+    assert main(["data", "build", name, "--package", "p.tgz", "--out", "d"]) == 0
+    assert asked == [(Path("p.tgz"), Path("d") / name, extra)]
     lines = capsys.readouterr().out.splitlines()
-    assert "d/icons: 3 classes, 30 training and 9 test images, 5.0 kB" in lines
+    assert f"d/{name}: 3 classes, 30 train; 5.0 kB" in lines
     assert "  left out moon: 12 images" in lines
 
 

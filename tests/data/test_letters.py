@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from benchmark.data import letters
 from benchmark.data.packed import Packed
@@ -36,7 +37,8 @@ def test_the_pixels_are_the_same_on_every_machine() -> None:
     assert digest == "e255baa27790df2ba8ce06edb43966959d9650ed5cd033b354da947d8864d527"
 
 
-def test_ink_stands_out_from_its_ground() -> None:
+def test_ink_stands_out_from_its_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(letters, "GHOST", 0)
     masks = np.zeros((300, 8, 8), np.uint8)
     masks[:, 2:6, 2:6] = letters.LEVELS
     drawn = letters.colour(masks, "a name").astype(float) @ np.array(letters.LUMINANCE) / 1000
@@ -44,6 +46,16 @@ def test_ink_stands_out_from_its_ground() -> None:
     ground = np.concatenate([drawn[:, :2].reshape(300, -1), drawn[:, 6:].reshape(300, -1)], axis=1)
     assert (np.abs(ink - ground.mean(axis=1)) > letters.CONTRAST - 12).all()
     assert len({tuple(image[0, 0]) for image in letters.colour(masks, "a name")}) > 250
+
+
+def test_a_ghost_is_fainter_than_the_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = np.zeros((200, 8, 8), np.uint8)
+    masks[:, 2:6, 2:6] = letters.LEVELS
+    with_ghost = letters.colour(masks, "a name").astype(int)
+    monkeypatch.setattr(letters, "GHOST", 0)
+    change = np.abs(with_ghost - letters.colour(masks, "a name"))
+    assert not change[:, 2:6, 2:6].any(), "under the ink there is nothing to see"
+    assert 0 < change.max() <= 255 // 4 + 1
 
 
 def test_colours_depend_on_the_name_alone() -> None:
