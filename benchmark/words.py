@@ -1,8 +1,12 @@
-"""Quantities as a reader says them: durations, sizes and counts."""
+"""Quantities as a reader says them: durations, sizes and counts; and names that can be shown."""
 
 from __future__ import annotations
 
+import re
+
 TIME_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0))
+# Control characters, and those that turn the direction of a line.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _SIZE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -40,3 +44,8 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 def inflected(count: int, noun: str, nouns: str = "") -> str:
     """The noun alone as `count` of it are called: `seed`, `seeds`."""
     return noun if count == 1 else nouns or f"{noun}s"
+
+
+def visible(text: str) -> str:
+    """`text` with control characters made visible, so that no name commands a terminal."""
+    return _COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.cli.console import say, warn
+from benchmark.cli.console import say, say_drawn, warn
 from benchmark.cli.options import argument, command, flag
 
 
@@ -40,7 +40,7 @@ def compare(options: CompareOptions) -> int:
     say(f"A: {options.first}\nB: {options.second}")
     for table in comparison_tables(found, every=options.every):
         say()
-        say(for_stream(table).rstrip())
+        say_drawn(for_stream(table).rstrip())
     say()
     for line in summary(found):
         say(line)

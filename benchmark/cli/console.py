@@ -33,7 +33,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from benchmark.events import EpochDone, Event, Message, RunDone, RunStarted, TaskDone, TaskStarted
-from benchmark.words import duration, size
+from benchmark.words import duration, size, visible
 
 HEARTBEAT = 60.0  # seconds between two signs of life where progress is plain lines
 _PACE_PERIOD = 7 * 86_400.0  # seconds whose pace tells the time left: an epoch may take hours
@@ -44,12 +44,21 @@ Unit = Literal["", "bytes"]
 
 def say(text: str = "") -> None:
     """Print a result to standard output."""
-    print(_encodable(text, sys.stdout), flush=True)
+    _print(visible(text), sys.stdout)
 
 
 def warn(text: str) -> None:
     """Print a remark or an error to standard error."""
-    print(_encodable(text, sys.stderr), file=sys.stderr, flush=True)
+    _print(visible(text), sys.stderr)
+
+
+def say_drawn(text: str) -> None:
+    """Print text with codes of a terminal, as `report.formats.terminal` makes it."""
+    _print(text, sys.stdout)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    print(_encodable(text, stream), file=stream, flush=True)
 
 
 def say_table(
@@ -63,14 +72,14 @@ def say_table(
     for header in headers:
         table.add_column(Text(header), justify="right" if header in right else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     console = Console(
         file=sys.stdout, width=None if _is_terminal(sys.stdout) else _UNLIMITED, highlight=False
     )
     with console.capture() as drawn:
         console.print(table)
     for line in drawn.get().splitlines():
-        say(line.rstrip())
+        _print(line.rstrip(), sys.stdout)
 
 
 class Progress:
@@ -101,10 +110,11 @@ class Progress:
     def line(self, text: str) -> None:
         """Write a line that stays."""
         self._last = self._clock()
-        self._write(text)
+        self._write(visible(text))
 
     def start(self, name: str, total: float = 0, done: int = 0, unit: Unit = "") -> Task:
         """Begin to show work; total: 0 where it is unknown, done: what is finished already."""
+        name = visible(name)
         added = self.bars.add_task(name, total=total or None, completed=done, note="", unit=unit)
         return next(work for work in self.bars.tasks if work.id == added)
 
@@ -113,7 +123,7 @@ class Progress:
     ) -> None:
         """Show how far work is; `note` takes the place of the amount."""
         self.bars.update(work.id, completed=done, total=total or None)
-        note, left = note or _amount(work), self.left(self.overall or work)
+        note, left = visible(note) or _amount(work), self.left(self.overall or work)
         work.fields["note"] = note if self.overall not in (None, work) else f"{note}{left}"
         overdue = self._clock() - self._last >= self._heartbeat
         if self.bars.disable and overdue and work is not self.overall:
@@ -164,7 +174,7 @@ def step_progress(
 
         def report(step: str, done: int, total: int) -> None:
             nonlocal current
-            if current is None or current.description != step:
+            if current is None or current.description != visible(step):
                 if current is not None:
                     shown.end(current)
                 current = shown.start(step, total, done)

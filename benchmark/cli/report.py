@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say, warn
+from benchmark.cli.console import say, say_drawn, warn
 from benchmark.cli.options import (
     command,
     flag,
@@ -92,7 +92,7 @@ def show_report(made: Report) -> None:
 
     for table in made.printed:
         say()
-        say(for_stream(table).rstrip())
+        say_drawn(for_stream(table).rstrip())
     say()
     for problem in made.problems:
         warn(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -12,6 +13,9 @@ from benchmark.words import inflected, plural
 
 if TYPE_CHECKING:
     from benchmark.results.schema import ResultError
+
+
+LONGEST_NAME = 100  # characters of a file's name without its ending
 
 
 def number(value: float, decimals: int) -> str:
@@ -39,8 +43,15 @@ def setting_text(value: Any) -> str:
 
 
 def file_name(text: str) -> str:
-    """`text` as the stem of a file name: letters, digits, `-`, `_` and `.`, not too long."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)[:100]
+    """`text` as the stem of a file name: letters, digits, `-`, `_` and `.`, not too long.
+
+    One that is cut ends with digits of the whole, so that two long texts stay two names.
+    """
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
+    if len(name) <= LONGEST_NAME:
+        return name
+    digits = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{name[: LONGEST_NAME - 9]}-{digits}"
 
 
 def listing(values: Sequence[object]) -> str:

@@ -167,3 +167,19 @@ def test_a_closed_output_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     say_table([("a", "b")])
     with console.progress() as shown:
         shown.end(shown.start("work"), "done")
+
+
+def test_no_name_commands_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "folder:\x1b[2J\x9b31m\u202ered\rx"
+    say(evil)
+    say_table([(evil, evil)], ("a", "b"))
+    with step_progress(heartbeat=0) as report:
+        report(evil, 1, 2)
+    shown = "".join(capsys.readouterr())
+    assert not any(mark in shown for mark in "\x1b\x9b\u202e\r") and "\\x1b[2J" in shown
+    screen = terminal(monkeypatch)
+    say(evil)
+    say_table([(evil,)])
+    assert "\x1b[2J" not in screen.getvalue() and "\x9b" not in screen.getvalue()

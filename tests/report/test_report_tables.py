@@ -16,6 +16,7 @@ from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.report.build import WRITERS, Report
 from benchmark.report.formats import csv_table, latex, markdown, terminal
+from benchmark.report.formatting import file_name
 from benchmark.report.model import Cell, Column, Table, TableRow, cell_text
 from benchmark.report.notes import annotated
 from benchmark.report.rows import make_blocks
@@ -327,3 +328,25 @@ def test_text_suits_the_stream(
     text.encode(encoding)
     assert ("\x1b[" in text) == is_terminal
     assert ("±" in text) == (encoding == "utf-8")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_no_name_is_a_formula_in_a_spreadsheet(start: str) -> None:
+    evil = f"{start}cmd|' /C calc'!A0"
+    column = Column("final", "Final", "%", group=evil)
+    table = Table("t", "t", "", (column,), (TableRow(evil, evil, "", (Cell((-1.5,)),)),), (evil,))
+    rows = list(csv.reader(io.StringIO(csv_table.render(table))))
+    assert not any(cell.startswith(start) for cell in rows[0])
+    assert not rows[1][0].startswith(start) and not rows[1][1].startswith(start)
+    assert float(rows[1][2]) == -1.5  # a number stays one
+
+
+def test_no_name_commands_the_terminal_from_a_table() -> None:
+    evil = "\x1b[2J"
+    table = Table("t", evil, "", (), (TableRow(evil, evil, "", ()),), (evil,))
+    assert evil not in terminal.for_stream(table, io.StringIO())
+
+
+def test_long_names_of_files_stay_apart() -> None:
+    first, second = (file_name(f"overview-{'long' * 40}-{end}") for end in "ab")
+    assert first != second and len(first) == len(second) == 100

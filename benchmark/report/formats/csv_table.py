@@ -18,7 +18,7 @@ def render(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = [head for column in table.columns for head in headings(column)]
-    writer.writerow(["method", "row", *heads, "notes"])
+    writer.writerow(["method", "row", *map(_literal, heads), "notes"])
     for row in table.rows:
         values = [
             value
@@ -26,7 +26,8 @@ def render(table: Table) -> str:
             for value in _fields(cell, column).values()
         ]
         notes = " | ".join(table.notes[number - 1] for number in row.notes)
-        writer.writerow([row.method, row.label, *map(_text, values), notes])
+        names = map(_literal, (row.method, row.label))
+        writer.writerow([*names, *map(_text, values), _literal(notes)])
     return text.getvalue()
 
 
@@ -53,6 +54,11 @@ def _fields(cell: Cell, column: Column) -> dict[str, float | bool | None]:
     if spread:
         return {"_reported_mean": mean, "_reported_std": std, "_reported_verified": verified}
     return {"_reported": mean, "_reported_verified": verified}
+
+
+def _literal(text: str) -> str:
+    """A name or note that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _text(value: float | bool | None) -> str:

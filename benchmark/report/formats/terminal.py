@@ -18,6 +18,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from benchmark.report.model import PLUS_MINUS, Column, Table, TableRow, bold, cell_text
+from benchmark.words import visible
 
 _BEST = "best mean of the column, or not significantly below it"
 _FOLDED = 24  # characters: longer names of rows may be folded to save room for numbers
@@ -29,7 +30,7 @@ _PLAIN = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 def for_stream(table: Table, stream: TextIO | None = None) -> str:
     """The table as it suits `stream` (standard output by default)."""
     stream = stream or sys.stdout
-    safe = _speaks_unicode(stream)
+    safe, table = _speaks_unicode(stream), _visible(table)
     if not stream.isatty() or os.environ.get("TERM") == "dumb":
         return plain(table, ascii_only=not safe)
     return drawn(table, shutil.get_terminal_size().columns, ascii_only=not safe)
@@ -150,6 +151,14 @@ def _heading(column: Column) -> str:
     """Group, title and unit below each other."""
     unit = f"({column.unit})" if column.unit else ""
     return "\n".join(filter(None, (*textwrap.wrap(column.group, _GROUP), column.title, unit)))
+
+
+def _visible(table: Table) -> Table:
+    """The table without what would command the terminal in names of rows, notes and title."""
+    rows = tuple(replace(row, label=visible(row.label)) for row in table.rows)
+    columns = tuple(replace(column, group=visible(column.group)) for column in table.columns)
+    notes = tuple(map(visible, table.notes))
+    return replace(table, title=visible(table.title), columns=columns, rows=rows, notes=notes)
 
 
 def _has_bold(table: Table) -> bool:
