@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -90,8 +91,12 @@ def run(
     complete([(name, DataSource(root, split)) for name, split in needed])
     keys = []
     for loaded, specs in asked:
+        notes: list[str] = []
         choices = loaded.choices(overrides.tuned)
-        planned = plan_runs(specs, ResultStore(results), root, choices=choices)
+        store = ResultStore(results)
+        planned = plan_runs(specs, store, root, choices=choices, notes=notes)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
         keys += [one.key for one in planned]
         settings = ExecutionSettings(
             Path(results),

@@ -1,16 +1,19 @@
-"""What every test shares: no network."""
+"""What every test shares: no network, and a cache of its own."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import socket
+import tempfile
 from typing import Any
 
 import pytest
 
 # Programs that the tests start are kept from the network by the libraries' own switches.
 os.environ["HF_HUB_OFFLINE"] = "1"
+_cache = tempfile.TemporaryDirectory(prefix="clbench-cache-")
+os.environ["CLBENCH_CACHE"] = _cache.name
 
 
 class NetworkBlockedError(RuntimeError):

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from benchmark.cli.console import say_table
 from benchmark.cli.options import DataOptions, command, data_source, load_plugins, results_option
 from benchmark.version import __version__
+from benchmark.words import plural
+
+if TYPE_CHECKING:
+    from benchmark.data.base import DatasetInfo, DataSource
 
 _PACKAGES = (
     "torch", "torchvision", "timm", "numpy", "scipy", "pandas", "pydantic", "matplotlib",
@@ -109,11 +113,19 @@ def _datasets(root: Path) -> Iterator[Finding]:
     for name in dataset_names():
         subject = f"data set {name}"
         try:
-            yield Finding(subject, dataset_info(name).manifest_hash(DataSource(root))[:16])
+            yield Finding(subject, _content(dataset_info(name), DataSource(root)))
         except MissingDataError:  # needed only to run on it
             yield Finding(subject, f"clbench data prepare {name} --root {root}", "absent")
         except (ValueError, OSError) as error:
             yield Finding(subject, str(error), "MISSING")
+
+
+def _content(info: DatasetInfo, source: DataSource) -> str:
+    """What a data set is told by; that of one in files would take reading all of them."""
+    if info.survey is None:
+        return info.manifest_hash(source)[:16]
+    classes = plural(len(info.class_names(source)), "class", "classes")
+    return f"{classes}; `clbench data verify {info.name}` checks the files"
 
 
 def _backbones() -> Iterator[Finding]:

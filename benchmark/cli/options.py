@@ -18,6 +18,7 @@ A command is a function of its options, a frozen dataclass with a field for each
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -135,8 +136,9 @@ def command(
 
 
 def names(text: str) -> tuple[str, ...]:
-    """`a,b` as a tuple of names."""
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    """`a,b` as a tuple of names; a comma in one of them is written with a backslash before it."""
+    parts = (part.replace("\\,", ",").strip() for part in re.split(r"(?<!\\),", text))
+    found = tuple(part for part in parts if part)
     if not found:
         raise argparse.ArgumentTypeError("needs at least one name")
     return found

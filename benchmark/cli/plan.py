@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say, say_table
+from benchmark.cli.console import say, say_table, step_progress, warn
 from benchmark.cli.options import ExecutionOptions, RunSelectionOptions, command, flag
 from benchmark.cli.run import read_request
 from benchmark.words import duration, plural, size
@@ -44,7 +45,13 @@ def plan(options: PlanOptions) -> int:
     store = ResultStore(options.results)
     for suite, specs in asked:
         lacking: dict[str, str] = {}
-        runs = plan_runs(specs, store, options.data_root, lacking)
+        notes: list[str] = []
+        with step_progress(sys.stderr) as on_progress:
+            runs = plan_runs(
+                specs, store, options.data_root, lacking, on_progress=on_progress, notes=notes
+            )
+        for note in notes:
+            warn(note)
         say(headline(suite.name, runs))
         say_table(
             (f"  {run.label}", run.status if run.skip is None else f"skipped: {run.skip}")

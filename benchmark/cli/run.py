@@ -144,7 +144,18 @@ def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
     from benchmark.results.store import ResultStore
 
     store, choices = ResultStore(options.results), suite.choices(options.tuned)
-    runs = plan_runs(specs, store, options.data_root, choices=choices)
+    notes: list[str] = []
+    with console.step_progress(sys.stderr) as on_progress:
+        runs = plan_runs(
+            specs,
+            store,
+            options.data_root,
+            choices=choices,
+            on_progress=on_progress,
+            notes=notes,
+        )
+    for note in notes:
+        warn(note)
     settings = replace(
         execution(options, suite, options.plugin),
         workers=options.workers or 0,

@@ -86,7 +86,7 @@ def _arguments(
 ) -> list[str]:
     arguments = ["--suite", suite]
     for name in _NAMES:
-        arguments += [f"--{name}", names[name]]
+        arguments += [f"--{name}", names[name].replace(",", "\\,")]  # as options.names reads it
     arguments += ["--tasks", tasks, "--seeds", str(seed)]
     for key, value in changes:
         arguments += ["--set", f"{key}={value if key == BACKBONE_FILE else _value_text(value)}"]

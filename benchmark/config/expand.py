@@ -21,7 +21,8 @@ from benchmark.config.suite import (
     suite_files,
 )
 from benchmark.config.tuned import Choices, read_choices
-from benchmark.data import dataset_info
+from benchmark.data import dataset_info, full_name
+from benchmark.data.base import DatasetInfo
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import Augmentation, NoAugmentation, Recipe, RunSpec, Settings
 from benchmark.validation import Errors, check_field, unknown_key
@@ -123,6 +124,9 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     situations = _once(Situation(name, backbone, len(tasks)) for name, backbone, tasks in products)
     choices = read_choices(given.tuned) if given.tuned else Choices("", "")
     resolved = {at: _methods(suite, configs, at, choices, assignments, errors) for at in situations}
+    networks = _once(network for _, network, _ in products)
+    _check_text({"order": [stream["order"]], BACKBONE_FILE: [backbone_file]}, errors)
+    _check_text({"--backbone": networks}, errors)
     with as_suite_error():
         errors.check()
 
@@ -146,18 +150,30 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     ]
 
 
+def _check_text(named: Mapping[str, Iterable[str]], errors: Errors) -> None:
+    """Note paths that are no UTF-8, which results could not hold."""
+    for place, texts in named.items():
+        for text in texts:
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                errors.add(f"{text!r} is not UTF-8 and cannot be written into results", place)
+
+
 def _once(items: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(items))
 
 
-def _names(kind: str, asked: Iterable[str], errors: Errors) -> tuple[str, ...]:
+def _names(kind: str, given: Iterable[str], errors: Errors) -> tuple[str, ...]:
     """The names that exist; the rest is checked even if none was right."""
-    known = []
-    for name in _once(asked):
+    known, asked = [], _once(given)
+    for name in asked:
         with errors.at(f"--{kind}"):
             _FINDERS[kind](name)
-            known.append(name)
-    return tuple(known)
+            known.append(full_name(name) if kind == "dataset" else name)
+    if len(known) < len(asked) and any(":" in name for name in asked):
+        errors.add("a comma in a path is written \\,", f"--{kind}")
+    return _once(known)
 
 
 # -- where and on what stream -------------------------------------------------------------------
@@ -167,11 +183,23 @@ def _task_sizes(
     suite: Suite, given: Overrides, entries: Sequence[int | str], dataset: str, errors: Errors
 ) -> tuple[tuple[int, ...], ...]:
     info = dataset_info(dataset)
+    meant = any(dataset in grid.dataset for grid in (suite, *suite.also))
     sizes = []
-    for entry in given.tasks or entries or (info.default_tasks,):
+    for entry in given.tasks or entries or ("+".join(map(str, _default_sizes(info))),):
         with errors.at("--tasks" if given.tasks else f"{suite.path}: tasks"):
-            sizes.append(parse_tasks(entry, info.classes, dataset))
+            try:
+                sizes.append(parse_tasks(entry, info.classes, dataset))
+            except ValueError:
+                if given.tasks or meant:
+                    raise
+                sizes.append(_default_sizes(info))  # the suite's tasks are those of its data sets
     return _once(sizes)
+
+
+def _default_sizes(info: DatasetInfo) -> tuple[int, ...]:
+    """Classes per task where nobody says how many tasks: as equal as can be, the larger first."""
+    size, larger = divmod(info.classes, info.default_tasks)
+    return (size + 1,) * larger + (size,) * (info.default_tasks - larger)
 
 
 def parse_tasks(entry: int | str, classes: int, dataset: str) -> tuple[int, ...]:

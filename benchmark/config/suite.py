@@ -26,7 +26,7 @@ from benchmark.config.augmentation import Change
 from benchmark.config.reading import SuiteError, as_suite_error, read_mapping
 from benchmark.config.tuned import Choices, find_record, read_choices
 from benchmark.config.tuning import Search, TuningSettings, read_search
-from benchmark.data import dataset_info
+from benchmark.data import dataset_info, full_name
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import HeldOut, InputRange, Precision, Recipe, Scenario
 from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields, some_fields
@@ -40,7 +40,7 @@ DEFAULT_SUITE = "icons"
 
 def _dataset(name: str) -> str:
     dataset_info(name)
-    return name
+    return full_name(name)
 
 
 def _backbone(name: str) -> str:
@@ -189,7 +189,7 @@ def _known(plans: Mapping[str, DatasetPlan]) -> Mapping[str, DatasetPlan]:
         with errors.at(name):
             dataset_info(name)
     errors.check()
-    return plans
+    return {full_name(name): plan for name, plan in plans.items()}
 
 
 def _methods(given: Any) -> dict[str, MethodPlan]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.data.base import DataError, Dataset, DatasetInfo, DataSource, default_root
 from benchmark.registry import Registry, UnknownNameError
 
-__all__ = ["DATASETS", "DataError", "dataset_info", "dataset_names", "load_dataset"]
+__all__ = ["DATASETS", "DataError", "dataset_info", "dataset_names", "full_name", "load_dataset"]
 
 FOLDER = "folder:PATH"  # the form of a name that carries its own address
 DATASETS: Registry[DatasetInfo] = Registry(
@@ -25,10 +25,18 @@ def dataset_info(name: str) -> DatasetInfo:
     if name.startswith("folder:") and name != "folder:":
         from benchmark.data.folder import info
 
-        return info(name.removeprefix("folder:"))
+        return info(full_name(name).removeprefix("folder:"))
     if name not in DATASETS:
         raise UnknownNameError("data set", name, [*dataset_names(), FOLDER])
     return DATASETS.get(name)
+
+
+def full_name(name: str) -> str:
+    """The name that means the same from every folder: `folder:PATH` with its full path."""
+    kind, _, path = name.partition(":")
+    if kind != "folder" or not path:
+        return name
+    return f"folder:{Path(path).expanduser().resolve()}"
 
 
 def load_dataset(name: str, *, split: str = "default", root: str | Path | None = None) -> Dataset:

@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 import unicodedata
-import zlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from benchmark.data.pictures import UNREADABLE, read_picture
 from benchmark.spec import Augmentation
-
-# What Pillow's decoders raise on a damaged file or one that is no image.
-UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-
+from benchmark.words import plural
 
 _NAMED = 3  # missing files that an error names
 
 OnFault = Callable[[str], None]  # takes the description of a fault of a list
+Progress = Callable[[str, int, int], None]  # what is done, how far, of how many
 
 
 class DataError(ValueError):
@@ -57,11 +38,13 @@ class DataSource:
     """Where a data set is looked for, and which of its published splits is meant.
 
     root: the folder of all data sets; the data set `domainnet` lies in `root/domainnet`.
-    split: "default", or another of the data set's `splits`.
+    split: "default", or another of the data set's `splits`. on_progress: is told of work that takes
+    long, such as reading every file once.
     """
 
     root: Path = field(default_factory=default_root)
     split: str = "default"
+    on_progress: Progress | None = field(default=None, compare=False, repr=False)
 
 
 class Images(ABC):
@@ -109,11 +92,10 @@ class FileImages(Images):
         return len(self.paths)
 
     def read(self, index: int) -> np.ndarray:
-        """Decode one file, uint8 [H, W, 3]; transparency and other colour models become RGB."""
+        """Decode one file, uint8 [H, W, 3]; `pictures` says what becomes of other colour models."""
         path = self.folder / self.paths[index]
         try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
+            return read_picture(path)
         except FileNotFoundError:
             raise DataError(f"{path}: listed, but missing") from None
         except UNREADABLE as error:
@@ -166,23 +148,39 @@ class Listing:
     """Every image of a data set by name; labels are positions in `class_names`.
 
     In a listing that was read past faults, -1 is the label of an entry whose class is in doubt.
+    left_out: how many files of the same folders are not used, by the reason.
     """
 
     class_names: tuple[str, ...]
     train: tuple[Entry, ...]
     test: tuple[Entry, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @staticmethod
-    def of(class_names: Iterable[str], train: Iterable[Entry], test: Iterable[Entry]) -> Listing:
+    def of(
+        class_names: Iterable[str],
+        train: Iterable[Entry],
+        test: Iterable[Entry],
+        *,
+        left_out: Mapping[str, int] | None = None,
+    ) -> Listing:
         """A listing in the one order that no machine and no list decides: by path."""
-        sides = (tuple(sorted(side, key=_order)) for side in (train, test))
-        return Listing(tuple(class_names), *sides)
+        trained, tested = (tuple(sorted(side, key=_order)) for side in (train, test))
+        return Listing(tuple(class_names), trained, tested, dict(left_out or {}))
 
-    def manifest_hash(self) -> str:
+    def left_out_in_words(self) -> str:
+        """How many files are not used and why; empty where all are."""
+        reasons = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
+        total = sum(self.left_out.values())
+        listed = "; ".join(f"{count} {reason}" for reason, count in reasons)
+        return f"{plural(total, 'file')} left out: {listed}" if total else ""
+
+    def names_hash(self) -> str:
         """SHA-256 over the class names and, for each split, path, label and domain of each image.
 
-        Paths are relative to the data set, so it is the same wherever the files lie. Fields end
-        with a zero byte, which no name can hold.
+        What is in the files is not read: `digests.manifest_hash` does that. Paths are relative to
+        the data set, so it is the same wherever the files lie. Fields end with a zero byte, which
+        no name can hold.
         """
         digest = hashlib.sha256()
         for name in self.class_names:
@@ -208,8 +206,8 @@ class Listing:
             missing += (f"{parent}/{name}".lstrip("/") for name in absent)
         return sorted(missing)
 
-    def to_dataset(self, name: str, folder: Path) -> Dataset:
-        """The data set whose files lie in `folder`; `DataError` names the first that do not."""
+    def check_files(self, folder: Path) -> None:
+        """Raise `DataError` naming the first listed images that are not in `folder`, if any."""
         missing = self.missing_files(folder)
         if missing:
             total = len(self.train) + len(self.test)
@@ -219,6 +217,10 @@ class Listing:
                 f"{folder}: {len(missing)} of {total} listed images are missing: {named}{more}; "
                 "unpack the archives again, or see `clbench data verify`"
             )
+
+    def to_dataset(self, name: str, folder: Path) -> Dataset:
+        """The data set whose files lie in `folder`; `DataError` names the first that do not."""
+        self.check_files(folder)
         train, test = (_split(folder, side) for side in (self.train, self.test))
         return Dataset(name, self.class_names, train, test)
 
@@ -282,8 +284,8 @@ class DatasetInfo:
     """What is known of a data set without loading it.
 
     The three functions take the source and raise `MissingDataError` when it lacks something.
-    `manifest_hash` changes with any image, label or entry of the split lists: for data of many
-    gigabytes with the lists (paths, labels, domains), which name every image.
+    `manifest_hash` changes with any image, label or entry of the split lists, and with nothing
+    else: `digests.manifest_hash` makes it for image files.
     """
 
     name: str

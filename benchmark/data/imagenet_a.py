@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmark.data import DATASETS
 from benchmark.data.base import DataSource, Listing, OnFault, Remote
 from benchmark.data.listing import fail, listed
-from benchmark.data.tree import find_wordnet_tree, scan_wordnet_tree, split_listing
+from benchmark.data.tree import LeftOut, find_wordnet_tree, scan_wordnet_tree, split_listing
 
 ARCHIVE = Remote(
     url="https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",
@@ -21,7 +21,9 @@ _NAMES = ("imagenet_a", "imagenet-a", "ImageNet-A", "ImageNet_A", "Imagenet-A", 
 def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     """The folder of the class folders, and every image in our own split."""
     _, top = find_wordnet_tree(source, _NAMES, ARCHIVE)
-    return top, split_listing(scan_wordnet_tree(top, on_fault), lambda _class, _file: "photo")
+    left_out = LeftOut()
+    tree = scan_wordnet_tree(top, on_fault, left_out)
+    return top, split_listing(tree, lambda _class, _file: "photo", left_out)
 
 
 INFO = DATASETS.add(

@@ -9,7 +9,7 @@ from benchmark.data import DATASETS
 from benchmark.data.base import DataSource, Entry, Listing, OnFault, Remote
 from benchmark.data.listing import ClassNames, fail, listed, read_yaml_list
 from benchmark.data.location import first_file, report_missing
-from benchmark.data.tree import find_wordnet_tree, scan_wordnet_tree, split_listing
+from benchmark.data.tree import LeftOut, find_wordnet_tree, scan_wordnet_tree, split_listing
 
 RENDITIONS = (
     "art", "cartoon", "deviantart", "embroidery", "graffiti", "graphic", "misc", "origami",
@@ -54,9 +54,9 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
     if source.split == "coda":
         return _coda(source, on_fault)
     _, top = find_wordnet_tree(source, _NAMES, ARCHIVE)
-    return top, split_listing(
-        scan_wordnet_tree(top, on_fault), lambda name, file: _rendition(name, file, on_fault)
-    )
+    left_out = LeftOut()
+    tree = scan_wordnet_tree(top, on_fault, left_out)
+    return top, split_listing(tree, lambda name, file: _rendition(name, file, on_fault), left_out)
 
 
 def _coda(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:

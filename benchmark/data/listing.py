@@ -18,6 +18,7 @@ from benchmark.data.base import (
     Listing,
     OnFault,
 )
+from benchmark.data.digests import manifest_hash
 from benchmark.data.location import check_split
 
 # A part that is empty or leads up, a zero byte, or the separator of another system.
@@ -190,7 +191,7 @@ def listed(
     return DatasetInfo(
         name=name,
         class_names=lambda source: list(read(source).class_names),
-        manifest_hash=lambda source: read(source).manifest_hash(),
+        manifest_hash=lambda source: manifest_hash(*survey(source, fail), source.on_progress),
         load=load,
         survey=survey,
         splits=splits,

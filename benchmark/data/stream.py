@@ -6,7 +6,6 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,40 +13,14 @@ from torch import Tensor
 
 from benchmark.data.base import DataError, Dataset, Images, Split
 from benchmark.data.loading import Loader, Request
+from benchmark.data.orders import class_order
 from benchmark.data.transforms import COLOUR_DRAWS, CROP_DRAWS, InputRange
 from benchmark.method import Batch, Task, TaskData
-from benchmark.registry import UnknownNameError
 from benchmark.seeds import generator
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
 Frozen = Callable[[Tensor], Tensor]
-
-
-def class_order(order: str, class_names: Sequence[str]) -> list[int]:
-    """The natural indices of the classes in the order in which they are learned.
-
-    order: "natural"; "shuffled:SEED", numpy's legacy permutation as the field's published orders
-    use it; or the path of a text file with one class name a line.
-    """
-    if order == "natural":
-        return list(range(len(class_names)))
-    kind, _, seed = order.partition(":")
-    if kind == "shuffled" and seed.isdigit():
-        return [int(c) for c in np.random.RandomState(int(seed)).permutation(len(class_names))]
-    path = Path(order)
-    if not path.is_file():
-        raise DataError(f"class order {order!r}: neither natural, shuffled:SEED nor a file")
-    names = path.read_text(encoding="utf-8").split("\n")
-    names = [name.strip() for name in names if name.strip()]
-    for name in names:
-        if name not in class_names:
-            raise DataError(f"{path}: {UnknownNameError('class', name, class_names)}")
-    missing = set(class_names) - set(names)
-    if missing or len(names) != len(class_names):
-        fault = f"class {min(missing)!r} is missing" if missing else "a class is listed twice"
-        raise DataError(f"{path}: {fault}; every class must be listed once")
-    return [list(class_names).index(name) for name in names]
 
 
 def make_tasks(sizes: Sequence[int]) -> list[Task]:

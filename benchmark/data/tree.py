@@ -22,8 +22,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmark.data.base import (
     DataError,
@@ -38,12 +41,25 @@ from benchmark.data.base import (
 )
 from benchmark.data.listing import fail
 from benchmark.data.location import find_folder, is_there
+from benchmark.data.pictures import SUFFIXES, is_picture, is_readable
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+# Folders that programs leave among a user's own; hidden ones are left out as well.
+CLUTTER = (
+    *("@eadir", "__macosx", "__pycache__", "#recycle", "@recycle", "$recycle.bin", "lost+found"),
+    "system volume information",
+)
 NAMED = 5  # folders that an error names
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 Tree = dict[str, list[str]]  # class: paths of its images below the class folder
+LeftOut = Counter[str]  # why files were left out: how many
+
+
+class Content(NamedTuple):
+    """What is in a folder: names of its folders, in their order, and of its pictures."""
+
+    folders: list[str]
+    pictures: list[str]
 
 
 def subfolders(
@@ -56,21 +72,28 @@ def subfolders(
     A fault names a link to a folder: following it could read another folder's images, or the
     same ones twice, and passing over it would drop a class without a word.
     """
-    return _contents(folder, wanted, on_fault)[0]
+    return look_into(folder, wanted, on_fault).folders
 
 
-def scan_classes(top: Path, classes: Iterable[str], on_fault: OnFault = fail) -> Tree:
-    """The images in the folders `classes` of `top` and below them, hidden files left out.
+def scan_classes(
+    top: Path,
+    classes: Iterable[str],
+    on_fault: OnFault = fail,
+    left_out: LeftOut | None = None,
+) -> Tree:
+    """The images in the folders `classes` of `top` and below them.
 
-    A fault names the class folders that hold no image.
+    Hidden files and what is no picture are counted in `left_out`. A fault names the class folders
+    that hold no image.
     """
-    tree = {name: _images(top / name, on_fault) for name in classes}
+    counts = Counter() if left_out is None else left_out
+    tree = {name: _images(top / name, on_fault, counts) for name in classes}
     empty = [name for name, files in tree.items() if not files]
     if empty:
         named = ", ".join(map(repr, empty[:NAMED])) + (", ..." if len(empty) > NAMED else "")
         on_fault(
             f"{top}: {len(empty)} of {len(tree)} class folders hold no image "
-            f"({' '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}): {named}"
+            f"({' '.join(suffix[1:] for suffix in SUFFIXES)}): {named}"
         )
     return tree
 
@@ -89,49 +112,88 @@ def entries(
     ]
 
 
-def split_listing(tree: Tree, domain: Callable[[str, str], str]) -> Listing:
+def split_listing(
+    tree: Tree, domain: Callable[[str, str], str], left_out: LeftOut | None = None
+) -> Listing:
     """Our own split of a tree without one, classes in the order of their names."""
     sides = {name: split_class(name, files) for name, files in tree.items()}
     labels = {name: label for label, name in enumerate(tree)}
     train, test = (
         entries({name: side[k] for name, side in sides.items()}, labels, domain) for k in (0, 1)
     )
-    return Listing.of(tree, train, test)
+    return Listing.of(tree, train, test, left_out=left_out)
 
 
-def _images(folder: Path, on_fault: OnFault, below: str = "") -> list[str]:
+def _images(folder: Path, on_fault: OnFault, left_out: LeftOut, below: str = "") -> list[str]:
     """Paths below a class folder; a dangling link counts, so that it is missed when loading."""
-    folders, files = _contents(folder, on_fault=on_fault)
-    found = [below + name for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
-    for name in folders:
-        found += _images(folder / name, on_fault, f"{below}{name}/")
+    content = look_into(folder, on_fault=on_fault, left_out=left_out)
+    found = [below + name for name in content.pictures]
+    for name in content.folders:
+        found += _images(folder / name, on_fault, left_out, f"{below}{name}/")
     return found
 
 
-def _contents(
+def look_into(
     folder: Path,
     wanted: Callable[[str], bool] = lambda _name: True,
     on_fault: OnFault = fail,
-) -> tuple[list[str], list[str]]:
-    """Names of folders and of everything else; hidden and unwanted ones are left out."""
-    folders: list[str] = []
-    files: list[str] = []
+    left_out: LeftOut | None = None,
+) -> Content:
+    """What is in `folder` itself; hidden and unwanted entries are left out, as is `CLUTTER`.
+
+    left_out: counts the pictures among these, and the files that are no pictures or that the
+    installed Pillow cannot read.
+    """
+    counts = Counter() if left_out is None else left_out
+    content = Content([], [])
     try:
         with os.scandir(folder) as found:
             for entry in found:
-                if entry.name.startswith(".") or not wanted(entry.name):
+                if not wanted(entry.name):
                     continue
                 is_folder = entry.is_dir()
-                if is_folder and entry.is_symlink():
+                if entry.name.startswith(".") or (is_folder and entry.name.lower() in CLUTTER):
+                    if left_out is not None:
+                        counts.update(_hidden(entry, is_folder))
+                elif is_folder and entry.is_symlink():
                     on_fault(
                         f"{entry.path}: a link to a folder, which is not followed; put the "
                         "folder itself there, or take the link away"
                     )
-                    continue
-                (folders if is_folder else files).append(entry.name)
+                elif is_folder:
+                    content.folders.append(entry.name)
+                elif _is_used(entry.name, counts):
+                    content.pictures.append(entry.name)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
-    return sorted(folders, key=lambda name: (composed(name), name)), files
+    content.folders.sort(key=lambda name: (composed(name), name))
+    return content
+
+
+def _is_used(name: str, left_out: LeftOut) -> bool:
+    """Whether a file is a picture that can be read; notes why it is not."""
+    suffix = Path(name.lower()).suffix
+    if not is_picture(name):
+        left_out[f"not pictures by name ({suffix or 'without an ending'})"] += 1
+    elif not _readable(suffix):
+        left_out[f"in a format that the installed Pillow cannot read ({suffix})"] += 1
+    else:
+        return True
+    return False
+
+
+@cache
+def _readable(suffix: str) -> bool:
+    return is_readable(f"a{suffix}")
+
+
+def _hidden(entry: os.DirEntry[str], is_folder: bool) -> LeftOut:
+    """Pictures that are hidden, or lie in a hidden folder or in one of `CLUTTER`."""
+    if not is_folder:
+        return Counter({"hidden": 1} if is_picture(entry.name) else {})
+    files = (name for _, _, names in os.walk(entry.path) for name in names)
+    count = sum(map(is_picture, files))
+    return Counter({f"in folders named {entry.name}": count} if count else {})
 
 
 def rank(class_name: str, file: str) -> str:
@@ -185,9 +247,9 @@ def find_wordnet_tree(
     raise MissingDataError(names[0], folder, (archive, *lacking))
 
 
-def scan_wordnet_tree(top: Path, on_fault: OnFault = fail) -> Tree:
+def scan_wordnet_tree(top: Path, on_fault: OnFault = fail, left_out: LeftOut | None = None) -> Tree:
     """The images of every class folder in `top`, classes in the order of their ids."""
-    return scan_classes(top, _wordnet_ids(top, on_fault), on_fault)
+    return scan_classes(top, _wordnet_ids(top, on_fault), on_fault, left_out)
 
 
 def _wordnet_ids(folder: Path, on_fault: OnFault = fail) -> list[str]:

@@ -25,13 +25,14 @@ from benchmark.data.base import (
     Images,
     Listing,
     MissingDataError,
+    Progress,
     Remote,
     Split,
 )
-from benchmark.data.decoded import Progress
+from benchmark.data.digests import manifest_hash
 from benchmark.data.fetch.download import Note, Step, checksum_fault
 from benchmark.data.location import first_file
-from benchmark.data.tree import IMAGE_SUFFIXES
+from benchmark.data.pictures import is_picture
 from benchmark.words import plural
 
 SIDES = ("training", "test")
@@ -131,9 +132,10 @@ def verify(
         assert folder is not None  # a listing names files
         _compare_files(info, folder, content, findings)
         sides = _listed_sides(folder, content, findings)
-        manifest = content.manifest_hash()
+        manifest = _manifest(folder, content, findings, quick, on_progress)
+        findings.notes += filter(None, [content.left_out_in_words()])
     _count(info, content.class_names, sides, findings)
-    findings.counts.append(f"manifest {manifest}")
+    findings.counts += [f"manifest {manifest}"] if manifest else []
     is_published = _compare_counts(info, source, sides, findings)
     _look_inside(sides, findings, quick, on_progress)
     if folder is not None:
@@ -144,6 +146,18 @@ def verify(
     if quick:
         findings.notes.append("images and archives were not read (--quick)")
     return findings
+
+
+def _manifest(
+    folder: Path, listing: Listing, findings: Findings, quick: bool, on_progress: Progress
+) -> str:
+    """The hash of names and contents; empty where files are missing or are not to be read."""
+    if quick or findings.faults[Fault.MISSING]:
+        return ""
+    try:
+        return manifest_hash(folder, listing, on_progress)
+    except DataError:  # such a file is named where it is decoded
+        return ""
 
 
 def _held_side(name: str, split: Split) -> _Side:
@@ -167,13 +181,13 @@ def _compare_files(info: DatasetInfo, folder: Path, listing: Listing, findings: 
     except DataError as error:  # a folder that may not be looked into
         findings.faults[Fault.MISSING].append(str(error))
     unlisted = sorted(_unlisted_files(folder, times.keys()))
-    images = [path for path in unlisted if path.lower().endswith(IMAGE_SUFFIXES)]
+    images = [path for path in unlisted if is_picture(path)]
     for path in images:
         if any(path.rpartition("/")[2] in note for note in info.notes):
             findings.notes.append(f"{path}: in no list, as in the published data")
         else:
             findings.faults[Fault.UNLISTED].append(path)
-    others = [path for path in unlisted if not path.lower().endswith(IMAGE_SUFFIXES)]
+    others = [path for path in unlisted if not is_picture(path)]
     if others:
         findings.notes.append(f"{len(others)} files are not images by name: {others[0]}, ...")
 

@@ -13,7 +13,8 @@ from benchmark.data import dataset_info
 from benchmark.data.base import Dataset, DataSource, Images, default_root
 from benchmark.data.decoded import with_decoded
 from benchmark.data.loading import Loader, Preparation, make_loader
-from benchmark.data.stream import Stream
+from benchmark.data.orders import class_order
+from benchmark.data.stream import Stream, stream_hash
 from benchmark.data.transforms import Augment, InputRange, Resize
 from benchmark.results.schema import Keep
 from benchmark.spec import Augmentation, RunSpec
@@ -39,6 +40,12 @@ class Context:
             info, source = dataset_info(name), DataSource(self.data_root, split)
             self._datasets[name, split] = with_decoded(info.load(source), info, source)
         return self._datasets[name, split]
+
+    def data_hash(self, spec: RunSpec) -> str:
+        """What stands for the data of a run, as the files are now."""
+        info, source = dataset_info(spec.dataset), DataSource(self.data_root, spec.split)
+        order = class_order(spec.order, self.dataset(spec.dataset, spec.split).class_names)
+        return stream_hash(info.manifest_hash(source), order, spec.validation)
 
     def stream(self, spec: RunSpec) -> Stream:
         """The data set of a run, divided into its tasks."""

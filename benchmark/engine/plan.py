@@ -11,8 +11,10 @@ from benchmark.backbones.catalogue import BackboneError
 from benchmark.backbones.load import weight_hash_of
 from benchmark.config.tuned import Choices
 from benchmark.data import dataset_info
-from benchmark.data.base import DataSource, MissingDataError, default_root
-from benchmark.data.stream import class_order, stream_hash
+from benchmark.data.base import DataSource, Listing, MissingDataError, Progress, default_root
+from benchmark.data.listing import fail
+from benchmark.data.orders import class_order
+from benchmark.data.stream import stream_hash
 from benchmark.engine.provenance import method_hash
 from benchmark.registry import METHODS
 from benchmark.results.schema import TunedBlock
@@ -64,6 +66,9 @@ def plan_runs(
     data_root: Path | None = None,
     lacking: dict[str, str] | None = None,
     choices: Choices | None = None,
+    *,
+    on_progress: Progress | None = None,
+    notes: list[str] | None = None,
 ) -> list[PlannedRun]:
     """Keys and states of the runs; a run asked for twice is planned once.
 
@@ -74,14 +79,18 @@ def plan_runs(
         lacking: Is given a message for each data set or backbone that is not on this machine, by
             name; the runs that need it are planned without a key, and nothing is fetched.
         choices: Of the tuning that is behind the runs, to be stored with those that have them.
+        on_progress: Is told how much of the data sets' files is read; once read, they are known.
+        notes: Is given a line for each data set of which files are left out, or which is another
+            one that is asked for under another name.
 
     Raises:
         MissingDataError: Data are not there, and `lacking` is not given.
         BackboneError: Weights are not there, and `lacking` is not given.
     """
-    inputs = _Inputs(data_root or default_root(), lacking)
+    said: list[str] = [] if notes is None else notes
+    inputs = _Inputs(data_root or default_root(), lacking, on_progress, said)
     planned: list[PlannedRun] = []
-    met: set[str] = set()
+    met: dict[str, RunSpec] = {}
     for spec in specs:
         data = inputs.data(spec.dataset, spec.split, spec.order, spec.validation)
         weights = inputs.weights(spec.backbone, spec.backbone_file)
@@ -90,8 +99,10 @@ def plan_runs(
         if data and weights:
             key = run_key(_portable(spec), source, data, weights)
             if key in met:
+                note = _same_data(spec, met[key])
+                said += [note] if note and note not in said else []
                 continue
-            met.add(key)
+            met[key] = spec
             status = store.status(key)
         reason = METHODS.get(spec.method).skip(spec)
         tuned = choices.behind(spec) if choices else None
@@ -102,17 +113,34 @@ def plan_runs(
 class _Inputs:
     """Hashes of data and weights, found once for all runs that share them."""
 
-    def __init__(self, root: Path, lacking: dict[str, str] | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        lacking: dict[str, str] | None,
+        on_progress: Progress | None,
+        notes: list[str],
+    ) -> None:
         self._root, self._lacking = root, lacking
+        self._on_progress, self._notes = on_progress, notes
         self.data, self.weights = cache(self._data), cache(self._weights)
+        self.content = cache(self._content)  # shared by all orders
 
     def _data(self, dataset: str, split: str, order: str, validation: float) -> str:
-        info, source = dataset_info(dataset), DataSource(self._root, split)
         try:
-            names = info.class_names(source)
-            return stream_hash(info.manifest_hash(source), class_order(order, names), validation)
+            names, manifest = self.content(dataset, split)
         except MissingDataError as error:
             return self._lack(dataset, error)
+        return stream_hash(manifest, class_order(order, names), validation)
+
+    def _content(self, dataset: str, split: str) -> tuple[tuple[str, ...], str]:
+        """The class names of a data set, and its manifest hash."""
+        info, source = dataset_info(dataset), DataSource(self._root, split, self._on_progress)
+        content = info.survey(source, fail)[1] if info.survey else None
+        if not isinstance(content, Listing):
+            return tuple(info.class_names(source)), info.manifest_hash(source)
+        if left_out := content.left_out_in_words():
+            self._notes.append(f"{dataset}: {left_out}")
+        return content.class_names, info.manifest_hash(source)
 
     def _weights(self, backbone: str, file: str) -> str:
         try:
@@ -126,6 +154,13 @@ class _Inputs:
             raise error
         self._lacking[name] = str(error)
         return ""
+
+
+def _same_data(spec: RunSpec, other: RunSpec) -> str:
+    """The note on a run that is another one on data of the same content; empty if one name."""
+    if spec.dataset == other.dataset:
+        return ""
+    return f"{spec.dataset} holds the same as {other.dataset}: its runs are those of the latter"
 
 
 def _portable(spec: RunSpec) -> RunSpec:

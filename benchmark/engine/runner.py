@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from benchmark.backbones.catalogue import BackboneError
+from benchmark.data.base import DataError
 from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost, provenance
 from benchmark.engine.checkpoint import Progress
@@ -108,6 +109,8 @@ class _Run(Observer):
         backbone = context.backbone(spec.backbone, spec.backbone_file)
         if backbone.weight_hash != planned.weight_hash:
             raise BackboneError(f"the weights of {spec.backbone} changed after the run was planned")
+        if context.data_hash(spec) != planned.data_hash:
+            raise DataError(f"the images of {spec.dataset} changed after the run was planned")
         self.stream = context.stream(spec)
         self.preparation = preparation(spec, dataset, backbone)
         self.range = input_range(spec, backbone)

@@ -153,7 +153,8 @@ def make_blocks(
     """
     found: dict[BlockKey, list[Result]] = defaultdict(list)
     roles: dict[str, tuple[Role, Stream]] = {}
-    for result in results:
+    for stored in results:
+        result = _as_asked(stored, expected or {})
         found[_block_key(result["spec"])].append(result)
         environment = result["environment"]
         roles[result["spec"]["method"]] = environment["role"], environment["stream"]
@@ -173,6 +174,17 @@ def make_blocks(
         rows = _rows(found[block], asked[block], roles)
         blocks.append(Block(block, ", ".join(words), name, rows))
     return blocks
+
+
+def _as_asked(result: Result, expected: Mapping[str, RunSpec]) -> Result:
+    """The result under the paths by which it is asked for: its data may lie elsewhere by now."""
+    asked = expected.get(result["key"])
+    if asked is None:
+        return result
+    spec = result["spec"].copy()
+    spec["dataset"], spec["order"] = asked.dataset, asked.order
+    spec["backbone_file"] = asked.backbone_file
+    return {**result, "spec": spec}
 
 
 @dataclass

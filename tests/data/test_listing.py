@@ -26,7 +26,7 @@ def test_the_order_of_the_entries_does_not_matter() -> None:
 def test_the_hash_never_changes() -> None:
     # As `printf "class\0a\0...test\0b/2.jpg\0" | sha256sum` gives it.
     expected = "f7dd95453af02d852dd2b04937e56dd8dfbb1daf1f72cde2616428b06fd60744"
-    assert LISTING.manifest_hash() == expected
+    assert LISTING.names_hash() == expected
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_the_hash_never_changes() -> None:
     ],
 )
 def test_the_hash_changes_with_every_name_label_domain_and_side(other: Listing) -> None:
-    assert other.manifest_hash() != LISTING.manifest_hash()
+    assert other.names_hash() != LISTING.names_hash()
 
 
 def test_names_cannot_be_shifted_between_fields() -> None:
     one = Listing.of(["a"], [Entry("p", 1, "1d")], [])
-    assert one.manifest_hash() != Listing.of(["a"], [Entry("p", 11, "d")], []).manifest_hash()
-    assert one.manifest_hash() != Listing.of(["a"], [Entry("p1", 1, "d")], []).manifest_hash()
+    assert one.names_hash() != Listing.of(["a"], [Entry("p", 11, "d")], []).names_hash()
+    assert one.names_hash() != Listing.of(["a"], [Entry("p1", 1, "d")], []).names_hash()
 
 
 def test_the_hash_is_that_of_the_composed_names() -> None:
     hashes = {
-        Listing.of([form("é")], [Entry(form("é/ü.jpg"), 0, "")], []).manifest_hash()
+        Listing.of([form("é")], [Entry(form("é/ü.jpg"), 0, "")], []).names_hash()
         for form in (
             lambda name: unicodedata.normalize("NFC", name),
             lambda name: unicodedata.normalize("NFD", name),

@@ -11,7 +11,8 @@ from toy_dataset import toy_dataset
 
 from benchmark.data.base import DataError, Dataset, Images
 from benchmark.data.loading import MemoryLoader
-from benchmark.data.stream import Stream, TrainingImages, carve, class_order, make_tasks
+from benchmark.data.orders import class_order
+from benchmark.data.stream import Stream, TrainingImages, carve, make_tasks
 from benchmark.data.transforms import DRAWS, Augment, plain
 from benchmark.method import Task
 from benchmark.spec import Augmentation
