@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.data import DATASETS
-from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, DataSource, Split
+from benchmark.data.base import DatasetInfo
 from benchmark.data.packed import ASSETS as ALL_ASSETS
-from benchmark.data.packed import Packed, Side
+from benchmark.data.packed import Packed, Side, embedded_dataset
 from benchmark.spec import Augmentation
 
 ASSETS = ALL_ASSETS / "icons"
@@ -46,17 +46,6 @@ def from_planes(stored: np.ndarray) -> np.ndarray:
     return np.stack([red + green, green, blue + green], axis=-1)
 
 
-def _split(side: Side) -> Split:
-    images, labels = load_split(side)
-    return Split(ArrayImages(images), labels, tuple(domains(side)))
-
-
-def _load(_source: DataSource) -> Dataset:
-    names = tuple(Packed(ASSETS).class_names())
-    train, test = _split("train"), _split("test")
-    return Dataset("icons", names, train, test, evaluation="resize")
-
-
 INFO = DATASETS.add(
     "icons",
     DatasetInfo(
@@ -66,7 +55,7 @@ INFO = DATASETS.add(
         default_tasks=10,
         class_names=lambda source: Packed(ASSETS).class_names(),
         manifest_hash=lambda source: Packed(ASSETS).manifest_hash(),
-        load=_load,
+        load=lambda source: embedded_dataset(Packed(ASSETS), load_split, domains),
         images=(5529, 1804),
         # A small drawing of which much is cut off is no longer told from others.
         augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1)),

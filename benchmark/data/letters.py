@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.data import DATASETS
-from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, DataSource, Split
+from benchmark.data.base import DatasetInfo
 from benchmark.data.packed import ASSETS as ALL_ASSETS
-from benchmark.data.packed import Packed, Side
+from benchmark.data.packed import Packed, Side, embedded_dataset
 from benchmark.spec import Augmentation
 
 ASSETS = ALL_ASSETS / "letters"
@@ -108,17 +108,6 @@ def _colours(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ink, np.where(fits.any(axis=1)[:, None], ground, plain)
 
 
-def _split(side: Side) -> Split:
-    images, labels = load_split(side)
-    return Split(ArrayImages(images), labels, tuple(families(side)))
-
-
-def _load(_source: DataSource) -> Dataset:
-    names = tuple(Packed(ASSETS).class_names())
-    train, test = _split("train"), _split("test")
-    return Dataset("letters", names, train, test, evaluation="resize")
-
-
 INFO = DATASETS.add(
     "letters",
     DatasetInfo(
@@ -128,7 +117,7 @@ INFO = DATASETS.add(
         default_tasks=10,
         class_names=lambda source: Packed(ASSETS).class_names(),
         manifest_hash=lambda source: Packed(ASSETS).manifest_hash(),
-        load=_load,
+        load=lambda source: embedded_dataset(Packed(ASSETS), load_split, families),
         images=(12000, 3000),
         # No flip: mirrored, some characters are others.
         augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1), flip=0.0),

@@ -8,18 +8,20 @@ import hashlib
 import io
 import json
 import lzma
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from benchmark.data.base import DataError
+from benchmark.data.base import ArrayImages, DataError, Dataset, Split
 
 ASSETS = Path(__file__).parent / "assets"
 DATA_FILES = ("classes.txt", "images.csv", "test.npy.xz", "train.npy.xz")
 
 Side = Literal["train", "test"]
+SIDES: tuple[Side, Side] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,21 @@ class Packed:
                 f"{file}: corrupt, its SHA-256 is not the one in manifest.json; reinstall clbench"
             )
         return content
+
+
+def embedded_dataset(
+    packed: Packed,
+    load_split: Callable[[Side], tuple[np.ndarray, np.ndarray]],
+    domains: Callable[[Side], Sequence[str]],
+) -> Dataset:
+    """The data set in a folder, of its images and labels and the domain of each image."""
+    train, test = (
+        Split(ArrayImages(images), labels, tuple(domains(side)))
+        for side in SIDES
+        for images, labels in [load_split(side)]
+    )
+    names = tuple(packed.class_names())
+    return Dataset(packed.folder.name, names, train, test, evaluation="resize")
 
 
 @functools.cache

@@ -18,6 +18,13 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
+def black_on_clear(masks: np.ndarray, levels: int) -> np.ndarray:
+    """Draw masks uint8 [N, H, W] of levels 0 to `levels` in black: uint8 [N, H, W, 4]."""
+    rgba = np.zeros((*masks.shape, 4), np.uint8)
+    rgba[..., 3] = masks.astype(np.int32) * 255 // levels
+    return rgba
+
+
 def ink(rgba: np.ndarray) -> np.ndarray:
     """Return how far each pixel is from white, float64 [32, 32] in [0, 1]."""
     darkest: np.ndarray = 255 - on_white(rgba).min(axis=-1)

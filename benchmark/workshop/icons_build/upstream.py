@@ -16,7 +16,8 @@ import numpy as np
 from benchmark.data.base import DataError
 from benchmark.data.icons import ASSETS as ICONS
 from benchmark.data.letters import ASSETS as LETTERS
-from benchmark.data.packed import Packed, Side
+from benchmark.data.letters import LEVELS
+from benchmark.data.packed import SIDES, Packed
 from benchmark.workshop.icons_build import describe, pack
 from benchmark.workshop.icons_build.catalogue import Catalogue, load_catalogue
 from benchmark.workshop.icons_build.package import PACKAGE_NAME, PACKAGE_VERSION, open_package
@@ -30,7 +31,6 @@ from benchmark.workshop.icons_build.pictures import (
 )
 from benchmark.workshop.icons_build.sets import LEADING_WORDS, STYLE_WORDS, Icon
 
-SIDES: tuple[Side, Side] = ("train", "test")
 UNNAMED = -1  # fills the rows of labels of icons with fewer words than others
 _PART = 2048  # icons drawn, or compared, at a time
 _DOUBT = 1e-4  # far more than single precision errs by
@@ -142,8 +142,7 @@ def _forbidden(
     own, letters = map(Packed, downstream)
     shown = {f"{row['set']}:{row['icon']}" for side in SIDES for row in own.rows(side)}
     masks = np.concatenate([letters.array(side) for side in SIDES])
-    drawn = np.zeros((*masks.shape, 4), np.uint8)
-    drawn[..., 3] = masks * 17  # 15 levels; black, as single-coloured icons are
+    drawn = describe.black_on_clear(masks, LEVELS)  # as single-coloured icons are
     described = np.stack([describe.descriptor(image) for image in drawn])
     return np.concatenate([descriptors[[icon.key in shown for icon in icons]], described])
 

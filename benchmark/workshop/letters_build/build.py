@@ -15,6 +15,7 @@ import PIL
 from PIL import features
 
 from benchmark.data.base import DataError
+from benchmark.data.letters import LEVELS
 from benchmark.workshop.icons_build import describe, pack
 from benchmark.workshop.letters_build import fonts
 from benchmark.workshop.letters_build.draw import EM, UPRIGHT, draw, placement_of
@@ -196,18 +197,13 @@ def _write(
     return pack.BuildSummary(out, counts, pack.write_pack(out, files, facts))
 
 
-def black_on_clear(masks: np.ndarray) -> np.ndarray:
-    """Return masks uint8 [N, 32, 32] as black drawings without ground, uint8 [N, 32, 32, 4]."""
-    rgba = np.zeros((*masks.shape, 4), np.uint8)
-    rgba[..., 3] = masks * 17
-    return rgba
-
-
 def _nearest_neighbour(
     masks: Mapping[str, np.ndarray], chosen: Mapping[str, Sequence[Drawing]]
 ) -> float:
     described = {
-        side: np.stack([describe.descriptor(image) for image in black_on_clear(masks[side])])
+        side: np.stack(
+            [describe.descriptor(image) for image in describe.black_on_clear(masks[side], LEVELS)]
+        )
         for side in masks
     }
     labels = {

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFont
 
+from benchmark.data.letters import LEVELS
+
 SIZE = 32
 EM = 192  # pixels an em: several times as large as the mask, so that edges come out smooth
 LONGER_SIDE = 28  # pixels of the upright drawing's longer side
-LEVELS = 15  # grey levels of a mask above zero, enough for an edge and cheap to store
 MIN_INK = 0.02
 _OVERSAMPLING = 4
 
