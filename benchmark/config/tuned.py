@@ -27,6 +27,7 @@ class Choices:
     name: str
     dataset: str  # on whose training images
     methods: Mapping[str, MethodRecord] = field(default_factory=dict)
+    weight_hash: str = ""  # of the backbone it was tuned with; empty: not known
 
     def values_for(self, method: str, block: str, kind: type, errors: Errors) -> dict[str, Any]:
         """The checked values for one block of a method; none where it was not tuned.
@@ -66,6 +67,7 @@ class Choices:
             "dataset": self.dataset,
             "trials": method.tried,
             "widened": method.widened,
+            "weight_hash": self.weight_hash,
         }
 
     def untuned(self, methods: Iterable[str]) -> list[str]:
@@ -110,4 +112,4 @@ def read_choices(name_or_path: str, folder: Path = Path()) -> Choices:
         record = read_record(path)
     except RecordError as error:
         raise SuiteError(str(error).splitlines()) from error
-    return Choices(path.stem, record.dataset, record.methods)
+    return Choices(path.stem, record.dataset, record.methods, record.weight_hash)

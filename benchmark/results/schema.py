@@ -149,6 +149,7 @@ class TunedBlock(TypedDict):
     dataset: str  # on whose training images
     trials: Count  # of the method
     widened: Count  # those of them that were added because a choice lay at an end
+    weight_hash: str  # of the backbone it was tuned with; empty: not known
 
 
 class Environment(_Method):

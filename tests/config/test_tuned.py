@@ -87,7 +87,7 @@ def test_a_run_says_what_chose_its_values_where_it_has_them(tmp_path: Path) -> N
     assert choices is not None
     inflora, dualprompt, ncm = expand(suite, Overrides(tuned=file))
     assert choices.behind(inflora) == {
-        "record": "mine", "dataset": "cifar100", "trials": 8, "widened": 3,
+        "record": "mine", "dataset": "cifar100", "trials": 8, "widened": 3, "weight_hash": "",
     }  # fmt: skip
     assert choices.behind(dualprompt) is not None
     assert choices.behind(ncm) is None  # not in the record

@@ -225,6 +225,7 @@ def test_tuned_on_one_data_set_and_shown_on_the_other(
         "dataset": "toy",
         "trials": 2,
         "widened": 0,
+        "weight_hash": results["ncm"]["environment"]["weight_hash"],
     }
     assert results["linear_probe"]["environment"]["tuned"] is None
     assert "Settings tuned on toy (record mine), shown on toy" in shown.out

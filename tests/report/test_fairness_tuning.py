@@ -143,7 +143,8 @@ def test_a_lone_row_has_nobody_to_differ_from() -> None:
 
 
 def tuned(record: str = "own", dataset: str = "icons", trials: int = 7, added: int = 0) -> Any:
-    return {"record": record, "dataset": dataset, "trials": trials, "widened": added}
+    known = {"record": record, "dataset": dataset, "trials": trials, "widened": added}
+    return {**known, "weight_hash": ""}
 
 
 def told(*shown_on: str, **origins: Any) -> list[Any]:
@@ -167,6 +168,17 @@ def test_rows_tuned_alike_differ_in_nothing_and_the_table_says_where() -> None:
         "Settings tuned on icons (record own), shown on letters."
     )
     assert first_note(rows()) == ""
+
+
+def test_the_table_says_if_the_settings_were_tuned_with_other_weights() -> None:
+    results = told("letters")
+    for result in results:
+        result["environment"]["tuned"]["weight_hash"] = result["environment"]["weight_hash"]
+    assert "other weights" not in first_note(results)
+    results[1]["environment"]["tuned"]["weight_hash"] = "another"
+    assert first_note(results) == (
+        "Settings tuned on icons with other weights (record own), shown on letters."
+    )
 
 
 def test_a_row_tuned_on_other_data_is_found() -> None:

@@ -52,7 +52,15 @@ def tuning_line(rows: Rows) -> str:
     shown = listing(sorted({run["spec"]["dataset"] for row in rows for run in row}))
     alike = all(_origin(run) == (record, dataset) for row in rows for run in row)
     unless = "" if alike else ", but for rows with a note"
-    return f"Settings tuned on {dataset} (record {record}), shown on {shown}{unless}."
+    other = " with other weights" * any(_other_weights(run) for row in rows for run in row)
+    return f"Settings tuned on {dataset}{other} (record {record}), shown on {shown}{unless}."
+
+
+def _other_weights(run: Result) -> bool:
+    """Whether a run's values were chosen with weights that are not its own."""
+    tuned = run["environment"].get("tuned")
+    known = tuned["weight_hash"] if tuned else ""
+    return bool(known) and known != run["environment"]["weight_hash"]
 
 
 def tuning_differences(rows: Rows, records: Sequence[TuningRecord]) -> list[tuple[str, ...]]:
