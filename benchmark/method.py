@@ -10,9 +10,12 @@ its parameters, its loss, its prediction and what it keeps between tasks. Calls 
         end_task
         predict on the test images of every class seen so far
 
-A resumed run calls `__init__`, then `grow` once for every finished task, then loads the saved state
-strictly: `grow` may create parameters and buffers whose shapes follow from the task alone.
-State whose shape depends on the data goes through `get_extra_state` / `set_extra_state`.
+Every evaluation and every task starts with a new object, in any run: `__init__`, then `grow` once
+for every finished task, then the state saved after the last one is loaded strictly. Nothing else
+survives a task. `grow` may create parameters and buffers whose shapes follow from the task alone.
+State whose shape depends on the data goes through `get_extra_state` / `set_extra_state`: tensors,
+numbers, texts, None, and lists, tuples and dicts of these. State that does not come back as it was
+saved fails the run.
 
 Settings are a frozen dataclass of `setting(...)` fields. A method names it twice, once for the type
 checker and once for the runner, which makes an instance from the suite's values:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
+import numpy as np
 import torch
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
@@ -22,3 +24,11 @@ def derive(seed: int, *purpose: str | int) -> int:
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
     """A CPU generator seeded for one purpose; drawn on the CPU, the same on every device."""
     return torch.Generator().manual_seed(derive(seed, *purpose))
+
+
+def seed_globally(seed: int, *purpose: str | int) -> None:
+    """Seed the global generators of torch, numpy and Python for one purpose."""
+    drawn = derive(seed, *purpose)
+    torch.manual_seed(drawn)
+    np.random.seed(drawn % 2**32)  # all that numpy takes
+    random.seed(drawn)

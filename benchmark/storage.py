@@ -82,3 +82,9 @@ def discard(temporary: Path) -> None:
 def failure(path: Path, error: OSError) -> StorageError:
     """The error to raise when `path` cannot be written because of `error`."""
     return StorageError(f"cannot write {path.name} into {path.parent}: {error.strerror or error}")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed processes left of files they were writing; nobody else may write here."""
+    for left in folder.glob(".*.tmp"):
+        discard(left)

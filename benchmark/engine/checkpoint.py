@@ -1,20 +1,30 @@
-"""Saving a run after every finished task, so that an interrupted run resumes to the same bits."""
+"""Saving a run after every finished task, so that an interrupted run resumes to the same bits.
+
+A checkpoint is one line, `clbench checkpoint SHA-256`, and the content that the digest is of.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmark.method import Method, Task
+from benchmark.engine.state import StateError, packed, unpacked
 from benchmark.storage import write_atomically
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
 NAME = "checkpoint.pt"
+_MARK = b"clbench checkpoint "
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; says why."""
 
 
 @dataclass
@@ -27,6 +37,10 @@ class Progress:
         losses: Mean loss of every epoch.
         predictions: Arrays that will be stored, by name.
         notes: What the method said of the run (`Method.note`).
+        batch_dependent: Whether a prediction depends on the other images of its batch.
+        costs: What the outcome says of costs, once the last task is finished.
+        peak_memory_mb: Largest memory of all processes that worked on the run.
+        seconds: Time that all of them took.
     """
 
     accuracy: list[list[float] | None]
@@ -38,53 +52,56 @@ class Progress:
     trainable_parameters: list[int] = field(default_factory=list)
     predictions: dict[str, Tensor] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    batch_dependent: bool = False
+    costs: dict[str, Any] = field(default_factory=dict)
+    peak_memory_mb: float = 0.0
+    seconds: float = 0.0
 
 
-def initial_state(method: Method) -> dict[str, Tensor]:
-    """Copies of the backbone's tensors, taken right after `__init__`."""
-    return {
-        name: value.detach().cpu().clone()
-        for name, value in method.state_dict().items()
-        if name.startswith("backbone.") and isinstance(value, Tensor)
-    }
+def save(folder: Path, state: bytes, progress: Progress) -> None:
+    """Write the method's packed state and the progress atomically.
 
-
-def save(folder: Path, method: Method, initial: dict[str, Tensor], progress: Progress) -> None:
-    """Write the method's state and the progress atomically.
-
-    Backbone tensors that still have their initial values are left out.
+    Raises `StorageError` where the folder cannot be written.
     """
-    state = {
-        name: value
-        for name, value in method.state_dict().items()
-        if not (name in initial and torch.equal(value.cpu(), initial[name]))
-    }
-    content = {"state": state, "progress": vars(progress)}
-    write_atomically(folder / NAME, lambda file: torch.save(content, file))
+    # Bytes as a tensor: torch stores those as they are.
+    content = packed(
+        {
+            "state": torch.frombuffer(bytearray(state), dtype=torch.uint8),
+            "progress": vars(progress),
+        }
+    )
+    head = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
+    write_atomically(folder / NAME, lambda file: file.writelines((head, content)))
 
 
-def load(folder: Path) -> tuple[dict[str, Any], Progress] | None:
-    """The state that `save` kept and the progress, or None when there is none to be read."""
-    path = folder / NAME
-    if not path.is_file():
-        return None
+def load(folder: Path) -> tuple[bytes, Progress] | None:
+    """What `save` was given, or None where there is no checkpoint.
+
+    Raises `CheckpointError` where it is damaged or of another version.
+    """
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        return saved["state"], Progress(**saved["progress"])
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError):
-        return None  # a damaged checkpoint costs time, never a wrong number
+        stored = (folder / NAME).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {error.strerror or error}") from error
+    head, _, content = stored.partition(b"\n")
+    if head != _MARK + hashlib.sha256(content).hexdigest().encode():
+        raise CheckpointError("damaged, or of another version of clbench")
+    try:
+        saved = unpacked(content)
+        return saved["state"].numpy().tobytes(), Progress(**saved["progress"])
+    except (StateError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"of another version of clbench: {error}") from error
 
 
-def restore(
-    method: Method, tasks: list[Task], state: dict[str, Any], initial: dict[str, Tensor]
-) -> None:
-    """Rebuild the shapes of the finished tasks, then load the state strictly."""
-    for task in tasks:
-        method.grow(task)
-    method.load_state_dict({**initial, **state}, strict=True)
+def put_aside(folder: Path) -> Path:
+    """Rename a checkpoint that cannot be used to `checkpoint.damaged-N`; return the new name."""
+    names = (folder / f"checkpoint.damaged-{number}" for number in count(1))
+    free = next(name for name in names if not name.exists())
+    return (folder / NAME).rename(free)
 
 
 def remove(folder: Path) -> None:
-    """Delete the checkpoint of a finished run, and what a killed process left of one."""
-    for file in (folder / NAME, *folder.glob(f".{NAME}.*")):
-        file.unlink(missing_ok=True)
+    """Delete the checkpoint of a finished run."""
+    (folder / NAME).unlink(missing_ok=True)

@@ -50,6 +50,7 @@ def _run_locked(planned: PlannedRun, store: ResultStore, context: Context, emit:
     started = time.perf_counter()
     begun = datetime.now(timezone.utc)
     inputs: dict[str, str] = {}
+    run: TaskLoop | None = None
     try:
         run = TaskLoop(planned, context, folder, emit)
         inputs = inputs_in_words(run.preparation, run.range)
@@ -61,7 +62,7 @@ def _run_locked(planned: PlannedRun, store: ResultStore, context: Context, emit:
     except Exception as error:  # noqa: BLE001 - a run's outermost boundary: recorded
         emit(Message(f"{planned.label} failed: {error}"))
         outcome, predictions = {"status": "failed", "error": _describe(error)}, {}
-    seconds = time.perf_counter() - started
+    seconds = run.seconds if run else time.perf_counter() - started
     store.write(
         {
             "schema": SCHEMA_VERSION,

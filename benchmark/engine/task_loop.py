@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +19,12 @@ from benchmark.engine.checkpoint import Progress
 from benchmark.engine.context import Context, input_range, preparation
 from benchmark.engine.evaluation import TestSet, evaluate, final_choices
 from benchmark.engine.plan import PlannedRun
+from benchmark.engine.state import Builder, StateError
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
-from benchmark.events import EpochDone, Event, RunStarted, TaskDone, TaskStarted
-from benchmark.method import Batch, Task
+from benchmark.events import EpochDone, Event, Message, RunStarted, TaskDone, TaskStarted
+from benchmark.method import Batch, Method, Task
 from benchmark.registry import METHODS
 from benchmark.results.schema import BATCH_MARK
-from benchmark.seeds import derive
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -37,7 +36,8 @@ class TaskLoop(Observer):
     """A run in progress."""
 
     def __init__(self, planned: PlannedRun, context: Context, folder: Path, emit: Emit) -> None:
-        self.spec, self.key = planned.spec, planned.key
+        self._started = time.perf_counter()
+        self.spec, self.key, self.label = planned.spec, planned.key, planned.label
         self.context, self.folder, self.emit = context, folder, emit
         spec = self.spec
         dataset = context.dataset(spec.dataset, spec.split)
@@ -50,21 +50,24 @@ class TaskLoop(Observer):
         self.preparation = preparation(spec, dataset, backbone)
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
-        kind = METHODS.get(spec.method)
-        torch.manual_seed(derive(spec.seed, "construction"))
-        own = copy.deepcopy(backbone.model).requires_grad_(True)
-        self.method = kind(own, spec.settings)
-        self.method.to(context.device)
-        self.initial = checkpoint.initial_state(self.method)
-        self.joint = kind.stream == "joint"
+        self.kind = METHODS.get(spec.method)
+        self.joint = self.kind.stream == "joint"
         self.tasks = [self.stream.joint_task()] if self.joint else self.stream.tasks
+        self.builder = Builder(
+            self.kind, spec.settings, backbone.model, self.tasks, spec.seed, context.device
+        )
+        self._earlier_seconds = 0.0  # of processes that worked on the run before
         emit(RunStarted(planned.key, planned.label, len(self.tasks), spec.recipe.epochs))
+
+    @property
+    def seconds(self) -> float:
+        """Time the run has taken, that of earlier processes included."""
+        return self._earlier_seconds + time.perf_counter() - self._started
 
     def carry_out(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Train and evaluate every task; return the outcome and the predictions to store."""
-        method, spec = self.method, self.spec
+        spec, device = self.spec, self.context.device
         images, labels, counts = self.stream.test()
-        device = self.context.device
         test = TestSet(
             self.context.loader(images, self.preparation, keep=True),
             labels,
@@ -72,29 +75,16 @@ class TaskLoop(Observer):
             batch_size=EVALUATION_BATCH.get(device.type, 256),
             device=device,
             input_range=self.range,
-            frozen=self.frozen_model if method.frozen_features else None,
+            frozen=self.frozen_model if self.kind.frozen_features else None,
         )
         class_tasks, image_tasks = self._tasks_of(counts)
         cost.reset_peak_memory(device)
-        progress = self._resume()
-        for task in self.tasks:
-            if task.index < progress.tasks:
-                continue
-            data = self._task_stream(task)
-            self.emit(TaskStarted(self.key, task.index))
-            # Every task starts from streams of its own, so a resumed run draws the same numbers.
-            torch.manual_seed(derive(spec.seed, "initialisation", task.index))
-            method.grow(task)
-            method.to(device)
-            record = train_task(method, task, data, spec.recipe, self, spec.precision)
-            data.close()
-            stage = len(spec.tasks) - 1 if self.joint else task.index
-            accuracy = self._evaluate(test, stage, class_tasks, record, progress)
-            progress.tasks = task.index + 1
-            progress.notes = method.notes
-            checkpoint.save(self.folder, method, self.initial, progress)
+        state, progress = self._resume()
+        for task in self.tasks[progress.tasks :]:
+            state, record = self._train(task, state, progress)
+            accuracy = self._evaluate(test, state, class_tasks, record, progress)
+            self._save(state, progress)
             self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
-        sample = self._task_stream(self.tasks[-1]).sample(cost.SAMPLE)
         predictions = {name: value.numpy() for name, value in progress.predictions.items()}
         predictions |= {
             "labels": labels.short().numpy(),
@@ -113,24 +103,61 @@ class TaskLoop(Observer):
             "train_images_per_second": progress.train_images_per_second,
             "trainable_parameters": progress.trainable_parameters,
             "test_counts": counts,
-            **self._costs(sample),
-            "marks": [*([BATCH_MARK] if method.batch_dependent else []), *method.notes],
+            **progress.costs,
+            "peak_memory_mb": round(progress.peak_memory_mb, 1),
+            "marks": [*([BATCH_MARK] if progress.batch_dependent else []), *progress.notes],
         }, predictions
+
+    def _train(
+        self, task: Task, state: bytes | None, progress: Progress
+    ) -> tuple[bytes, TaskRecord]:
+        """Train on a task a method made of the state of the tasks before; return its state.
+
+        Only what is in the state reaches the next task, whether or not the run is interrupted.
+        """
+        data = self._task_stream(task)
+        self.emit(TaskStarted(self.key, task.index))
+        method = self.builder.build(state, task.index)
+        method.notes = list(progress.notes)
+        self.builder.grow(method, task)
+        record = train_task(method, task, data, self.spec.recipe, self, self.spec.precision)
+        sample = data.sample(cost.SAMPLE)
+        data.close()
+        state = self.builder.pack(method)
+        progress.tasks = task.index + 1
+        progress.notes = list(method.notes)
+        if task is self.tasks[-1]:
+            progress.costs = self._costs(method, sample)
+        return state, record
 
     def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
         """Emit an event after every epoch."""
         epochs = self.spec.recipe.epochs
         self.emit(EpochDone(self.key, task.index, epoch, epochs, mean_loss))
 
-    def _resume(self) -> Progress:
-        saved = checkpoint.load(self.folder)
-        if saved is None:
-            return Progress(accuracy=[None] * len(self.spec.tasks))
-        state, progress = saved
-        checkpoint.restore(self.method, self.tasks[: progress.tasks], state, self.initial)
-        self.method.to(self.context.device)
-        self.method.notes = progress.notes
-        return progress
+    def _resume(self) -> tuple[bytes | None, Progress]:
+        """Where an earlier process stopped, or the beginning."""
+        try:
+            saved = checkpoint.load(self.folder)
+            if saved is not None:
+                state, progress = saved
+                self.builder.build(state, progress.tasks)  # it fits
+                self._earlier_seconds = progress.seconds
+                return state, progress
+        except (checkpoint.CheckpointError, StateError) as error:
+            aside = checkpoint.put_aside(self.folder)
+            text = (
+                f"{self.label}: its checkpoint is put aside as {aside.name}, the run starts again"
+            )
+            self.emit(Message(f"{text}: {error}"))
+        return None, Progress(accuracy=[None] * len(self.spec.tasks))
+
+    def _save(self, state: bytes, progress: Progress) -> None:
+        """Keep what the finished tasks gave."""
+        peak = cost.peak_memory_mb(self.context.device)
+        progress.peak_memory_mb = max(progress.peak_memory_mb, peak)
+        progress.seconds = self.seconds
+        checkpoint.save(self.folder, state, progress)
 
     def _tasks_of(self, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """Task of every class, int16 [C] (0 where all tasks share them), and test image [n]."""
@@ -152,7 +179,7 @@ class TaskLoop(Observer):
             seed=self.spec.seed,
             augment=augment,
             input_range=self.range,
-            frozen=self._frozen_features if self.method.frozen_features else None,
+            frozen=self._frozen_features if self.kind.frozen_features else None,
             drop_last=self.spec.recipe.drop_last,
         )
 
@@ -164,14 +191,18 @@ class TaskLoop(Observer):
     def _evaluate(
         self,
         test: TestSet,
-        stage: int,
+        state: bytes,
         class_tasks: np.ndarray,
         record: TaskRecord,
         progress: Progress,
     ) -> list[float]:
-        """Evaluate after a task, add the outcome to `progress` and return the accuracies."""
+        """Evaluate what the state gives, add the outcome to `progress`, return the accuracies."""
+        method = self.builder.build(state, progress.tasks)
+        method.notes = progress.notes
         started = time.perf_counter()
-        accuracy, kept = evaluate(self.method, test, stage, class_tasks, self.spec.precision)
+        stage = len(self.spec.tasks) - 1 if self.joint else progress.tasks - 1
+        accuracy, kept = evaluate(method, test, stage, class_tasks, self.spec.precision)
+        progress.batch_dependent |= method.batch_dependent
         progress.accuracy[stage] = accuracy
         progress.predictions |= {f"{name}/{stage}": values for name, values in kept.items()}
         progress.losses.append(record.losses)
@@ -181,10 +212,9 @@ class TaskLoop(Observer):
         progress.trainable_parameters.append(record.trainable)
         return accuracy
 
-    def _costs(self, sample: Batch) -> dict[str, Any]:
-        method = self.method
+    def _costs(self, method: Method, sample: Batch) -> dict[str, Any]:
+        """What the outcome says of the method after the last task."""
         query = cost.forward_flops(self.frozen_model, sample.images)
-        peak = cost.peak_memory_mb(self.context.device)
         return {
             "expanded_parameters": method.expanded_parameters(),
             "stored_statistics": method.statistics(),
@@ -194,5 +224,4 @@ class TaskLoop(Observer):
             "flops_per_image": cost.flops_per_image(
                 method, sample, self.tasks[-1], query, self.spec.recipe.batch_size
             ),
-            "peak_memory_mb": round(peak, 1),
         }

@@ -11,13 +11,13 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from toy_runs import numbers, run, run_cut, same
 
 from benchmark.engine import checkpoint
 from benchmark.engine.context import Context
-from benchmark.engine.plan import PlannedRun, plan_runs
+from benchmark.engine.plan import plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.engine.runner import run_one
-from benchmark.events import Event, TaskDone
 from benchmark.metrics import prediction_metrics
 from benchmark.registry import METHODS
 from benchmark.results.schema import Keep
@@ -30,29 +30,6 @@ WritePlugin = Callable[[str, str], Path]
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def run(spec: RunSpec, root: Path, emit: object = None) -> tuple[PlannedRun, ResultStore]:
-    store = ResultStore(root)
-    planned = plan_runs([spec], store)[0]
-    status = run_one(planned, store, Context(torch.device("cpu")), emit or (lambda event: None))  # type: ignore[arg-type]
-    assert status == store.status(planned.key)
-    return planned, store
-
-
-def numbers(store: ResultStore, key: str) -> tuple[object, dict[str, np.ndarray]]:
-    outcome = json.loads((store.folder(key) / "result.json").read_text())["outcome"]
-    with np.load(store.folder(key) / "predictions.npz") as file:
-        predictions = {name: file[name] for name in file.files}
-    return (outcome["accuracy"], outcome["losses"]), predictions
-
-
-def same(a: tuple[object, dict[str, np.ndarray]], b: tuple[object, dict[str, np.ndarray]]) -> bool:
-    return (
-        a[0] == b[0]
-        and a[1].keys() == b[1].keys()
-        and all(np.array_equal(a[1][name], b[1][name]) for name in a[1])
-    )
 
 
 def test_result_has_every_block(spec: RunSpec, tmp_path: Path) -> None:
@@ -113,27 +90,6 @@ def test_the_last_stage_alone_is_kept_and_gives_the_same_metrics(
     assert results[0]["accuracy"] == results[1]["accuracy"]
 
 
-def run_cut(spec: RunSpec, root: Path) -> tuple[PlannedRun, ResultStore]:
-    """A run that was cut off after its second task and then resumed."""
-
-    class Cut(BaseException):
-        pass
-
-    def cut(event: Event) -> None:
-        if isinstance(event, TaskDone) and event.task == 1:
-            raise Cut
-
-    store = ResultStore(root)
-    planned = plan_runs([spec], store)[0]
-    with pytest.raises(Cut):
-        run_one(planned, store, Context(torch.device("cpu")), cut)
-    assert store.status(planned.key) == "unfinished"
-    seen: list[Event] = []
-    run(spec, root, seen.append)
-    assert [event.task for event in seen if isinstance(event, TaskDone)] == [2, 3]
-    return planned, store
-
-
 @pytest.mark.parametrize("method", ["sequential", "inflora", "ncm"])
 def test_cut_run_goes_on_to_the_same_bits(spec: RunSpec, tmp_path: Path, method: str) -> None:
     settings = METHODS.get(method).Config()
@@ -158,16 +114,6 @@ def test_what_a_method_notes_is_in_the_result_also_after_a_resume(
         assert marks == ["said in every task", "task 0", "task 1", "task 2"]
 
 
-def test_damaged_checkpoint_costs_time_not_truth(spec: RunSpec, tmp_path: Path) -> None:
-    whole, store = run(spec, tmp_path / "whole")
-    other = ResultStore(tmp_path / "other")
-    folder = other.folder(whole.key)
-    folder.mkdir(parents=True)
-    (folder / checkpoint.NAME).write_bytes(b"PK\x03\x04 cut short")
-    run(spec, tmp_path / "other")
-    assert same(numbers(store, whole.key), numbers(other, whole.key))
-
-
 def test_failure_is_recorded_and_does_not_stop_others(
     spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
 ) -> None:
@@ -185,9 +131,9 @@ def test_failure_is_recorded_and_does_not_stop_others(
 
 def test_old_data_is_out_of_reach(spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin) -> None:
     body = (
-        "    def end_task(self, task, data):\n        self.kept = data\n\n"
+        "    def end_task(self, task, data):\n        type(self).hoard = data\n\n"
         "    def begin_task(self, task, data):\n"
-        "        if task.index:\n            next(self.kept.batches(False))\n"
+        "        if task.index:\n            next(self.hoard.batches(False))\n"
     )
     write_plugin("hoarder", body)
     planned, store = run(replace(spec, method="hoarder"), tmp_path)

@@ -1,0 +1,187 @@
+"""The state of a method between tasks, and the method that is made of it again."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from benchmark.method import Method, Task
+from benchmark.seeds import seed_globally
+
+PART_OF_EVERY_RUN = True  # see engine.provenance
+
+_EXTRA = "_extra_state"  # how `state_dict` calls what `get_extra_state` returns
+
+
+class StateError(RuntimeError):
+    """State of a method that cannot be stored, or not be loaded again; names the attribute."""
+
+
+@dataclass
+class Builder:
+    """Builds the method of a run: as it is before the first task, or from its state.
+
+    Attributes:
+        kind: Class of the method.
+        settings: Its settings.
+        backbone: The frozen backbone on the device; every method gets a copy.
+        tasks: All tasks of the run.
+        seed: Of the run.
+        device: Where methods live.
+    """
+
+    kind: type[Method]
+    settings: Any
+    backbone: VisionTransformer
+    tasks: Sequence[Task]
+    seed: int
+    device: torch.device
+    _initial: dict[str, Tensor] = field(default_factory=dict)
+
+    def build(self, state: bytes | None = None, finished: int = 0) -> Method:
+        """The method before its first task, or after `finished` tasks with the state `pack` made.
+
+        Raises `StateError` where the state does not fit.
+        """
+        seed_globally(self.seed, "construction")
+        own = copy.deepcopy(self.backbone).requires_grad_(True)
+        method = self.kind(own, self.settings).to(self.device)
+        if not self._initial:
+            self._initial = _backbone_tensors(method)
+        for task in self.tasks[:finished]:
+            self.grow(method, task)
+        if state is not None:
+            _load(method, {**self._initial, **unpacked(state)})
+        return method.eval()
+
+    def grow(self, method: Method, task: Task) -> None:
+        """Let the method grow for a task, from random streams of the task's own."""
+        seed_globally(self.seed, "initialisation", task.index)
+        method.grow(task)
+        method.to(self.device)
+
+    def pack(self, method: Method) -> bytes:
+        """The state of a method without the tensors of the backbone that never changed.
+
+        Raises `StateError` where it cannot be stored.
+        """
+        initial = self._initial
+        state = {
+            name: value
+            for name, value in method.state_dict().items()
+            if not (name in initial and torch.equal(value.cpu(), initial[name]))
+        }
+        return packed(state)
+
+
+def packed(content: dict[str, Any]) -> bytes:
+    """Content in a form that loads without running code; `StateError` names what has none."""
+    for name, value in content.items():
+        if not isinstance(value, Tensor):
+            try:
+                _loaded(_saved(value))
+            except Exception as error:
+                raise StateError(
+                    f"{_named(name)} cannot be stored: only tensors, numbers, texts, None, and "
+                    "lists, tuples and dicts of these can be"
+                ) from error
+    return _saved(content)
+
+
+def unpacked(state: bytes) -> dict[str, Any]:
+    """What `packed` was given, on the CPU; `StateError` where it cannot be read."""
+    try:
+        content: dict[str, Any] = _loaded(state)
+    except Exception as error:
+        raise StateError(f"cannot be read: {error}") from error
+    return content
+
+
+def _saved(content: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def _loaded(content: bytes) -> Any:
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _backbone_tensors(method: Method) -> dict[str, Tensor]:
+    return {
+        name: value.detach().cpu().clone()
+        for name, value in method.state_dict().items()
+        if name.startswith("backbone.") and isinstance(value, Tensor)
+    }
+
+
+def _load(method: Method, state: dict[str, Any]) -> None:
+    """Load strictly, and see that the method then has this state."""
+    shapes = method.state_dict()
+    try:
+        method.load_state_dict(state, strict=True)
+        now = method.state_dict()
+    except Exception as error:
+        faults = "; ".join(_misfits(state, shapes)) or "; ".join(_extra_faults(method, state))
+        raise StateError(faults or f"cannot be loaded: {error}") from error
+    lost = [name for name in state.keys() | now.keys() if not _same(state.get(name), now.get(name))]
+    if lost:
+        names = ", ".join(map(_named, sorted(lost)))
+        raise StateError(f"{names}: what is loaded is not what was saved")
+
+
+def _misfits(state: dict[str, Any], built: dict[str, Any]) -> Iterator[str]:
+    """What names and shapes are to blame for."""
+    for name in state.keys() - built.keys():
+        yield f"{_named(name)} is not there after __init__ and grow, where it has to be made"
+    for name in built.keys() - state.keys():
+        yield f"{_named(name)} was made by __init__ or grow and has gone"
+    for name in state.keys() & built.keys():
+        saved, made = state[name], built[name]
+        if isinstance(saved, Tensor) and isinstance(made, Tensor) and saved.shape != made.shape:
+            yield (
+                f"{_named(name)} has shape {tuple(saved.shape)}, __init__ and grow make "
+                f"{tuple(made.shape)}: a shape that depends on data needs get_extra_state"
+            )
+
+
+def _extra_faults(method: Method, state: dict[str, Any]) -> Iterator[str]:
+    """Extra states that their modules do not take back."""
+    for path, module in method.named_modules():
+        name = f"{path}.{_EXTRA}".lstrip(".")
+        if name in state:
+            try:
+                module.set_extra_state(state[name])
+            except Exception as error:  # noqa: BLE001 - the user's own code
+                missing = type(module).set_extra_state is nn.Module.set_extra_state
+                reason = "has no set_extra_state" if missing else f"set_extra_state: {error}"
+                yield f"{_named(name)} {reason}"
+
+
+def _named(name: str) -> str:
+    """An entry of a state in words, by the attribute it comes from."""
+    path, _, last = name.rpartition(".")
+    return f"get_extra_state of {path or 'the method'}" if last == _EXTRA else name
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two states agree to the last bit, kinds of containers and numbers included."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            return False
+        b = b.to(a.device)
+        return torch.equal(a, b) or bool(((a == b) | ((a != a) & (b != b))).all())
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b) or (a != a and b != b)

@@ -1,0 +1,70 @@
+"""Runs on toy data, whole or stopped on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.engine.context import Context
+from benchmark.engine.plan import PlannedRun, plan_runs
+from benchmark.engine.runner import run_one
+from benchmark.events import Event, TaskDone
+from benchmark.results.store import ResultStore
+from benchmark.spec import RunSpec
+
+
+def run(spec: RunSpec, root: Path, emit: object = None) -> tuple[PlannedRun, ResultStore]:
+    store = ResultStore(root)
+    planned = plan_runs([spec], store)[0]
+    status = run_one(planned, store, Context(torch.device("cpu")), emit or (lambda event: None))  # type: ignore[arg-type]
+    assert status == store.status(planned.key)
+    return planned, store
+
+
+def numbers(store: ResultStore, key: str) -> tuple[object, dict[str, np.ndarray]]:
+    outcome = json.loads((store.folder(key) / "result.json").read_text())["outcome"]
+    with np.load(store.folder(key) / "predictions.npz") as file:
+        predictions = {name: file[name] for name in file.files}
+    return (outcome["accuracy"], outcome["losses"]), predictions
+
+
+def same(a: tuple[object, dict[str, np.ndarray]], b: tuple[object, dict[str, np.ndarray]]) -> bool:
+    return (
+        a[0] == b[0]
+        and a[1].keys() == b[1].keys()
+        and all(np.array_equal(a[1][name], b[1][name]) for name in a[1])
+    )
+
+
+def run_cut(spec: RunSpec, root: Path, after: int = 1) -> tuple[PlannedRun, ResultStore]:
+    """A run that was cut off after a 0-based task and then resumed."""
+
+    class Cut(BaseException):
+        pass
+
+    def cut(event: Event) -> None:
+        if isinstance(event, TaskDone) and event.task == after:
+            raise Cut
+
+    store = ResultStore(root)
+    planned = plan_runs([spec], store)[0]
+    with pytest.raises(Cut):
+        run_one(planned, store, Context(torch.device("cpu")), cut)
+    assert store.status(planned.key) == "unfinished"
+    seen: list[Event] = []
+    run(spec, root, seen.append)
+    assert [event.task for event in seen if isinstance(event, TaskDone)] == list(
+        range(after + 1, len(spec.tasks))
+    )
+    return planned, store
+
+
+def lasting(store: ResultStore, key: str) -> dict[str, object]:
+    """The outcome without times and memory, which no two runs share."""
+    measured = ("train_seconds", "eval_seconds", "train_images_per_second", "peak_memory_mb")
+    outcome = store.read(key)["outcome"]
+    return {name: value for name, value in outcome.items() if name not in measured}
