@@ -122,6 +122,16 @@ class ErrorSplit(NamedTuple):
     wrong_class: float
 
 
+def stages(predictions: Predictions) -> list[int]:
+    """The 0-based stages that predictions are stored of, in order."""
+    return sorted(int(name.partition("/")[2]) for name in predictions if "top_classes/" in name)
+
+
+def task_accuracies(predictions: Predictions, stage: int) -> list[float]:
+    """Accuracy in percent on each task seen at a 0-based stage."""
+    return _per_task(_right(predictions, stage), predictions, stage)
+
+
 def task_known_accuracy(predictions: Predictions, stage: int | None = None) -> float:
     """Percent right when the choice is limited to the image's own task, mean over the tasks seen.
 
@@ -331,7 +341,7 @@ def _complete(accuracy: Accuracy) -> list[Sequence[float]]:
 def _last(predictions: Predictions, stage: int | None) -> int:
     if stage is not None:
         return stage
-    return max(int(name.partition("/")[2]) for name in predictions if "top_classes/" in name)
+    return stages(predictions)[-1]
 
 
 def _right(predictions: Predictions, stage: int) -> NDArray[np.bool_]:

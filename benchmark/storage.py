@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 Content = bytes | Callable[[IO[bytes]], object]  # or what writes it into an open file
 
@@ -88,3 +90,13 @@ def remove_temporaries(folder: Path) -> None:
     """Remove what killed processes left of files they were writing; nobody else may write here."""
     for left in folder.glob(".*.tmp"):
         discard(left)
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what a mapping of plain JSON types says, however it is written.
+
+    The entry `digest`, where the mapping keeps what this returns, counts for nothing.
+    """
+    own = {name: value for name, value in content.items() if name != "digest"}
+    text = json.dumps(own, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

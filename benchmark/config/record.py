@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from benchmark.config.reading import SuiteError, as_suite_error, dump, read_mapping
 from benchmark.config.tuning import End, TuningSettings
-from benchmark.storage import write_atomically
+from benchmark.storage import content_digest, write_atomically
 from benchmark.validation import StrictModel, as_tuple
 
 VERSION = 2
@@ -129,6 +129,7 @@ def merged(earlier: TuningRecord, later: TuningRecord) -> TuningRecord:
 def write_record(path: Path, record: TuningRecord) -> None:
     """Write the record as YAML, a line a trial; `StorageError` when it cannot be written."""
     content = {"record": VERSION, **_plain(record.model_dump())}
+    content = {"record": VERSION, "digest": content_digest(content), **content}
     write_atomically(path, (_HEAD + dump(content)).encode())
 
 
@@ -136,13 +137,24 @@ def read_record(path: Path) -> TuningRecord:
     """The record in a file; `RecordError` names every error."""
     try:
         content = read_mapping(path)
-        version = content.pop("record", None)
+        whole = dict(content)
+        digest, version = content.pop("digest", None), content.pop("record", None)
         if version != VERSION:
             raise RecordError(
                 f"{path}: record: version {version!r} cannot be read, only {VERSION}: "
                 "is this a file that `clbench tune` wrote?"
             )
+        if digest is not None and not _is_of(digest, whole):
+            raise RecordError(f"{path}: digest: is that of other content: the file was changed")
         with as_suite_error(path):
             return TuningRecord.model_validate(content)
     except SuiteError as error:
         raise RecordError(str(error)) from error
+
+
+def _is_of(digest: Any, content: dict[str, Any]) -> bool:
+    """Whether a digest is that of a record's content; records of earlier versions have none."""
+    try:
+        return bool(digest == content_digest(content))
+    except (TypeError, ValueError):  # content that no record has
+        return False

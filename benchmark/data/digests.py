@@ -141,6 +141,8 @@ def _load(file: Path) -> Known:
         with np.load(file, allow_pickle=False) as stored:
             paths = stored["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             stamps, digests = stored["stamps"], stored["digests"]
+            if stored["check"].tobytes() != _check(stored):
+                return {}
     except _UNUSABLE:
         return {}
     if stamps.shape != (len(paths), 3) or digests.shape != (len(paths), DIGEST_BYTES):
@@ -165,4 +167,13 @@ def _keep(file: Path, added: Mapping[str, tuple[Stamp, bytes]]) -> None:
                     b"".join(digest for _, digest in entries.values()), dtype=np.uint8
                 ).reshape(-1, DIGEST_BYTES),
             }
+            arrays["check"] = np.frombuffer(_check(arrays), dtype=np.uint8)
             write_atomically(file, lambda out: np.savez(out, **arrays), durable=False)
+
+
+def _check(arrays: Mapping[str, Any]) -> bytes:
+    """Digest of a cache's own content."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for name in ("paths", "stamps", "digests"):
+        digest.update(arrays[name].tobytes())
+    return digest.digest()

@@ -49,7 +49,7 @@ def collect_report(
     InfLoRA paper's tables show; by default published and ours, in those we have runs for.
     """
     store = ResultStore(results_root)
-    results = store.results()
+    results = store.results(verified=True)
     blocks = annotated(make_blocks(results, expected))
     reported = load_reported(results_root)
     theirs = paper_tables(blocks, reported, paper or "both")

@@ -13,7 +13,14 @@ from typing_extensions import get_type_hints
 from benchmark import metrics
 from benchmark.results.costs import COSTS
 from benchmark.results.schema import Environment, SpecBlock
-from benchmark.results.store import Result, ResultError, ResultStore, canonical, run_numbers
+from benchmark.results.store import (
+    PREDICTIONS,
+    Result,
+    ResultError,
+    ResultStore,
+    canonical,
+    run_numbers,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +77,7 @@ def load_results(
     import pandas as pd
 
     store = ResultStore(root)
-    results = store.results()
+    results = store.results(verified=predictions)
     types = _types()
     if long:
         identity = {name: types[name] for name in _IDENTITY}
@@ -136,7 +143,7 @@ def _prediction_metrics(store: ResultStore, key: str) -> dict[str, float]:
     try:
         return metrics.prediction_metrics(arrays)
     except (ValueError, LookupError) as error:
-        file = store.folder(key) / "predictions.npz"
+        file = store.folder(key) / PREDICTIONS
         raise ResultError(file, f"incomplete: {type(error).__name__}: {error}") from error
 
 

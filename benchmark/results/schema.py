@@ -3,6 +3,11 @@
     <root>/runs/<key>/result.json       written last: a folder without it is unfinished
     <root>/runs/<key>/predictions.npz   what is needed to compute new metrics without training
 
+result.json is a `Result` with two more entries, which the store writes and checks at every read:
+
+    predictions      SHA-256 of predictions.npz; null where there is none
+    digest           `benchmark.storage.content_digest` of all other entries
+
 predictions.npz, with n test images grouped by task in order, C classes, labels in the order of
 learning, and one set of the last three arrays per evaluated stage i (0-based), which hold the n_i
 images of the tasks up to i, the first n_i rows of `labels`:
@@ -30,7 +35,7 @@ from typing_extensions import NotRequired, TypedDict
 from benchmark.spec import InputRange, NoAugmentation, Precision, Scenario
 from benchmark.validation import messages
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BATCH_MARK = "prediction depends on the other images of the batch"
 Status = Literal["done", "failed", "interrupted"]
 Keep = Literal["all", "last"]  # predictions: every stage, or the last stage's best class alone
@@ -179,7 +184,7 @@ class Environment(_Method):
 
 
 class Result(TypedDict):
-    """One file result.json."""
+    """What happened to one run, and how it came about."""
 
     schema: int
     key: str
@@ -215,8 +220,8 @@ class SchemaError(ResultError):
 _adapter = cache(TypeAdapter)  # made when the first result is read
 
 
-def check(content: Any, file: Path) -> Result:
-    """`content` of `file` as a result; raises ResultError with everything that is wrong with it."""
+def check_version(content: Any, file: Path) -> None:
+    """Raises SchemaError for `content` of another version, ResultError for no result at all."""
     if not isinstance(content, dict) or "schema" not in content:
         raise ResultError(file, "not a result of clbench: no schema number")
     if (found := content["schema"]) != SCHEMA_VERSION:
@@ -224,6 +229,11 @@ def check(content: Any, file: Path) -> Result:
             f"schema {found!r}, this clbench reads {SCHEMA_VERSION}: use another results folder"
         )
         raise SchemaError(file, reason)
+
+
+def check(content: Any, file: Path) -> Result:
+    """`content` of `file` as a result; raises ResultError with everything that is wrong with it."""
+    check_version(content, file)
     outcome = content.get("outcome")
     done = isinstance(outcome, dict) and outcome.get("status") == "done"
     try:

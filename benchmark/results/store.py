@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import BadZipFile
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic_core import to_jsonable_python
 
 from benchmark import metrics
+from benchmark.results.agreement import NEEDED, check_accuracies
 from benchmark.results.costs import COSTS
 from benchmark.results.schema import (
     SCHEMA_VERSION,
@@ -28,8 +29,9 @@ from benchmark.results.schema import (
     SchemaError,
     SpecBlock,
     check,
+    check_version,
 )
-from benchmark.storage import StorageError, discard, failure, publish, stage
+from benchmark.storage import StorageError, content_digest, discard, failure, publish, stage
 
 if TYPE_CHECKING:
     from benchmark.spec import RunSpec
@@ -48,6 +50,9 @@ __all__ = [
     "run_numbers",
     "spec_dict",
 ]
+
+RESULT, PREDICTIONS = "result.json", "predictions.npz"
+_SEALS = ("predictions", "digest")  # what a result file has beside the result
 
 # What numpy raises for a damaged archive; before Python 3.11 an array that is none is an
 # AttributeError, because it lacks __enter__.
@@ -89,6 +94,12 @@ def canonical(value: Any) -> Any:
 # -- store --------------------------------------------------------------------------------------
 
 
+def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    content = io.BytesIO()
+    np.savez_compressed(content, **cast("dict[str, Any]", dict(arrays)))
+    return content.getvalue()
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
@@ -125,27 +136,30 @@ class ResultStore:
         stage(self.runs / "probe", b"").unlink()
 
     def write(self, result: Mapping[str, Any], predictions: Mapping[str, NDArray[Any]]) -> None:
-        """Store a finished run: both files complete or, on `StorageError`, neither.
+        """Store a finished run: both files complete or, on `StorageError`, as they were.
 
-        Raises ResultError when the result does not follow the schema.
+        An older result stands until the new one takes its place. Raises ResultError when the
+        result does not follow the schema.
         """
         folder = self.folder(result["key"])
-        file, arrays = folder / "result.json", folder / "predictions.npz"
+        file, arrays = folder / RESULT, folder / PREDICTIONS
         # JSON has no nan and no infinity: null stands for them.
         plain = check(to_jsonable_python(result, fallback=dict, inf_nan_mode="null"), file)
-        text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
+        packed = _packed(predictions) if predictions else None
+        whole = {**plain, "predictions": packed and hashlib.sha256(packed).hexdigest()}
+        whole["digest"] = content_digest(whole)
+        text = json.dumps(whole, indent=1, allow_nan=False, ensure_ascii=False)
         staged = {}
         try:
-            if predictions:
-                content = io.BytesIO()
-                np.savez_compressed(content, **cast("dict[str, Any]", dict(predictions)))
-                staged[arrays] = stage(arrays, content.getvalue())
+            if packed is not None:
+                staged[arrays] = stage(arrays, packed)
             staged[file] = stage(file, (text + "\n").encode())
-            # An older result must never stand beside newer predictions.
-            for old in (file, arrays):
-                old.unlink(missing_ok=True)
+            # The result comes last: older predictions under a newer result, or the reverse, are
+            # told by their digest.
             for path, temporary in staged.items():
                 publish(temporary, path)
+            if packed is None:
+                arrays.unlink(missing_ok=True)
         except BaseException as error:
             for temporary in staged.values():
                 discard(temporary)
@@ -155,29 +169,49 @@ class ResultStore:
 
     def read(self, key: str) -> Result:
         """The stored result; FileNotFoundError when there is none, ResultError when unusable."""
-        file = self.folder(key) / "result.json"
+        file = self.folder(key) / RESULT
+        own = {name: part for name, part in self._whole(key).items() if name not in _SEALS}
+        content = check(own, file)
+        if content["key"] != key:
+            raise ResultError(file, f"belongs to run {content['key']!r}, not to its folder {key!r}")
+        return content
+
+    def predictions(self, key: str, parts: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+        """The stored predictions; ResultError when they are missing or damaged.
+
+        parts: what is read of them, by the names before the stage; default: everything.
+        """
+        file = self.folder(key) / PREDICTIONS
         try:
-            content = check(json.loads(file.read_text("utf-8"), parse_constant=_refuse), file)
+            packed = file.read_bytes()
+            if hashlib.sha256(packed).hexdigest() != self._whole(key)["predictions"]:
+                raise ResultError(file, "damaged, or of another result: its digest is not there")
+            with np.load(io.BytesIO(packed)) as arrays:
+                wanted = [n for n in arrays.files if not parts or n.partition("/")[0] in parts]
+                return {name: arrays[name] for name in wanted}
+        except FileNotFoundError as error:
+            raise ResultError(file, "is missing") from error
+        except _DAMAGED as error:
+            raise ResultError(file, f"damaged: {error}") from error
+
+    def _whole(self, key: str) -> dict[str, Any]:
+        """The content of result.json, which is what was written."""
+        file = self.folder(key) / RESULT
+        try:
+            content = json.loads(file.read_text("utf-8"), parse_constant=_refuse)
+            sealed = isinstance(content, dict) and "digest" in content
+            if not sealed:
+                check_version(content, file)
+            if not sealed or content["digest"] != content_digest(content):
+                raise ResultError(file, "damaged: its digest is that of other content")
+            check_version(content, file)
         except (FileNotFoundError, ResultError):
             raise
         except OSError as error:
             raise ResultError(file, str(error.strerror or error)) from error
         except (ValueError, RecursionError) as error:
             raise ResultError(file, f"damaged JSON: {error}") from error
-        if content["key"] != key:
-            raise ResultError(file, f"belongs to run {content['key']!r}, not to its folder {key!r}")
-        return content
-
-    def predictions(self, key: str) -> dict[str, NDArray[Any]]:
-        """The stored predictions; ResultError when they are missing or damaged."""
-        file = self.folder(key) / "predictions.npz"
-        try:
-            with np.load(file) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except FileNotFoundError as error:
-            raise ResultError(file, "is missing") from error
-        except _DAMAGED as error:
-            raise ResultError(file, f"damaged: {error}") from error
+        return dict(content)
 
     def keys(self) -> list[str]:
         """Keys of all run folders, finished or not."""
@@ -185,22 +219,41 @@ class ResultStore:
             return []
         return sorted(entry.name for entry in self.runs.iterdir() if entry.is_dir())
 
-    def results(self) -> list[Result]:
-        """All usable results, by key; what cannot be used is in `problems` afterwards."""
+    def results(self, *, verified: bool = False) -> list[Result]:
+        """All usable results, by key; what cannot be used is in `problems` afterwards.
+
+        verified: without those whose accuracies are not what their predictions give.
+        """
         self.problems = []
         found = []
         for key in self.keys():
             try:
-                found.append(self.read(key))
+                result = self.read(key)
+                if verified:
+                    self.verify(result)
+                found.append(result)
             except FileNotFoundError:
                 continue
             except ResultError as problem:
                 self.problems.append(problem)
         return found
 
+    def verify(self, result: Result) -> None:
+        """Raises ResultError where accuracies of a run are not what its predictions give.
+
+        Predictions that are missing or damaged say nothing about the accuracies.
+        """
+        if result["outcome"]["status"] != "done":
+            return
+        try:
+            predictions = self.predictions(result["key"], NEEDED)
+        except ResultError:
+            return
+        check_accuracies(result["outcome"], predictions, self.folder(result["key"]) / RESULT)
+
     def unfinished(self) -> list[str]:
         """Keys of the runs that were begun and have no result."""
-        return [key for key in self.keys() if not (self.folder(key) / "result.json").exists()]
+        return [key for key in self.keys() if not (self.folder(key) / RESULT).exists()]
 
 
 # -- numbers ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def damaged(folder: Path, *keys: Any, value: Any = None) -> str:
     path = folder / "record.yaml"
     write_record(path, RECORD)
     content = yaml.safe_load(path.read_text())
+    del content["digest"]  # records of earlier versions have none
     inner = content
     for key in keys[:-1]:
         inner = inner[key]
@@ -96,6 +98,20 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert text.startswith("# Written by `clbench tune`")
     assert sum("chooses:" in line for line in text.splitlines()) == len(LORA.trials) + 2
     assert [file.name for file in path.parent.iterdir()] == ["record.yaml"]
+
+
+def test_no_flipped_bit_of_a_record_changes_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "record.yaml"
+    write_record(path, RECORD)
+    content = path.read_bytes()
+    for bit in random.Random(0).sample(range(8 * len(content)), 100):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        try:
+            assert read_record(path) == RECORD  # in a comment
+        except RecordError as error:
+            assert str(path) in str(error)
 
 
 def test_tuples_come_back_as_lists(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import pickle
+import random
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +25,9 @@ from benchmark.results.store import (
     spec_dict,
 )
 from benchmark.spec import Augmentation, Recipe
+from benchmark.storage import content_digest
+
+LAST_BUT_ONE = ("/0", "/1", "/2", "/3")  # ends of names of predictions, of five tasks
 
 
 def key_of(**changes: Any) -> str:
@@ -189,8 +194,9 @@ def test_result_is_published_after_the_predictions(
     assert order == ["predictions.npz", "result.json"]
 
 
-def test_interruption_between_the_files_leaves_an_unfinished_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", ["nothing", "failed", "done"])
+def test_interruption_between_the_files_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     real = os.replace
 
@@ -201,11 +207,16 @@ def test_interruption_between_the_files_leaves_an_unfinished_run(
 
     store = ResultStore(tmp_path)
     result, arrays = make_result(make_spec())
+    if before == "failed":
+        store.write(make_broken(make_spec()), {})
+    elif before == "done":
+        store.write(result, {**arrays, "labels": arrays["labels"] + 1})
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.write(result, arrays)
-    assert store.status(result["key"]) == "unfinished"
-    assert [p.name for p in store.folder(result["key"]).iterdir()] == ["predictions.npz"]
+    assert store.status(result["key"]) == {"nothing": "unfinished"}.get(before, before)
+    with pytest.raises(ResultError):
+        store.predictions(result["key"])  # they belong to a result that was never written
 
 
 def test_root_that_cannot_be_a_folder(tmp_path: Path) -> None:
@@ -278,15 +289,23 @@ def test_missing_entries_are_named_all_at_once(tmp_path: Path) -> None:
 # -- reading ------------------------------------------------------------------------------------
 
 
+def sealed(content: dict[str, Any]) -> str:
+    return json.dumps(content | {"digest": content_digest(content)})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "damaged JSON"),
-        ('{"schema": 2, "key"', "damaged JSON"),
+        ('{"schema": 3, "key"', "damaged JSON"),
         ("[1, 2]", "not a result"),
-        ('{"schema": 2}', "missing"),
-        ('{"schema": 2, "key": "a", "spec": 3, "outcome": [], "environment": null}', "mapping"),
-        ('{"schema": 2, "value": NaN}', "damaged JSON"),
+        ('{"schema": 3}', "damaged: its digest"),
+        ('{"schema": 3, "digest": 5}', "damaged: its digest"),
+        ('{"schema": 2}', "schema 2"),
+        (sealed({"schema": 3}), "missing"),
+        (sealed({"schema": 3, "key": "a", "spec": 3, "outcome": [], "environment": 0}), "mapping"),
+        ('{"schema": 3, "value": NaN}', "damaged JSON"),
+        ('{"schema": 3, "digest": "", "value": 1e999}', "damaged JSON"),
         ("\ud800", "damaged JSON"),
     ],
 )
@@ -302,15 +321,19 @@ def test_damaged_result_is_reported_and_the_others_are_read(
     [problem] = store.problems
     assert message in str(problem)
     assert str(folder / "result.json") in str(problem)
-    assert store.status("0" * 16) == "unfinished"
+    if not isinstance(problem, SchemaError):
+        assert store.status("0" * 16) == "unfinished"
 
 
-def test_result_of_another_schema_is_neither_used_nor_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [json.dumps, sealed])
+def test_result_of_another_schema_is_neither_used_nor_replaced(
+    tmp_path: Path, text: Callable[[Any], str]
+) -> None:
     store = ResultStore(tmp_path)
     result, arrays = make_result(make_spec())
     store.write(result, arrays)
     file = store.folder(result["key"]) / "result.json"
-    file.write_text(json.dumps(result | {"schema": 1}))
+    file.write_text(text({"schema": 1, "outcome": result["outcome"]}))
     assert store.results() == []
     assert "schema 1" in str(store.problems[0])
     with pytest.raises(SchemaError, match="another results folder"):
@@ -341,3 +364,63 @@ def test_result_in_the_wrong_folder_is_reported(tmp_path: Path) -> None:
 def test_missing_root_is_an_empty_store(tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "nowhere")
     assert (store.results(), store.problems, store.keys()) == ([], [], [])
+
+
+# -- damage -------------------------------------------------------------------------------------
+
+
+def flips(content: bytes, count: int) -> list[bytes]:
+    """Copies of the content with one bit flipped each."""
+    changed = []
+    for bit in random.Random(0).sample(range(8 * len(content)), count):
+        copy = bytearray(content)
+        copy[bit // 8] ^= 1 << bit % 8
+        changed.append(bytes(copy))
+    return changed
+
+
+def test_no_flipped_bit_of_a_result_goes_unnoticed(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    file = store.folder(result["key"]) / "result.json"
+    for content in flips(file.read_bytes(), 400):
+        file.write_bytes(content)
+        found = store.results(verified=True)
+        assert found == [result] or (found == [] and len(store.problems) == 1)
+
+
+def test_no_flipped_bit_of_predictions_goes_unnoticed(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    store.write(result, arrays)
+    file = store.folder(result["key"]) / "predictions.npz"
+    for content in flips(file.read_bytes(), 400):
+        file.write_bytes(content)
+        with pytest.raises(ResultError, match="damaged"):
+            store.predictions(result["key"])
+    assert store.results(verified=True) == [result]  # its accuracies are not in doubt
+
+
+@pytest.mark.parametrize("keep", ["all", "last"])
+@pytest.mark.parametrize("kind", ["as stored", "accuracy", "counts", "labels", "cut"])
+def test_accuracies_that_the_predictions_do_not_give_are_refused(
+    tmp_path: Path, keep: str, kind: str
+) -> None:
+    store = ResultStore(tmp_path)
+    result, arrays = make_result(make_spec())
+    if keep == "last":
+        arrays = {name: array for name, array in arrays.items() if name[-2:] not in LAST_BUT_ONE}
+    if kind == "accuracy":
+        result["outcome"]["accuracy"][4][2] += 0.01
+    elif kind == "counts":
+        result["outcome"]["test_counts"][0] += 1
+    elif kind == "labels":
+        arrays["labels"] = arrays["labels"][::-1]
+    elif kind == "cut":
+        arrays["task_of_image"] = arrays["task_of_image"][:-1]
+    store.write(result, arrays)
+    assert len(store.results()) == 1
+    refused = kind != "as stored"
+    assert len(store.results(verified=True)) == 1 - refused
+    assert len(store.problems) == refused

@@ -126,7 +126,9 @@ class Comparison:
 def compare_results(first: str | Path, second: str | Path) -> Comparison:
     """Compare whatever is finished in two results folders; reads only."""
     stores = ResultStore(first), ResultStore(second)
-    blocks_a, blocks_b = (_portable_blocks(make_blocks(store.results())) for store in stores)
+    blocks_a, blocks_b = (
+        _portable_blocks(make_blocks(store.results(verified=True))) for store in stores
+    )
     found = Comparison()
     found.problems = [text for store in stores for text in left_out(store.problems)]
     for key in dict.fromkeys((*blocks_a, *blocks_b)):
