@@ -81,6 +81,12 @@ def discard(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_link(path: Path) -> None:
+    """Raise `StorageError` where a path of ours is a link: what it leads to is not ours."""
+    if path.is_symlink():
+        raise StorageError(f"{path}: is a link to {path.readlink()}, which is not written through")
+
+
 def failure(path: Path, error: OSError) -> StorageError:
     """The error to raise when `path` cannot be written because of `error`."""
     return StorageError(f"cannot write {path.name} into {path.parent}: {error.strerror or error}")

@@ -18,9 +18,12 @@ from benchmark.engine.task_loop import Emit, TaskLoop
 from benchmark.events import Message, RunDone
 from benchmark.registry import METHODS
 from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+from benchmark.storage import refuse_link, remove_temporaries
 from benchmark.version import __version__
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
+
+LOCK = ".lock"
 
 
 def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
@@ -30,7 +33,9 @@ def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emi
     written raises `StorageError`: nothing can be recorded then.
     """
     folder = store.folder(planned.key)
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / LOCK, timeout=0)
+    for path in (store.runs, folder, folder / LOCK):
+        refuse_link(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -40,6 +45,10 @@ def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emi
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror or error}") from error
     try:
+        if store.status(planned.key) == "done":
+            emit(Message(f"{planned.label} skipped: another process has finished it"))
+            return "done"
+        remove_temporaries(folder)
         return _run_locked(planned, store, context, emit)
     finally:
         lock.release()

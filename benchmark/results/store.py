@@ -31,7 +31,15 @@ from benchmark.results.schema import (
     check,
     check_version,
 )
-from benchmark.storage import StorageError, content_digest, discard, failure, publish, stage
+from benchmark.storage import (
+    StorageError,
+    content_digest,
+    discard,
+    failure,
+    publish,
+    refuse_link,
+    stage,
+)
 
 if TYPE_CHECKING:
     from benchmark.spec import RunSpec
@@ -133,6 +141,7 @@ class ResultStore:
 
     def check_writable(self) -> None:
         """Raises `StorageError` when results cannot be written here."""
+        refuse_link(self.runs)
         stage(self.runs / "probe", b"").unlink()
 
     def write(self, result: Mapping[str, Any], predictions: Mapping[str, NDArray[Any]]) -> None:
@@ -142,6 +151,7 @@ class ResultStore:
         result does not follow the schema.
         """
         folder = self.folder(result["key"])
+        refuse_link(folder)
         file, arrays = folder / RESULT, folder / PREDICTIONS
         # JSON has no nan and no infinity: null stands for them.
         plain = check(to_jsonable_python(result, fallback=dict, inf_nan_mode="null"), file)
@@ -199,12 +209,9 @@ class ResultStore:
         file = self.folder(key) / RESULT
         try:
             content = json.loads(file.read_text("utf-8"), parse_constant=_refuse)
-            sealed = isinstance(content, dict) and "digest" in content
-            if not sealed:
-                check_version(content, file)
-            if not sealed or content["digest"] != content_digest(content):
-                raise ResultError(file, "damaged: its digest is that of other content")
             check_version(content, file)
+            if content.get("digest") != content_digest(content):
+                raise ResultError(file, "damaged: its digest is that of other content")
         except (FileNotFoundError, ResultError):
             raise
         except OSError as error:

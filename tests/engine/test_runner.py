@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
 from benchmark.engine.runner import run_one
+from benchmark.events import Event, Message
 from benchmark.metrics import prediction_metrics
 from benchmark.registry import METHODS
 from benchmark.results.schema import Keep
@@ -158,7 +160,7 @@ def test_uneven_tasks_and_single_class_tasks(spec: RunSpec, tmp_path: Path) -> N
     assert [len(row) for row in accuracy] == [1, 2, 3, 4]
 
 
-def test_results_that_cannot_be_written_stop_everything(
+def test_a_full_disk_is_no_fault_of_the_method(
     spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object, **options: object) -> None:
@@ -166,11 +168,52 @@ def test_results_that_cannot_be_written_stop_everything(
 
     store = ResultStore(tmp_path)
     planned = plan_runs([spec], store)[0]
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(StorageError, match="No space left"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"checkpoint\.pt.*No space left"):
         run_one(planned, store, Context(torch.device("cpu")), lambda event: None)
     assert store.status(planned.key) == "unfinished"
     assert [p.name for p in store.folder(planned.key).iterdir()] == [".lock"]
+
+
+def test_a_run_that_another_process_has_finished_is_not_trained_again(
+    spec: RunSpec, tmp_path: Path
+) -> None:
+    store = ResultStore(tmp_path)
+    planned = plan_runs([spec], store)[0]
+    done, _ = run(spec, tmp_path)
+    before = (store.folder(done.key) / "result.json").read_bytes()
+    seen: list[Event] = []
+    assert run_one(planned, store, Context(torch.device("cpu")), seen.append) == "done"
+    assert [type(event) for event in seen] == [Message]
+    assert (store.folder(done.key) / "result.json").read_bytes() == before
+
+
+def test_what_a_killed_process_was_writing_is_cleared(spec: RunSpec, tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    folder = store.folder(plan_runs([spec], store)[0].key)
+    folder.mkdir(parents=True)
+    for name in ("checkpoint.pt", "result.json", "predictions.npz"):
+        (folder / f".{name}.123-abcd.tmp").write_bytes(b"half")
+    run(spec, tmp_path)
+    assert {p.name for p in folder.iterdir()} == {".lock", "result.json", "predictions.npz"}
+
+
+@pytest.mark.parametrize("name", [".lock", "checkpoint.pt"])
+def test_links_in_the_folder_of_a_run_are_not_written_through(
+    spec: RunSpec, tmp_path: Path, name: str
+) -> None:
+    store = ResultStore(tmp_path / "results")
+    planned = plan_runs([spec], store)[0]
+    folder = store.folder(planned.key)
+    folder.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.write_text("not ours")
+    (folder / name).symlink_to(outside)
+    try:
+        run_one(planned, store, Context(torch.device("cpu")), lambda event: None)
+    except StorageError as error:
+        assert "is a link" in str(error)
+    assert outside.read_text() == "not ours"
 
 
 def test_run_held_by_another_process_is_left_to_it(spec: RunSpec, tmp_path: Path) -> None:

@@ -305,7 +305,7 @@ def sealed(content: dict[str, Any]) -> str:
         (sealed({"schema": 3}), "missing"),
         (sealed({"schema": 3, "key": "a", "spec": 3, "outcome": [], "environment": 0}), "mapping"),
         ('{"schema": 3, "value": NaN}', "damaged JSON"),
-        ('{"schema": 3, "digest": "", "value": 1e999}', "damaged JSON"),
+        ('{"schema": 3, "value": 1e999}', "damaged JSON"),
         ("\ud800", "damaged JSON"),
     ],
 )
@@ -364,6 +364,35 @@ def test_result_in_the_wrong_folder_is_reported(tmp_path: Path) -> None:
 def test_missing_root_is_an_empty_store(tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "nowhere")
     assert (store.results(), store.problems, store.keys()) == ([], [], [])
+
+
+def test_links_are_not_written_through(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "results")
+    result, arrays = make_result(make_spec())
+    folder = store.folder(result["key"])
+    folder.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.write_text("not ours")
+    for name in ("result.json", "predictions.npz"):
+        (folder / name).symlink_to(outside)
+    store.write(result, arrays)
+    assert store.read(result["key"]) == result
+    assert outside.read_text() == "not ours"
+
+
+@pytest.mark.parametrize("name", ["runs", "run"])
+def test_a_folder_that_is_a_link_is_refused(tmp_path: Path, name: str) -> None:
+    store = ResultStore(tmp_path / "results")
+    result, arrays = make_result(make_spec())
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = store.runs if name == "runs" else store.folder(result["key"])
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside, target_is_directory=True)
+    with pytest.raises(StorageError, match="is a link"):
+        store.check_writable()
+        store.write(result, arrays)
+    assert list(outside.iterdir()) == []
 
 
 # -- damage -------------------------------------------------------------------------------------
