@@ -67,7 +67,7 @@ def run(
     from benchmark.cli.data import complete
     from benchmark.config import Overrides, requested
     from benchmark.data.base import DataSource, default_root
-    from benchmark.engine.plan import plan_runs
+    from benchmark.engine.plan import notes_in_words, plan_runs
     from benchmark.engine.pool import ExecutionSettings, execute
     from benchmark.registry import add_plugin
     from benchmark.results.frame import load_results
@@ -95,7 +95,7 @@ def run(
         choices = loaded.choices(overrides.tuned)
         store = ResultStore(results)
         planned = plan_runs(specs, store, root, choices=choices, notes=notes)
-        for note in notes:
+        for note in [*notes, *notes_in_words(planned)]:
             warnings.warn(note, stacklevel=2)
         keys += [one.key for one in planned]
         settings = ExecutionSettings(

@@ -34,6 +34,7 @@ that way too, but then the type checker knows nothing of `self.config`.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -110,11 +111,23 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[T, ...] | None = None,
+    within: Literal["width", "depth"] | None = None,
+    where: tuple[str, object] | None = None,
 ) -> T:
-    """A field of a `Config`: its default (the published value), help text and valid range."""
-    return field(
-        default=default, metadata={"help": help, "low": low, "high": high, "choices": choices}
-    )
+    """A field of a `Config`: its default (the published value), help text and valid range.
+
+    Args:
+        default: Its value where none is given.
+        help: What it says.
+        low: The smallest value.
+        high: The largest value.
+        choices: The only values.
+        within: The size of the backbone that a number may reach at most; a tuple holds numbers of
+            blocks from 0 on, which lie below its depth.
+        where: Another field and the value that it must have for this one to be read.
+    """
+    limits = {"low": low, "high": high, "choices": choices, "within": within, "where": where}
+    return field(default=default, metadata={"help": help, **limits})
 
 
 @dataclass(frozen=True)
@@ -123,8 +136,28 @@ class MethodConfig:
 
     def __post_init__(self) -> None:
         faults = [fault for f in fields(self) for fault in _faults(f, getattr(self, f.name))]
+        if not faults:
+            faults = list(self._unread())
         if faults:
             raise ValueError("; ".join(faults))
+
+    def misfits(self, width: int, depth: int, tasks: int) -> Iterator[str]:
+        """What a backbone of this width and depth or a stream of so many tasks does not have."""
+        sizes = {"width": width, "depth": depth}
+        for f in fields(self):
+            size, value = f.metadata.get("within"), getattr(self, f.name)
+            if isinstance(value, tuple) and size and any(item >= sizes[size] for item in value):
+                yield f"{f.name} must be below the backbone's {size}, {sizes[size]}, not {value!r}"
+            elif isinstance(value, int) and size and value > sizes[size]:
+                yield f"{f.name} must be at most the backbone's {size}, {sizes[size]}, not {value}"
+
+    def _unread(self) -> Iterator[str]:
+        """Fields that were changed although another one keeps them from being read."""
+        for f in fields(self):
+            other, needed = f.metadata.get("where") or (f.name, getattr(self, f.name))
+            found = getattr(self, other)
+            if found != needed and getattr(self, f.name) != f.default:
+                yield f"{f.name} is read only where {other} is {needed!r}, not {found!r}"
 
 
 def _faults(f: Field[Any], value: Any) -> Iterator[str]:
@@ -135,6 +168,9 @@ def _faults(f: Field[Any], value: Any) -> Iterator[str]:
     ):
         yield f"{f.name} must be {wanted.__name__}, not {value!r}"
         return
+    if any(isinstance(v, float) and not math.isfinite(v) for v in _items(value)):
+        yield f"{f.name} must be a finite number, not {value!r}"
+        return
     low, high, choices = (f.metadata.get(k) for k in ("low", "high", "choices"))
     if choices is not None and value not in choices:
         yield f"{f.name} must be one of {', '.join(map(repr, choices))}, not {value!r}"
@@ -142,6 +178,17 @@ def _faults(f: Field[Any], value: Any) -> Iterator[str]:
         yield f"{f.name} must be at least {low}, not {value!r}"
     if value is not None and high is not None and not value <= high:
         yield f"{f.name} must be at most {high}, not {value!r}"
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """A value, or what it holds at any depth."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _items(item)
+    else:
+        yield value
 
 
 ConfigT = TypeVar("ConfigT", bound=MethodConfig, default=Any)
@@ -159,6 +206,9 @@ class Method(nn.Module, Generic[ConfigT]):
         frozen_features: the method reads the untouched backbone's features; `Batch.frozen` and the
             second argument of `predict` are then filled (float32 [B, d]).
         trains_backbone: False promises that no backbone parameter ever receives a gradient.
+        groups: the names of the parameter groups that `parameter_groups` returns, in any task.
+        loss_is_local: the classification loss compares the classes of the task alone, as the
+            default one does: in a task of one class it is 0, which rows are marked with.
         meets_classes_once: the method cannot update a class that returns in a later task, so it is
             skipped in domain-incremental streams.
         kept: maps the start of an attribute path (`"gaussians.mean"`) to the name of what is stored
@@ -174,6 +224,8 @@ class Method(nn.Module, Generic[ConfigT]):
     stream: ClassVar[Literal["tasks", "joint"]] = "tasks"
     frozen_features: ClassVar[bool] = False
     trains_backbone: ClassVar[bool] = True
+    groups: ClassVar[tuple[str, ...]] = ("body", "heads")
+    loss_is_local: ClassVar[bool] = True
     meets_classes_once: ClassVar[bool] = False
     kept: ClassVar[Mapping[str, str]] = {}
     batch_dependent: bool = False
@@ -234,6 +286,18 @@ class Method(nn.Module, Generic[ConfigT]):
         if cls.meets_classes_once and spec.scenario == "domain":
             return "cannot update a class that returns in a later task"
         return None
+
+    @classmethod
+    def remarks(cls, spec: RunSpec) -> Iterator[str]:
+        """What a reader has to know of a run under `spec`, before it begins; notes of its row."""
+        sizes = (sum(spec.tasks),) if cls.stream == "joint" else spec.tasks
+        single = [str(index + 1) for index, size in enumerate(sizes) if size == 1]
+        if cls.loss_is_local and single:
+            few = f"task{'s' * (len(single) > 1)} {', '.join(single)}"
+            yield (
+                f"{few if len(single) <= 8 else f'{len(single)} of {len(sizes)} tasks'} with one "
+                "class: the cross-entropy within the task is 0 and trains nothing"
+            )
 
     @classmethod
     def expanded_formula(cls, config: ConfigT, width: int, depth: int, tasks: int) -> int:

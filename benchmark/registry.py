@@ -186,6 +186,12 @@ def register(name: str) -> Callable[[M], M]:
     """Class decorator that makes a `Method` subclass available under `name`."""
 
     def wrap(cls: M) -> M:
+        from benchmark.method import Method, MethodConfig
+
+        if not (isinstance(cls, type) and issubclass(cls, Method)):
+            raise TypeError(f"@register({name!r}) is for subclasses of Method, not {cls!r}")
+        if not (isinstance(cls.Config, type) and issubclass(cls.Config, MethodConfig)):
+            raise TypeError(f"{cls.__name__}.Config must be a subclass of MethodConfig")
         cls.name = name
         return METHODS.add(name, cls, cls.__module__)
 

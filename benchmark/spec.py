@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -11,6 +11,8 @@ import pydantic.dataclasses
 # Raised by one whenever a change of the runner, the trainer or the data stream may move a number:
 # it is part of every run's key, so older results are then kept apart and run again.
 PROTOCOL_VERSION = 2
+
+SEEDS = range(2**32)  # what numpy's generators take
 
 InputRange = Literal["unit", "native"]
 Precision = Literal["fp32", "bf16"]
@@ -59,6 +61,21 @@ class Recipe:
     drop_last: bool = False
     lr_scales: Mapping[str, NonNegative] = field(default_factory=dict)  # by parameter group's name
 
+    def unread(self) -> dict[str, str]:
+        """Keys that the optimizer or the schedule does not read, each with the reason."""
+        readers = {
+            "momentum": ("optimizer", ("sgd",)),
+            "betas": ("optimizer", ("adam", "adamw")),
+            "milestones": ("schedule", ("multistep",)),
+            "gamma": ("schedule", ("multistep",)),
+        }
+        return {
+            key: f"has no effect: it is read by {choice} {' and '.join(names)}, "
+            f"not by {getattr(self, choice)}"
+            for key, (choice, names) in readers.items()
+            if getattr(self, choice) not in names
+        }
+
 
 @pydantic.dataclasses.dataclass(frozen=True, config={"strict": True})
 class Augmentation:
@@ -88,6 +105,9 @@ class Settings(Protocol):
     """A method's settings, complete: a frozen dataclass, its `Config`."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def misfits(self, width: int, depth: int, tasks: int) -> Iterator[str]:
+        """What a backbone of this width and depth or a stream of so many tasks does not have."""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ class MovingAverage(Merging):
 class LAEConfig(MethodConfig, ABC):
     """Common settings, and the objects they choose."""
 
-    blocks: int = setting(5, "how many of the first blocks are adapted; 0: all", low=0)
+    blocks: int = setting(
+        5, "how many of the first blocks are adapted; 0: all", low=0, within="depth"
+    )
     freeze_epochs: int = setting(
         3, "first epochs of every task but the first, which train the new head only", low=0
     )

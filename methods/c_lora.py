@@ -18,7 +18,7 @@ from benchmark.peft.lora import adapt
 class CLoRAConfig(MethodConfig):
     """Settings of `c_lora`."""
 
-    rank: int = setting(64, "rank of the low-rank branches", low=1)
+    rank: int = setting(64, "rank of the low-rank branches", low=1, within="width")
     penalty: float = setting(10.0, "weight on changing entries again (lambda)", low=0)
     targets: str = setting("qkv", "adapted projections", choices=("q", "k", "v", "kv", "qkv"))
 

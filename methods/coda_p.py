@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,12 +26,20 @@ class CodaPConfig(MethodConfig):
 
     components: int = setting(100, "components a block, over all tasks (M)", low=1)
     length: int = setting(8, "tokens of a component (L), half keys, half values", low=2)
-    layers: tuple[int, ...] = setting((0, 1, 2, 3, 4), "blocks with a prefix, counted from 0")
+    layers: tuple[int, ...] = setting(
+        (0, 1, 2, 3, 4), "blocks with a prefix, counted from 0", within="depth"
+    )
     ortho_weight: float = setting(0.0, "weight of the orthogonality penalty", low=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_config({"length": self.length}, {"layers": self.layers})
+
+    def misfits(self, width: int, depth: int, tasks: int) -> Iterator[str]:
+        """As of any method; and too few components to give every task one."""
+        yield from super().misfits(width, depth, tasks)
+        if self.components < tasks:
+            yield f"components must be at least the number of tasks, {tasks}, not {self.components}"
 
 
 @register("coda_p")

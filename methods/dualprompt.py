@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,12 @@ class DualPromptConfig(MethodConfig):
 
     length: int = setting(20, "tokens of an expert prompt (Le), half keys, half values", low=2)
     general_length: int = setting(6, "tokens of a general prompt (Lg), as above", low=2)
-    layers: tuple[int, ...] = setting((2, 3, 4), "blocks with expert prompts, from 0")
-    general_layers: tuple[int, ...] = setting((0, 1), "blocks with general prompts, from 0")
+    layers: tuple[int, ...] = setting(
+        (2, 3, 4), "blocks with expert prompts, from 0", within="depth"
+    )
+    general_layers: tuple[int, ...] = setting(
+        (0, 1), "blocks with general prompts, from 0", within="depth"
+    )
     pool: int = setting(0, "experts a block (M); 0: one per task", low=0)
     eligible: str = setting("all", "experts to choose from", choices=("all", "seen"))
     key_loss: str = setting("sum", "sum, or B times the sum", choices=("sum", "cross"))
@@ -31,6 +36,12 @@ class DualPromptConfig(MethodConfig):
         lengths = {"length": self.length, "general_length": self.general_length}
         layers = {"layers": self.layers, "general_layers": self.general_layers}
         check_config(lengths, layers)
+
+    def misfits(self, width: int, depth: int, tasks: int) -> Iterator[str]:
+        """As of any method; and a pool that has no expert for every task."""
+        yield from super().misfits(width, depth, tasks)
+        if 0 < self.pool < tasks:
+            yield f"pool must be 0 or at least the number of tasks, {tasks}, not {self.pool}"
 
 
 @register("dualprompt")

@@ -21,11 +21,15 @@ PROJECTIONS = ("one_sided", "two_sided")
 class InfLoRAConfig(MethodConfig):
     """Settings of `inflora`."""
 
-    rank: int = setting(10, "rank of the low-rank branches", low=1)
-    lamb: float = setting(0.98, "share of energy to protect after the first task", low=0)
-    lame: float = setting(1.0, "share of energy it rises to with the number of tasks", low=0)
+    rank: int = setting(10, "rank of the low-rank branches", low=1, within="width")
+    lamb: float = setting(0.98, "share of energy to protect after the first task", low=0, high=1)
+    lame: float = setting(
+        1.0, "share of energy it rises to with the number of tasks", low=0, high=1
+    )
     memory: str = setting("dualgpm", "kind of gradient memory", choices=("dualgpm", "gpm"))
-    blocks: int = setting(0, "how many of the first blocks are adapted; 0: all", low=0)
+    blocks: int = setting(
+        0, "how many of the first blocks are adapted; 0: all", low=0, within="depth"
+    )
     projection: str = setting(
         "one_sided", "(I-P)C, or (I-P)C(I-P) as the paper", choices=PROJECTIONS
     )

@@ -12,9 +12,11 @@ from methods.inflora import InfLoRA, InfLoRAConfig
 class InfLoRAb5Config(InfLoRAConfig):
     """Settings of `inflora_b5`: those of `inflora` with other defaults."""
 
-    lamb: float = setting(0.99, "share of energy to protect after the first task", low=0)
+    lamb: float = setting(0.99, "share of energy to protect after the first task", low=0, high=1)
     memory: str = setting("gpm", "kind of gradient memory", choices=("dualgpm", "gpm"))
-    blocks: int = setting(5, "how many of the first blocks are adapted; 0: all", low=0)
+    blocks: int = setting(
+        5, "how many of the first blocks are adapted; 0: all", low=0, within="depth"
+    )
 
 
 @register("inflora_b5")

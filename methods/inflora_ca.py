@@ -23,7 +23,7 @@ from methods.inflora import InfLoRA, InfLoRAConfig
 class InfLoRACAConfig(AlignmentConfig, InfLoRAConfig):
     """Settings of `inflora_ca`: those of `inflora` with other defaults, and the alignment."""
 
-    lamb: float = setting(0.95, "share of energy to protect after the first task", low=0)
+    lamb: float = setting(0.95, "share of energy to protect after the first task", low=0, high=1)
     memory: str = setting("gpm", "kind of gradient memory", choices=("dualgpm", "gpm"))
 
 

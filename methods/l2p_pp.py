@@ -19,7 +19,7 @@ class L2PPlusPlusConfig(MethodConfig):
     pool: int = setting(30, "prompts in a block's pool (M)", low=1)
     length: int = setting(20, "tokens of a prompt (L), half keys and half values", low=2)
     top_k: int = setting(5, "prompts an image chooses", low=1)
-    layers: tuple[int, ...] = setting((0,), "blocks with a prefix, counted from 0")
+    layers: tuple[int, ...] = setting((0,), "blocks with a prefix, counted from 0", within="depth")
     key_loss: str = setting("cross", "whose keys a query pulls", choices=("cross", "gather"))
     key_weight: float = setting(1.0, "weight of the key loss", low=0.0)
 

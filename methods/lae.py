@@ -20,9 +20,15 @@ class PetConfig(LAEConfig):
     """Settings of the rows with one small module a block: which kind, and its size."""
 
     pet: str = setting("lora", "kind of module", choices=("lora", "adapter", "prefix"))
-    rank: int = setting(5, "rank of the LoRA on keys and values", low=1)
-    bottleneck: int = setting(5, "width of the adapter's bottleneck", low=1)
-    length: int = setting(10, "prefix tokens for keys, and as many for values", low=1)
+    rank: int = setting(
+        5, "rank of the LoRA on keys and values", low=1, within="width", where=("pet", "lora")
+    )
+    bottleneck: int = setting(
+        5, "width of the adapter's bottleneck", low=1, where=("pet", "adapter")
+    )
+    length: int = setting(
+        10, "prefix tokens for keys, and as many for values", low=1, where=("pet", "prefix")
+    )
 
     def modules(self) -> Modules:
         """LoRA, a parallel adapter or a prefix."""
@@ -35,7 +41,13 @@ class PetConfig(LAEConfig):
 class LaeConfig(PetConfig):
     """Settings of `lae`."""
 
-    ema: float = setting(0.9999, "share the offline copy keeps at a step", low=0.0, high=1.0)
+    ema: float = setting(
+        0.9999,
+        "share the offline copy keeps at a step",
+        low=0.0,
+        high=1.0,
+        where=("offline", True),
+    )
 
     def merging(self, online: nn.ModuleList) -> Merging:
         """The moving average."""

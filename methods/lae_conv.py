@@ -23,7 +23,7 @@ class ConvConfig(LAEConfig):
     mlp: str = setting("conv", "adapter beside the MLP", choices=KINDS)
     bottleneck: int = setting(8, "width of the adapters' bottleneck", low=1)
     kernel: int = setting(3, "side of the convolution, odd", low=1)
-    dropout: float = setting(0.1, "dropout before the up-projection", low=0.0, high=1.0)
+    dropout: float = setting(0.1, "dropout before the up-projection", low=0.0, high=0.99)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -31,6 +31,9 @@ class ConvConfig(LAEConfig):
             raise ValueError("msa and mlp are both 'none': nothing would be adapted")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, not {self.kernel}")
+        convolved = "conv" in (self.msa, self.mlp)
+        if not convolved and (self.kernel, self.dropout) != (ConvConfig.kernel, ConvConfig.dropout):
+            raise ValueError("kernel and dropout are read only where msa or mlp is 'conv'")
 
     def modules(self) -> Modules:
         """Adapters beside attention, MLP or both."""
@@ -41,7 +44,13 @@ class ConvConfig(LAEConfig):
 class LaeConvConfig(ConvConfig):
     """Settings of `lae_conv`."""
 
-    ema: float = setting(0.9999, "share the offline copy keeps at a step", low=0.0, high=1.0)
+    ema: float = setting(
+        0.9999,
+        "share the offline copy keeps at a step",
+        low=0.0,
+        high=1.0,
+        where=("offline", True),
+    )
 
     def merging(self, online: nn.ModuleList) -> Merging:
         """The moving average."""

@@ -17,11 +17,19 @@ class LaeConvTiesConfig(ConvConfig):
     """Settings of `lae_conv_ties`: the adapters of `lae_conv`, the merging of `lae_ties`."""
 
     keep: float = setting(
-        20.0, "entries kept of a vector: percent, or a fraction up to 1", low=0.0, high=100.0
+        20.0,
+        "entries kept of a vector: percent, or a fraction up to 1",
+        low=0.0,
+        high=100.0,
+        where=("offline", True),
     )
-    strength: float = setting(1.0, "factor lambda on the merged vector", low=0.0)
-    newcomer_only: bool = setting(False, "trim the online vector alone")
-    history: bool = setting(False, "store every task's vector and merge them all at once")
+    strength: float = setting(
+        1.0, "factor lambda on the merged vector", low=0.0, where=("offline", True)
+    )
+    newcomer_only: bool = setting(False, "trim the online vector alone", where=("offline", True))
+    history: bool = setting(
+        False, "store every task's vector and merge them all at once", where=("offline", True)
+    )
 
     def merging(self, online: nn.ModuleList) -> Merging:
         """TIES-merging."""

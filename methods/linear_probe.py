@@ -21,6 +21,7 @@ class LinearProbe(Method):
     role = "reference"
     frozen_features = True
     trains_backbone = False
+    groups = ("heads",)
 
     def loss(self, batch: Batch, task: Task) -> Tensor:
         """Local cross-entropy of the newest head on the frozen features of the batch."""

@@ -37,6 +37,8 @@ class NearestClassMean(Method[NearestClassMeanConfig]):
     role = "reference"
     frozen_features = True
     trains_backbone = False
+    groups = ()
+    loss_is_local = False
     meets_classes_once = True
     kept: ClassVar[dict[str, str]] = {"means": "class means"}
     means: Tensor

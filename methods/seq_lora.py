@@ -15,7 +15,7 @@ from benchmark.peft.lora import adapt
 class SequentialLoRAConfig(MethodConfig):
     """Settings of `seq_lora`."""
 
-    rank: int = setting(10, "rank of the low-rank branches", low=1)
+    rank: int = setting(10, "rank of the low-rank branches", low=1, within="width")
 
 
 @register("seq_lora")

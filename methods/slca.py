@@ -24,7 +24,7 @@ from benchmark.peft.alignment import (
 class SLCAConfig(AlignmentConfig):
     """Settings of `slca`: the alignment's and the rate of the backbone."""
 
-    slow: float = setting(0.01, "rate of the backbone as a share of the heads'", low=0)
+    slow: float = setting(0.01, "rate of the backbone as a share of the heads'", low=0, high=1)
     fresh_norm: bool = setting(True, "start from a fresh final LayerNorm (eps 1e-5)")
 
 

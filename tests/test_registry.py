@@ -39,6 +39,22 @@ def test_names_are_found_without_running_a_file(kinds: Registry[int], tmp_path: 
     assert {name: found[name].summary for name in found} == {"one": "", "two": "F."}
 
 
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("def M():\n    pass\n", "is for subclasses of Method, not <function M"),
+        ("class M:\n    pass\n", "is for subclasses of Method, not <class"),
+        ("class M(Method):\n    Config = dict\n", "M.Config must be a subclass of MethodConfig"),
+    ],
+)
+def test_what_is_no_method_cannot_be_registered(body: str, fault: str, tmp_path: Path) -> None:
+    file = tmp_path / "odd.py"
+    file.write_text(f'from benchmark import Method, register\n\n\n@register("odd")\n{body}')
+    add_plugin(file)
+    with pytest.raises(PluginError, match=rf"odd\.py, line 4: .*{fault}"):
+        METHODS.get("odd")
+
+
 def test_an_unknown_name_is_told_with_the_nearest_one() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'inflora'"):
         METHODS.get("inflorra")

@@ -72,6 +72,23 @@ class BackboneSpec:
     published: str = ""
 
 
+@dataclass(frozen=True)
+class WeightFacts:
+    """What is known of weights that were read: their hash, and what a reader of a number should.
+
+    Attributes:
+        weight_hash: SHA-256 of the tensors, and of the number of heads where shapes did not tell.
+        width: Channels of a token.
+        depth: Blocks.
+        notes: What was assumed or chosen in reading a file, in words.
+    """
+
+    weight_hash: str
+    width: int
+    depth: int
+    notes: tuple[str, ...] = ()
+
+
 BACKBONES: Registry[BackboneSpec] = Registry(
     "backbone", variable="BACKBONES", package="benchmark.backbones", group="clbench.backbones"
 )

@@ -30,11 +30,16 @@ UNREADABLE = (
 )  # fmt: skip
 MAX_NAMED = 8  # tensors named in one message
 _CONTAINERS = ("state_dict", "model", "teacher", "student")
+# Averages over training, which timm takes before the raw weights.
+_AVERAGED = ("state_dict_ema", "model_ema")
 _MAX_NESTING = 3  # containers within containers
 _MAX_HEADER = 100_000_000  # bytes, what safetensors itself allows
 _WRAPPERS = ("module.", "backbone.")
 # What classifiers, projection heads and masked pre-training leave beside the backbone.
-_NOT_BACKBONE = ("head.", "head_dist.", "head/", "pre_logits", "masked_embed", "mask_token")
+_NOT_BACKBONE = (
+    "head.", "head_dist.", "head/", "pre_logits", "masked_embed", "mask_token",
+    "n_averaged",
+)  # fmt: skip
 # The arrays of Google's ViT releases: outside the blocks, and in every block.
 _GOOGLE_POSITIONS = "Transformer/posembed_input/pos_embedding"
 _GOOGLE = (
@@ -54,11 +59,15 @@ _GOOGLE_BLOCK = (
 
 @dataclass(frozen=True)
 class WeightFile:
-    """Tensors (float32) under timm's names, names left out, and heads if the file says so."""
+    """Tensors (float32) under timm's names, names left out, and heads if the file says so.
+
+    notes: what was chosen where the file holds more than one model.
+    """
 
     tensors: dict[str, Tensor]
     left_out: tuple[str, ...] = ()
     heads: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_weights(path: Path) -> WeightFile:
@@ -75,12 +84,13 @@ def read_weights(path: Path) -> WeightFile:
     heads: int | None = None
     raw: Mapping[str, Tensor]
     others: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if form == "safetensors":
         raw, heads = _read_safetensors(path)
     elif form == "npz":
         raw, heads = _read_npz(path)
     else:
-        raw, others = _state_dict(_read_torch(path), path)
+        raw, others, notes = _state_dict(_read_torch(path), path)
     tensors: dict[str, Tensor] = {}
     left_out = []
     for name, value in raw.items():
@@ -91,7 +101,7 @@ def read_weights(path: Path) -> WeightFile:
             raise BackboneError(f"{path}: two tensors claim the name {plain}, one of them {name}")
         else:
             tensors[plain] = _plain_tensor(plain, value, path)
-    return WeightFile(tensors, (*sorted(left_out), *others), heads)
+    return WeightFile(tensors, (*sorted(left_out), *others), heads, notes)
 
 
 def listing(names: list[str]) -> str:
@@ -123,7 +133,20 @@ def _format(path: Path) -> Literal["safetensors", "npz", "torch"]:
         raise BackboneError(f"weight file {path} is a git-lfs pointer, not the file itself")
     if head.lstrip().startswith(b"<"):
         raise BackboneError(f"weight file {path} is a web page, perhaps a failed download")
+    if _is_text(head):
+        raise BackboneError(f"weight file {path} cannot be read: it is a text, not weights")
     return "torch"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file begins with words; a pickle never does."""
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        text = head[: error.start].decode()
+        if len(head) - error.start > 3:  # more than a letter that is cut
+            return False
+    return bool(text) and all(c.isprintable() or c.isspace() for c in text)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], int | None]:
@@ -154,12 +177,23 @@ def _read_torch(path: Path) -> object:
         raise BackboneError(f"weight file {path} cannot be read: {reason}") from error
 
 
-def _state_dict(content: object, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return a checkpoint's tensors, wherever its author put them, and the other entries' names."""
+def _state_dict(
+    content: object, path: Path
+) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    """Return a checkpoint's tensors, the other entries' names, and notes on what was chosen.
+
+    The tensors are found wherever their author put them.
+    """
+    notes: tuple[str, ...] = ()
     for _ in range(_MAX_NESTING):
         if not isinstance(content, Mapping):
             break
         held = [key for key in _CONTAINERS if isinstance(content.get(key), Mapping)]
+        averaged = [key for key in _AVERAGED if isinstance(content.get(key), Mapping)]
+        if averaged:
+            raw = f", not the raw ones ({', '.join(held)})" if held else ""
+            notes = (f"weights {path.name} are the averaged ones ({averaged[0]}){raw}",)
+            held = averaged[:1]
         if "teacher" in held and "student" in held:  # self-distillation: the teacher is published
             held.remove("student")
         if len(held) > 1:
@@ -176,7 +210,7 @@ def _state_dict(content: object, path: Path) -> tuple[dict[str, Tensor], tuple[s
         names = listing([str(name) for name in entries])
         holds = f"the entries {names}" if names else f"a {type(content).__name__} without any"
         raise BackboneError(f"weight file {path} holds no state dict of tensors, but {holds}")
-    return tensors, tuple(str(name) for name in entries if str(name) not in tensors)
+    return tensors, tuple(str(name) for name in entries if str(name) not in tensors), notes
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Tensor], int | None]:

@@ -1,10 +1,9 @@
-"""Hashes of weights, and a memory of them: a plan need not read hundreds of megabytes."""
+"""Hashes of weights, and a memory of what was read: a plan need not read hundreds of megabytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from safetensors import deserialize
 
-from benchmark.backbones.catalogue import BackboneSpec
+from benchmark.backbones.catalogue import BackboneSpec, WeightFacts
 from benchmark.backbones.places import weights_folder
 from benchmark.storage import write_atomically
 
 SMALL = 16_000_000  # bytes up to which reading a file again is cheap
-READING = 1  # raised when the same file would give other tensors than before
+READING = 2  # raised when the same file would give other tensors than before
 
+_FACTS = TypeAdapter(WeightFacts)
 _STORED = {"F32": "<f4", "BF16": "<u2"}  # how numpy reads the bytes of a type
 
 
@@ -33,6 +34,11 @@ def hash_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> str:
         digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def with_heads(tensor_hash: str, heads: int) -> str:
+    """Return the hash of tensors that are used with so many heads, which no shape tells."""
+    return hashlib.sha256(f"{tensor_hash} heads={heads}".encode()).hexdigest()
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -51,7 +57,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def note_of(file: Path, spec: BackboneSpec) -> Path | None:
-    """Return where the hash of a large weight file is kept; None for a small one.
+    """Return where the facts of a large weight file are kept; None for a small one.
 
     The name of the note changes with the content of the file and with what it is read as. The time
     of the last change of the directory entry (ctime) tells files apart that were copied over each
@@ -65,22 +71,21 @@ def note_of(file: Path, spec: BackboneSpec) -> Path | None:
     state = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     use = [READING, version("timm"), spec.timm_name, shape, spec.heads]
     name = hashlib.sha256(json.dumps([state, use]).encode()).hexdigest()[:32]
-    return weights_folder() / ".hashes" / f"{name}.txt"
+    return weights_folder() / ".hashes" / f"{name}.json"
 
 
-def remembered(note: Path | None) -> str | None:
-    """Return the hash in a note; None where there is none or it is damaged."""
+def remembered(note: Path | None) -> WeightFacts | None:
+    """Return the facts in a note; None where there is none or it is damaged."""
     if note is None:
         return None
     try:
-        text = note.read_text(encoding="ascii")
+        return _FACTS.validate_json(note.read_bytes())
     except (OSError, ValueError):
         return None
-    return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
 
 
-def remember(note: Path | None, weight_hash: str) -> None:
-    """Keep a hash for later processes; a folder that cannot be written only costs time."""
-    if note is not None and remembered(note) != weight_hash:
+def remember(note: Path | None, facts: WeightFacts) -> None:
+    """Keep facts for later processes; a folder that cannot be written only costs time."""
+    if note is not None and remembered(note) != facts:
         with suppress(OSError):
-            write_atomically(note, weight_hash.encode(), durable=False)
+            write_atomically(note, _FACTS.dump_json(facts), durable=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from benchmark.backbones.catalogue import BackboneError, BackboneSpec, find
+from benchmark.backbones.catalogue import BackboneError, BackboneSpec, VitShape, WeightFacts, find
 from benchmark.backbones.hashing import (
     hash_tensors,
     note_of,
@@ -47,10 +47,10 @@ def load_backbone(
     return _build(with_file(find(name), file), image_size, logging.INFO)
 
 
-def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -> str:
-    """Return the hash `load_backbone` gives; without torch where it is embedded or known.
+def weight_facts(name: str, *, file: Path | None = None, fetch: bool = True) -> WeightFacts:
+    """Return what is known of weights; without torch where they are embedded or known.
 
-    A large file is read once: its hash is remembered as long as the file does not change. Without
+    A large file is read once: its facts are remembered as long as the file does not change. Without
     `fetch` weights that are not on this machine raise `MissingWeightsError`.
     """
     spec = with_file(find(name), file)
@@ -61,26 +61,54 @@ def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -
     # A file that changes has another state, so the cache below does not hide the change.
     stat = None if path is None else path.stat()
     state = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    return _hash(spec, state)
+    return _facts(spec, state)
+
+
+def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -> str:
+    """Return the hash `load_backbone` gives; see `weight_facts`."""
+    return weight_facts(name, file=file, fetch=fetch).weight_hash
 
 
 @lru_cache(maxsize=64)  # a plan asks once for every run
-def _hash(spec: BackboneSpec, _state: tuple[int, ...] | None) -> str:
-    """Return the hash of an entry's weights, whose file is in this state."""
-    if spec.source == "embedded" and spec.weight_file is not None and spec.sha256 is not None:
-        try:  # stored under plain names
-            tensors = read_safetensors(spec.weight_file)
-        except (SafetensorError, OSError, KeyError) as error:
-            raise BackboneError(
-                f"weight file {spec.weight_file} cannot be read: {error}"
-            ) from error
-        known: str | None = hash_tensors(tensors)
-    else:
-        known = remembered(_note(spec))
+def _facts(spec: BackboneSpec, _state: tuple[int, ...] | None) -> WeightFacts:
+    """Return what is known of an entry's weights, whose file is in this state."""
+    known = _embedded(spec) or remembered(_note(spec))
     if known is None:
-        return _build(spec, None, logging.WARNING).weight_hash
-    _check_hash(spec, known)
+        return _build(spec, None, logging.WARNING).facts
+    _check_hash(spec, known.weight_hash)
     return known
+
+
+def _embedded(spec: BackboneSpec) -> WeightFacts | None:
+    """Return the facts of weights that are part of the project, stored under plain names."""
+    if spec.source != "embedded" or spec.weight_file is None or spec.sha256 is None:
+        return None
+    assert spec.shape is not None
+    try:
+        tensors = read_safetensors(spec.weight_file)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise BackboneError(f"weight file {spec.weight_file} cannot be read: {error}") from error
+    return WeightFacts(hash_tensors(tensors), spec.shape.embed_dim, spec.shape.depth)
+
+
+@cache
+def shape_of(name: str) -> VitShape | None:
+    """Return the architecture of a backbone without its weights; None if only they could tell.
+
+    Raises:
+        BackboneError: timm does not have it, or it is no backbone that methods can adapt.
+    """
+    spec = find(name)
+    if spec.shape is not None:
+        return spec.shape
+    from benchmark.backbones import model
+
+    if spec.weight_file is not None:
+        try:
+            return model.shape_of_file(spec, spec.weight_file)
+        except BackboneError:
+            return None  # loading it will say what is wrong
+    return model.shape_of_timm(spec)
 
 
 def _path(spec: BackboneSpec) -> Path | None:
@@ -112,7 +140,7 @@ def _build(spec: BackboneSpec, image_size: int | None, level: int) -> Backbone:
     if backbone.left_out:
         text = "%s: %s: ignored what is not part of the backbone: %s"
         _log.log(level, text, spec.name, spec.weight_file, ", ".join(backbone.left_out))
-    remember(note or _note(spec), backbone.weight_hash)  # it may have been fetched now
+    remember(note or _note(spec), backbone.facts)  # it may have been fetched now
     return backbone
 
 

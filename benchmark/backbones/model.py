@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -15,9 +16,9 @@ from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.backbones.catalogue import BackboneError, BackboneSpec, VitShape
+from benchmark.backbones.catalogue import BackboneError, BackboneSpec, VitShape, WeightFacts
 from benchmark.backbones.files import UNREADABLE, WeightFile, listing, read_weights
-from benchmark.backbones.hashing import hash_tensors
+from benchmark.backbones.hashing import hash_tensors, with_heads
 from benchmark.backbones.places import HUB_FILES, check_hub, check_network, hub_file
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
@@ -27,13 +28,17 @@ _NEEDED = {
     "pos_embed": "[1, N, W]",
     "blocks.0.mlp.fc1.weight": "[M, W]",
 }
+_POOLED = (
+    "reads its features by attention pooling, which no method here can adapt: take a ViT that "
+    "reads its class token or the mean of its tokens"
+)
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _MAX_DEPTH = 1000
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A timm ViT without a head (float32, CPU, eval mode), its entry and its weights' hash.
+    """A timm ViT without a head (float32, CPU, eval mode), its entry and what is known of it.
 
     Attributes:
         left_out: Names in the weight file that are no part of a backbone, such as heads.
@@ -41,21 +46,31 @@ class Backbone:
 
     model: VisionTransformer
     spec: BackboneSpec
-    weight_hash: str
+    facts: WeightFacts
     left_out: tuple[str, ...] = ()
+
+    @property
+    def weight_hash(self) -> str:
+        """The hash that stands for the weights."""
+        return self.facts.weight_hash
 
 
 def build(spec: BackboneSpec, image_size: int | None) -> Backbone:
     """Build an entry's model for images of a size (None: that of its pre-training)."""
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if spec.weight_file is None:
         model = _from_timm(spec)
     else:
         weights = read_weights(spec.weight_file)
         left_out = weights.left_out
+        notes = (*weights.notes, *_assumptions(spec, weights))
         model, spec = _from_file(spec, spec.weight_file, weights)
     spec = _completed(spec, model)
     weight_hash = hash_tensors({key: value.numpy() for key, value in model.state_dict().items()})
+    if spec.source == "file":
+        weight_hash = with_heads(weight_hash, _heads(model))
+    facts = WeightFacts(weight_hash, model.embed_dim, len(model.blocks), notes)
     if image_size is not None and image_size != spec.input_size:
         if image_size % (spec.patch_size or 1):
             raise BackboneError(
@@ -64,14 +79,13 @@ def build(spec: BackboneSpec, image_size: int | None) -> Backbone:
             )
         model.set_input_size(img_size=(image_size, image_size))
         spec = replace(spec, input_size=image_size)
-    return Backbone(model.eval(), spec, weight_hash, left_out)
+    return Backbone(model.eval(), spec, facts, left_out)
 
 
-def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) -> VitShape:
-    """Read the architecture off tensors under timm's names.
-
-    The number of heads cannot be read off the shapes: 64 channels a head unless it is given.
-    """
+def _check_vit(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise `BackboneError` for tensors that are no timm ViT of square patches."""
+    if any(name.startswith("attn_pool.") for name in tensors):
+        raise BackboneError(f"{path}: this model {_POOLED}")
     if missing := [name for name in _NEEDED if name not in tensors]:
         held = listing(sorted(tensors))
         raise BackboneError(f"{path}: not a timm ViT: lacks {', '.join(missing)}; it holds {held}")
@@ -86,18 +100,45 @@ def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) ->
             f"{path}: patch_embed.proj.weight has shape {size}, not [W, 3, P, P]: only square "
             "patches of colour images are supported"
         )
-    class_token = "cls_token" in tensors
-    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
-    positions = tensors["pos_embed"].shape[1]
-    prefix = int(class_token) + registers
-    # Positions either cover the prefix tokens or the patches alone; a square tells which.
-    no_embed_class = bool(prefix) and math.isqrt(positions) ** 2 == positions
-    patches = positions if no_embed_class else positions - prefix
-    side = math.isqrt(max(patches, 0))
-    if side == 0 or side * side != patches:
+
+
+def _positions(
+    tensors: Mapping[str, Tensor], class_token: int, registers: int, path: Path
+) -> tuple[int, bool]:
+    """Return the side of the square grid of patches, and whether only patches have positions.
+
+    A square number of positions tells which. `BackboneError` where it may be either.
+    """
+    positions, prefix = tensors["pos_embed"].shape[1], class_token + registers
+    side = math.isqrt(positions)
+    scaled = "blocks.0.ls1.gamma" in tensors  # as in every published one without such positions
+    if prefix and side**2 == positions:
+        others = math.isqrt(max(positions - prefix, 0)) ** 2
+        if others == positions - prefix > 0 or not (registers or scaled):
+            with_prefix = f"{side - 1} x {side + 1}" if prefix == 1 else f"{positions - prefix}"
+            raise BackboneError(
+                f"{path}: pos_embed of {positions} tokens may be that of {side} x {side} patches "
+                f"or of {with_prefix} and {prefix} more tokens: nothing tells which"
+            )
+        return side, True
+    side = math.isqrt(max(positions - prefix, 0))
+    if side == 0 or side * side != positions - prefix:
         raise BackboneError(
             f"{path}: pos_embed of {positions} tokens does not cover a square image"
         )
+    return side, False
+
+
+def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) -> VitShape:
+    """Read the architecture off tensors under timm's names.
+
+    The number of heads cannot be read off the shapes: 64 channels a head unless it is given.
+    """
+    _check_vit(tensors, path)
+    width, _, patch, _ = tensors["patch_embed.proj.weight"].shape
+    class_token = "cls_token" in tensors
+    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    side, no_embed_class = _positions(tensors, int(class_token), registers, path)
     heads = heads or max(1, width // 64)
     if width % heads:
         raise BackboneError(f"{path}: width {width} cannot be split into {heads} heads")
@@ -122,8 +163,26 @@ def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) ->
     )
 
 
+def _assumptions(spec: BackboneSpec, weights: WeightFile) -> tuple[str, ...]:
+    """Return what no tensor of a file says of its architecture, in words; all others are known."""
+    if spec.shape is not None or spec.timm_name is not None or spec.weight_file is None:
+        return ()
+    named = spec.heads or weights.heads
+    shape = infer_shape(weights.tensors, named, spec.weight_file)
+    side = shape.img_size // shape.patch_size
+    heads = f"{shape.num_heads} heads a block"
+    if not named:
+        heads += f" (a guess, width {shape.embed_dim} / 64: file:PATH:heads=N names the number)"
+    grid = f"a square grid of {side} x {side} patches"
+    if shape.no_embed_class:
+        grid += " with no positions for its other tokens"
+    pooled = "the class token" if shape.global_pool == "token" else "the mean of the patches"
+    return (f"weights {spec.weight_file.name} are read as {heads}, {grid}, features of {pooled}",)
+
+
 def cached_file(spec: BackboneSpec) -> Path | None:
     """Return the file of a timm tag in the hub's cache; without a tag timm's choice counts."""
+    check_timm_name(spec)
     config = timm.get_pretrained_cfg(str(spec.timm_name))
     if config is None or not config.hf_hub_id:
         return None
@@ -167,6 +226,8 @@ def _check_fit(
     timm's own loaders resample or skip such tensors.
     """
     expected = model.state_dict()
+    if any(name.startswith("attn_pool.") for name in tensors):
+        raise BackboneError(f"{path}: this model {_POOLED}")
     shared = sorted(expected.keys() & tensors.keys())
     faults = {
         "missing": sorted(expected.keys() - tensors.keys()),
@@ -223,6 +284,7 @@ def _from_timm(spec: BackboneSpec) -> VisionTransformer:
 
 def _create(spec: BackboneSpec, **options: Any) -> VisionTransformer:
     """Create a timm model by name; random weights follow the entry's seed."""
+    check_timm_name(spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         try:
@@ -234,7 +296,42 @@ def _create(spec: BackboneSpec, **options: Any) -> VisionTransformer:
             ) from error
     if not isinstance(model, VisionTransformer):
         raise BackboneError(f"{spec.name}: {spec.timm_name} is not a VisionTransformer")
+    pool: object = model.global_pool  # timm's own list of them is incomplete
+    if pool not in ("token", "avg"):
+        raise BackboneError(f"{spec.name}: {spec.timm_name} {_POOLED}")
     return model
+
+
+def shape_of_file(spec: BackboneSpec, path: Path) -> VitShape:
+    """Return the architecture that a file's tensors have."""
+    found = read_weights(path)
+    return infer_shape(found.tensors, spec.heads or found.heads, path)
+
+
+def shape_of_timm(spec: BackboneSpec) -> VitShape:
+    """Return the architecture that timm knows under an entry's name, fetching nothing."""
+    with torch.device("meta"):  # takes no memory
+        model = _create(spec, pretrained=False, num_classes=0)
+    return infer_shape(model.state_dict(), _heads(model), Path(spec.name))
+
+
+def _heads(model: VisionTransformer) -> int:
+    block: Any = model.blocks[0]
+    return int(block.attn.num_heads)
+
+
+def check_timm_name(spec: BackboneSpec) -> None:
+    """Raise `BackboneError` for a name or a tag that timm does not have."""
+    name = str(spec.timm_name)
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models("*vit*"), n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise BackboneError(f"{spec.name}: timm has no model {architecture}{hint}")
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        known = ", ".join(sorted(filter(None, tags))) or "none"
+        raise BackboneError(f"{spec.name}: {architecture} has no tag {tag!r}, but {known}")
 
 
 def _completed(spec: BackboneSpec, model: VisionTransformer) -> BackboneSpec:

@@ -38,7 +38,7 @@ def plan(options: PlanOptions) -> int:
     asked = read_request(options, options.seeds, options.tuned)
     from benchmark.cli.resolved import resolved_lines
     from benchmark.engine.forecast import Forecaster, estimate
-    from benchmark.engine.plan import headline, plan_runs
+    from benchmark.engine.plan import headline, notes_in_words, plan_runs
     from benchmark.engine.pool import default_jobs
     from benchmark.results.store import ResultStore
 
@@ -50,7 +50,7 @@ def plan(options: PlanOptions) -> int:
             runs = plan_runs(
                 specs, store, options.data_root, lacking, on_progress=on_progress, notes=notes
             )
-        for note in notes:
+        for note in [*notes, *notes_in_words(runs)]:
             warn(note)
         say(headline(suite.name, runs))
         say_table(
@@ -117,8 +117,9 @@ def assumptions(forecaster: Forecaster) -> str:
 
 def to_fetch(runs: Iterable[PlannedRun], data_root: Path | None) -> list[str]:
     """What open runs missing on this machine and how much there is to fetch, a line each."""
+    from benchmark.backbones.load import shape_of
     from benchmark.data.base import DataSource, default_root
-    from benchmark.engine.forecast import parameter_count, shape_of
+    from benchmark.engine.forecast import parameter_count
 
     open_runs = [run for run in runs if run.open]
     sources = dict.fromkeys((r.spec.dataset, r.spec.split) for r in open_runs if not r.data_hash)

@@ -97,7 +97,7 @@ def read_request(
     tuned: the record whose choices take the place of the suites' values; warns of methods that it
     does not have.
     """
-    from benchmark.config import Overrides, requested
+    from benchmark.config import Overrides, outsiders, requested
 
     load_plugins(options.plugin)
     sets = tuple(options.sets)
@@ -113,6 +113,10 @@ def read_request(
         tuned=tuned,
     )
     asked = requested(options.suite, overrides)
+    for suite, specs in asked:
+        if strangers := outsiders(suite, specs):
+            listed = ", ".join(strangers)
+            warn(f"not in suite {suite.name}, so with their own default settings: {listed}")
     for suite, specs in asked if tuned else ():
         choices = suite.choices(tuned)
         if choices and (names := choices.untuned(spec.method for spec in specs)):
@@ -140,7 +144,7 @@ def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> E
 
 def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
     from benchmark.engine.launchers import Work
-    from benchmark.engine.plan import plan_runs
+    from benchmark.engine.plan import notes_in_words, plan_runs
     from benchmark.results.store import ResultStore
 
     store, choices = ResultStore(options.results), suite.choices(options.tuned)
@@ -154,7 +158,7 @@ def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
             on_progress=on_progress,
             notes=notes,
         )
-    for note in notes:
+    for note in [*notes, *notes_in_words(runs)]:
         warn(note)
     settings = replace(
         execution(options, suite, options.plugin),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.config.expand import Overrides, expand, requested
+from benchmark.config.expand import Overrides, expand, outsiders, requested
 from benchmark.config.reading import SuiteError
 from benchmark.config.suite import (
     DEFAULT_SUITE,
@@ -23,6 +23,7 @@ __all__ = [
     "expand",
     "find_suite",
     "load_suite",
+    "outsiders",
     "requested",
     "suite_description",
     "suite_files",

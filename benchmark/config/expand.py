@@ -24,7 +24,7 @@ from benchmark.config.tuned import Choices, read_choices
 from benchmark.data import dataset_info, full_name
 from benchmark.data.base import DatasetInfo
 from benchmark.registry import METHODS, UnknownNameError
-from benchmark.spec import Augmentation, NoAugmentation, Recipe, RunSpec, Settings
+from benchmark.spec import SEEDS, Augmentation, NoAugmentation, Recipe, RunSpec, Settings
 from benchmark.validation import Errors, check_field, unknown_key
 
 STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
@@ -91,9 +91,16 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     datasets = _names("dataset", given.dataset, errors)
     backbones = _names("backbone", given.backbone, errors)
     methods = _names("method", given.method, errors) or tuple(suite.methods)
+    for name in methods:
+        if base := suite.dropped.get(name):
+            errors.add(
+                f"{name} is not among `only` of suite {suite.name}, so it has no settings there: "
+                f"add it to `only` in {suite.path}, or use --suite {base}",
+                "--method",
+            )
     for seed in given.seeds:
-        if seed < 0:
-            errors.add(f"must be at least 0, not {seed}", "--seeds")
+        if seed not in SEEDS:
+            errors.add(f"must be from 0 to {SEEDS[-1]}, not {seed}", "--seeds")
     grids = [
         (datasets or g.dataset or suite.dataset, backbones or g.backbone or suite.backbone, g)
         for g in (suite, *suite.also)
@@ -282,6 +289,8 @@ def _order(order: str, folder: Path) -> str:
     if order == "shuffled":
         return "shuffled:{seed}"
     if re.fullmatch(r"natural|shuffled:\d+", order):
+        if order != "natural" and int(order.partition(":")[2]) not in SEEDS:
+            raise ValueError(f"the seed of {order} must be from 0 to {SEEDS[-1]}")
         return order
     path = (folder / Path(order).expanduser()).resolve()
     if not path.is_file():
@@ -341,7 +350,41 @@ def _methods(
         with errors.at(f"{option} {name}.settings"):
             recipe = Recipe(**{**suite.training, **training})
             resolved.append((name, recipe, config(**settings)))
+    _check_recipes(assignments, {name: recipe for name, recipe, _ in resolved}, errors)
+    for name in configs:
+        scaled = suite.methods.get(name, MethodPlan()).at(at)[0].get("lr_scales", {})
+        for group in [group for group in scaled if group not in METHODS.get(name).groups]:
+            error = UnknownNameError(f"parameter group of {name}", group, METHODS.get(name).groups)
+            errors.add(error, f"{suite.path}: methods.{name}.training.lr_scales")
+    everyone = _once([*configs, *suite.methods, *suite.dropped])
+    known = _once(group for name in everyone for group in METHODS.get(name).groups)
+    for group in suite.training.get("lr_scales", {}):
+        if group not in known:
+            error = UnknownNameError("parameter group", group, known)
+            errors.add(error, f"{suite.path}: training.lr_scales")
     return resolved
+
+
+def _check_recipes(
+    assignments: Iterable[Assignment], recipes: Mapping[str, Recipe], errors: Errors
+) -> None:
+    """Note values of `--set` that none of the methods they are meant for makes use of."""
+    for one in assignments:
+        meant = [name for name in recipes if one.method in ("", name)]
+        if one.block != "training" or not meant:
+            continue
+        unread = [recipes[name].unread().get(one.key) for name in meant]
+        if all(unread):
+            errors.add(unread[0], one.option)
+        if one.key == "lr_scales" and isinstance(one.value, Mapping):
+            groups = _once(group for name in meant for group in METHODS.get(name).groups)
+            for group in [group for group in one.value if group not in groups]:
+                errors.add(UnknownNameError("parameter group", str(group), groups), one.option)
+
+
+def outsiders(suite: Suite, specs: Iterable[RunSpec]) -> tuple[str, ...]:
+    """The methods that the suite says nothing of: they run with their own defaults."""
+    return tuple(name for name in _once(s.method for s in specs) if name not in suite.methods)
 
 
 # -- `--set KEY=VALUE` --------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from benchmark.config.tuned import Choices, find_record, read_choices
 from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info, full_name
 from benchmark.registry import METHODS, UnknownNameError
-from benchmark.spec import HeldOut, InputRange, Precision, Recipe, Scenario
+from benchmark.spec import SEEDS, HeldOut, InputRange, Precision, Recipe, Scenario
 from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields, some_fields
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
@@ -58,7 +58,7 @@ Dataset = Annotated[str, AfterValidator(_dataset)]
 Backbone = Annotated[str, AfterValidator(_backbone)]
 TaskEntry = Annotated[int | str, PlainValidator(_task_entry, int | str)]
 PositiveInt = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=SEEDS[-1])]
 Training = Annotated[
     Mapping[str, Any],
     PlainValidator(lambda given: check_fields(Recipe, given), some_fields(Recipe)),
@@ -259,11 +259,17 @@ class Suite(Grid):
         PlainValidator(_methods, dict[str, MethodPlan | None]),
     ]
     _path: Path = PrivateAttr(default=Path())
+    _dropped: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def path(self) -> Path:
         """The file."""
         return self._path
+
+    @property
+    def dropped(self) -> Mapping[str, str]:
+        """The methods that `only` leaves out, each with the suite that has them."""
+        return self._dropped
 
     def choices(self, tuned: str = "") -> Choices | None:
         """What the record named by `tuned`, else the suite's own, chose; None where neither is.
@@ -318,15 +324,17 @@ def load_suite(name_or_path: str) -> Suite:
     """
     path = find_suite(name_or_path)
     content = read_mapping(path)
-    base = _base_file(path, content)
+    base, base_name, inherited = _base_file(path, content), "", tuple[str, ...]()
     if base is not None:
-        load_suite(str(base))  # its own errors are reported as its own
+        base_name = str(content["extends"])
+        inherited = tuple(load_suite(str(base)).methods)  # its own errors are reported as its own
         content = _merge(path, content, base)
     elif "only" in content:
         raise SuiteError([f"{path}: only: chooses methods of another suite: say which, `extends`"])
     with as_suite_error(path):
         suite = Suite.model_validate({"name": path.stem, **content})
     suite._path = path
+    suite._dropped = {name: base_name for name in inherited if name not in suite.methods}
     if suite.tuned:
         try:
             find_record(suite.tuned, path.parent)

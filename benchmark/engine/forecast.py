@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
 
-from benchmark.backbones.catalogue import BackboneError, VitShape, find
-from benchmark.backbones.files import read_weights
-from benchmark.backbones.model import infer_shape
+from benchmark.backbones.catalogue import VitShape
+from benchmark.backbones.load import shape_of
 from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DataSource, default_root
 from benchmark.engine.cost import matrix_peak
@@ -261,25 +259,6 @@ def parameter_count(shape: VitShape) -> float:
     return shape.depth * width**2 * (4 + 2 * shape.mlp_ratio) + width * (
         3 * shape.patch_size**2 + _tokens(shape)
     )
-
-
-@cache
-def shape_of(backbone: str) -> VitShape | None:
-    """The architecture of a backbone, without its weights; None where only they could tell."""
-    spec = find(backbone)
-    if spec.shape is not None:
-        return spec.shape
-    import timm
-
-    try:
-        if spec.weight_file is not None:
-            found = read_weights(spec.weight_file)
-            return infer_shape(found.tensors, spec.heads or found.heads, spec.weight_file)
-        with torch.device("meta"):  # takes no memory
-            model = timm.create_model(str(spec.timm_name), pretrained=False, num_classes=0)
-        return infer_shape(model.state_dict(), None, Path(spec.name))
-    except (BackboneError, RuntimeError, OSError, ValueError):
-        return None  # loading it will say what is wrong
 
 
 def _adapts(kind: type[Method], spec: RunSpec, shape: VitShape) -> bool:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from benchmark.backbones.catalogue import BackboneError
-from benchmark.backbones.load import weight_hash_of
+from benchmark.backbones.catalogue import WeightFacts
+from benchmark.backbones.load import shape_of, weight_facts
+from benchmark.backbones.places import MissingWeightsError
+from benchmark.config.reading import SuiteError
 from benchmark.config.tuned import Choices
 from benchmark.data import dataset_info
 from benchmark.data.base import DataSource, Listing, MissingDataError, Progress, default_root
@@ -28,7 +30,8 @@ class PlannedRun:
     """A run with its key, its state in the store and a reason when it cannot be run.
 
     status: done | unfinished | failed | interrupted | missing, or "not prepared" while its data or
-    weights are not on this machine; it has no key then. tuned: what chose its values.
+    weights are not on this machine; it has no key then. tuned: what chose its values. notes: what a
+    reader of its numbers has to know, as far as it is known before it begins.
     """
 
     spec: RunSpec
@@ -39,6 +42,7 @@ class PlannedRun:
     data_hash: str
     weight_hash: str
     tuned: TunedBlock | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -85,15 +89,20 @@ def plan_runs(
 
     Raises:
         MissingDataError: Data are not there, and `lacking` is not given.
-        BackboneError: Weights are not there, and `lacking` is not given.
+        BackboneError: Weights are not there, and `lacking` is not given; or they can be no
+            backbone, whether they are there or not.
+        SuiteError: Settings ask for what a backbone or a stream does not have.
     """
     said: list[str] = [] if notes is None else notes
     inputs = _Inputs(data_root or default_root(), lacking, on_progress, said)
     planned: list[PlannedRun] = []
     met: dict[str, RunSpec] = {}
-    for spec in specs:
+    asked = list(specs)
+    _check_sizes(asked, inputs)
+    for spec in asked:
         data = inputs.data(spec.dataset, spec.split, spec.order, spec.validation)
-        weights = inputs.weights(spec.backbone, spec.backbone_file)
+        facts = inputs.weights(spec.backbone, spec.backbone_file)
+        weights = facts.weight_hash if facts else ""
         source = method_hash(METHODS.source(spec.method))
         key, status = "", "not prepared"
         if data and weights:
@@ -104,10 +113,41 @@ def plan_runs(
                 continue
             met[key] = spec
             status = store.status(key)
-        reason = METHODS.get(spec.method).skip(spec)
+        kind = METHODS.get(spec.method)
+        reason = kind.skip(spec)
         tuned = choices.behind(spec) if choices else None
-        planned.append(PlannedRun(spec, key, status, reason, source, data, weights, tuned))
+        remarks = (*(facts.notes if facts else ()), *kind.remarks(spec))
+        planned.append(PlannedRun(spec, key, status, reason, source, data, weights, tuned, remarks))
     return planned
+
+
+def notes_in_words(runs: Iterable[PlannedRun]) -> list[str]:
+    """The notes of runs, each once with the methods it is true of."""
+    methods: dict[str, list[str]] = {}
+    every = list(dict.fromkeys(run.spec.method for run in runs if run.skip is None))
+    for run in runs:
+        for note in run.notes if run.skip is None else ():
+            if run.spec.method not in methods.setdefault(note, []):
+                methods[note].append(run.spec.method)
+    return [
+        note if len(names) == len(every) > 1 else f"{', '.join(names)}: {note}"
+        for note, names in methods.items()
+    ]
+
+
+def _check_sizes(specs: Iterable[RunSpec], inputs: _Inputs) -> None:
+    """Raise `SuiteError` with everything that settings ask of a backbone or a stream in vain."""
+    faults: dict[str, None] = {}
+    for spec in specs:
+        size = inputs.size(spec.backbone, spec.backbone_file)
+        kind = METHODS.get(spec.method)
+        if size is None or kind.skip(spec) is not None:
+            continue
+        tasks = 1 if kind.stream == "joint" else len(spec.tasks)
+        for fault in spec.settings.misfits(*size, tasks):
+            faults[f"{spec.method}.settings.{fault} (on {spec.backbone})"] = None
+    if faults:
+        raise SuiteError(list(faults))
 
 
 class _Inputs:
@@ -123,6 +163,7 @@ class _Inputs:
         self._root, self._lacking = root, lacking
         self._on_progress, self._notes = on_progress, notes
         self.data, self.weights = cache(self._data), cache(self._weights)
+        self.size = cache(self._size)
         self.content = cache(self._content)  # shared by all orders
 
     def _data(self, dataset: str, split: str, order: str, validation: float) -> str:
@@ -142,12 +183,20 @@ class _Inputs:
             self._notes.append(f"{dataset}: {left_out}")
         return content.class_names, info.manifest_hash(source)
 
-    def _weights(self, backbone: str, file: str) -> str:
+    def _weights(self, backbone: str, file: str) -> WeightFacts | None:
         try:
             given = Path(file) if file else None
-            return weight_hash_of(backbone, file=given, fetch=self._lacking is None)
-        except BackboneError as error:
-            return self._lack(backbone, error)
+            return weight_facts(backbone, file=given, fetch=self._lacking is None)
+        except MissingWeightsError as error:
+            self._lack(backbone, error)
+            return None
+
+    def _size(self, backbone: str, file: str) -> tuple[int, int] | None:
+        """Width and depth of a backbone; None where only weights that are not here could tell."""
+        if facts := self.weights(backbone, file):
+            return facts.width, facts.depth
+        shape = shape_of(backbone)
+        return None if shape is None else (shape.embed_dim, shape.depth)
 
     def _lack(self, name: str, error: Exception) -> str:
         if self._lacking is None:

@@ -38,6 +38,7 @@ class TaskLoop(Observer):
     def __init__(self, planned: PlannedRun, context: Context, folder: Path, emit: Emit) -> None:
         self._started = time.perf_counter()
         self.spec, self.key, self.label = planned.spec, planned.key, planned.label
+        self.remarks = planned.notes
         self.context, self.folder, self.emit = context, folder, emit
         spec = self.spec
         dataset = context.dataset(spec.dataset, spec.split)
@@ -105,7 +106,11 @@ class TaskLoop(Observer):
             "test_counts": counts,
             **progress.costs,
             "peak_memory_mb": round(progress.peak_memory_mb, 1),
-            "marks": [*([BATCH_MARK] if progress.batch_dependent else []), *progress.notes],
+            "marks": [
+                *([BATCH_MARK] if progress.batch_dependent else []),
+                *self.remarks,
+                *progress.notes,
+            ],
         }, predictions
 
     def _train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from benchmark.backbones import load as loader
 from benchmark.backbones.catalogue import BackboneError, VitShape, find
-from benchmark.backbones.hashing import hash_tensors, read_safetensors
-from benchmark.backbones.load import load_backbone, weight_hash_of
+from benchmark.backbones.hashing import hash_tensors, read_safetensors, with_heads
+from benchmark.backbones.load import load_backbone, shape_of, weight_facts, weight_hash_of
 
 
 def test_architecture_is_inferred(weight_file: Path) -> None:
@@ -90,7 +91,7 @@ def test_hash_of_an_embedded_file_is_the_same_without_torch(
     for name, value in stored.items():
         assert torch.equal(torch.from_numpy(found[name].copy()), value.float())
     expected = load_backbone(f"file:{path}:heads=2").weight_hash
-    assert hash_tensors(found) == expected
+    assert with_heads(hash_tensors(found), 2) == expected
 
 
 def test_absent_file_is_named(tmp_path: Path) -> None:
@@ -127,10 +128,58 @@ def test_random_weights_follow_their_seed() -> None:
 
 
 def test_names_timm_does_not_know_or_that_are_no_vit() -> None:
-    with pytest.raises(BackboneError, match="timm cannot load vit_nonsense"):
+    with pytest.raises(BackboneError, match="timm has no model vit_nonsense"):
         load_backbone("random:vit_nonsense")
     with pytest.raises(BackboneError, match="resnet18 is not a VisionTransformer"):
         load_backbone("random:resnet18")
+    with pytest.raises(BackboneError, match=r"patch16_224 has no tag 'bogus', but .*augreg"):
+        weight_hash_of("timm:vit_base_patch16_224.bogus", fetch=False)
+
+
+def test_attention_pooling_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    name = "timm:vit_base_patch16_siglip_224.webli"
+    with pytest.raises(BackboneError, match="attention pooling"):
+        shape_of(name)
+    model = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=128, depth=1, num_heads=4, global_pool="map",
+        num_classes=0,
+    )  # fmt: skip
+    path = tmp_path / "pooled.safetensors"
+    safetensors.torch.save_file(model.state_dict(), path)
+    for backbone, file in ((f"file:{path}", None), ("tiny_sup", path)):
+        with pytest.raises(BackboneError, match=r"pooled\.safetensors: .*attention pooling"):
+            load_backbone(backbone, file=file)
+
+
+def test_heads_are_part_of_the_hash_and_a_guess_is_said(weight_file: Path) -> None:
+    guessed, named = f"file:{weight_file}", f"file:{weight_file}:heads=4"
+    assert weight_hash_of(guessed) != weight_hash_of(named)
+    assert weight_hash_of(guessed) == weight_hash_of(f"{guessed}:heads=2")
+    (note,) = weight_facts(guessed).notes
+    assert "2 heads a block (a guess, width 128 / 64: file:PATH:heads=N names the number)" in note
+    (note,) = weight_facts(named).notes
+    assert "4 heads a block, a square grid of 3 x 3 patches, features of the class token" in note
+    assert weight_facts("tiny_sup").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"img_size": (24, 40)}, "may be that of 4 x 4 patches or of 3 x 5 and 1 more"),
+        ({"img_size": (32, 64)}, "does not cover a square image"),
+        ({"img_size": 16, "reg_tokens": 4}, "may be that of 3 x 3 patches or of 4 and 5 more"),
+    ],
+)
+def test_positions_that_may_mean_two_things_are_refused(
+    options: dict[str, Any], fault: str, tmp_path: Path
+) -> None:
+    model = VisionTransformer(
+        patch_size=8, embed_dim=128, depth=1, num_heads=4, num_classes=0, **options
+    )
+    path = tmp_path / "odd.safetensors"
+    safetensors.torch.save_file(model.state_dict(), path)
+    with pytest.raises(BackboneError, match=fault):
+        load_backbone(f"file:{path}")
 
 
 def test_local_file_serves_a_timm_name(tmp_path: Path) -> None:

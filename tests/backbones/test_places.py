@@ -295,14 +295,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
         return build(spec, size, level)
 
     monkeypatch.setattr(loader, "_build", noted)
-    loader._hash.cache_clear()
+    loader._facts.cache_clear()
     return found
 
 
 def test_a_file_is_read_once(reads: list[Path | None], weight_file: Path) -> None:
     first = weight_hash_of(f"file:{weight_file}")
     assert [weight_hash_of(f"file:{weight_file}") for _ in range(3)] == [first] * 3
-    loader._hash.cache_clear()  # as in another process
+    loader._facts.cache_clear()  # as in another process
     assert weight_hash_of(f"file:{weight_file}") == first
     assert reads == [weight_file]
     weight_hash_of(f"file:{weight_file}:heads=4")  # another use of it
@@ -329,7 +329,7 @@ def test_damaged_notes_are_ignored(
     first = weight_hash_of(f"file:{weight_file}")
     (note,) = (weights_home / ".hashes").iterdir()
     note.write_text(damage, encoding="utf-8")
-    loader._hash.cache_clear()
+    loader._facts.cache_clear()
     assert weight_hash_of(f"file:{weight_file}") == first
     assert len(reads) == 2
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmark.backbones import load as loader
 from benchmark.backbones.catalogue import BackboneError, VitShape, find
 from benchmark.backbones.files import read_weights
-from benchmark.backbones.load import load_backbone, weight_hash_of
+from benchmark.backbones.load import load_backbone, weight_facts, weight_hash_of
 
 Tensors = dict[str, Tensor]
 
@@ -65,6 +65,21 @@ def test_a_file_with_several_models_is_refused(vit_tensors: Tensors, tmp_path: P
         load_backbone(name)
 
 
+@pytest.mark.parametrize("averaged", ["state_dict_ema", "model_ema"])
+@pytest.mark.parametrize("raw", ["state_dict", "model"])
+def test_averaged_weights_are_taken_and_said(
+    averaged: str, raw: str, vit_tensors: Tensors, tmp_path: Path
+) -> None:
+    plain = saved(vit_tensors, tmp_path / "plain.pth")
+    average = prefixed(vit_tensors, "module.") | {"n_averaged": torch.tensor(3)}
+    content = {raw: {k: v + 1 for k, v in vit_tensors.items()}, averaged: average}
+    name = saved(content, tmp_path / "both.pth")
+    assert weight_hash_of(name) == weight_hash_of(plain)
+    assert weight_facts(name).notes[0] == (
+        f"weights both.pth are the averaged ones ({averaged}), not the raw ones ({raw})"
+    )
+
+
 def test_unknown_tensors_beside_the_backbone_are_named(
     vit_tensors: Tensors, tmp_path: Path
 ) -> None:
@@ -110,7 +125,9 @@ def test_code_in_a_pickle_is_never_run(new: bool, vit_tensors: Tensors, tmp_path
         (b"", "it is empty"),
         (b"<!DOCTYPE html><title>404</title>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "is a git-lfs pointer"),
-        (b"no weights at all", "cannot be read"),
+        (b"no weights at all", "it is a text, not weights"),
+        ("# Größe\n".encode() * 20, "it is a text, not weights"),
+        (b"\x80\x02 no pickle", "cannot be read"),
         (b"PK\x03\x04 cut", "truncated"),
         (b'\x40\0\0\0\0\0\0\0{"a":', "cannot be read"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from suites import asked_again, faults, toy_suite, write
 
-from benchmark.config import Overrides, SuiteError, expand, load_suite
+from benchmark.config import Overrides, SuiteError, expand, load_suite, outsiders
 from benchmark.config.expand import parse_tasks
 from benchmark.spec import Recipe, RunSpec, values_of
 
@@ -218,3 +218,61 @@ def test_a_run_s_command_asks_for_exactly_that_run(tmp_path: Path) -> None:
     suite = load_suite(path)
     for spec in expand(suite, Overrides(sets=sets, tasks=("5", "90+10"))):
         assert asked_again(spec, suite) == [spec]
+
+
+# -- settings that mean nothing --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sets", "fault"),
+    [
+        (
+            ["training.lr_scales={haeds: 2.0}"],
+            "unknown parameter group 'haeds': did you",
+        ),
+        (["toy_plain.training.lr_scales={x: 1.0}"], "unknown parameter group 'x'"),
+        (["training.momentum=0.5"], "has no effect: it is read by optimizer sgd, not by adam"),
+        (["training.betas=[0.9,0.9]", "training.optimizer=sgd"], "has no effect: .* not by sgd"),
+        (["training.milestones=[1]"], "read by schedule multistep, not by late_cosine"),
+        (["settings.scale=.inf"], "scale must be a finite number, not inf"),
+        (["settings.scale=.nan"], "scale must be a finite number, not nan"),
+        (["order=shuffled:4294967296"], "the seed of shuffled:4294967296 must be from 0 to 4294"),
+    ],
+)
+def test_what_would_mean_nothing_is_refused(sets: list[str], fault: str, tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=fault):
+        specs(tmp_path, *sets)
+
+
+def test_what_one_of_the_methods_reads_is_accepted(tmp_path: Path) -> None:
+    specs(tmp_path, "training.momentum=0.5", "toy_plain.training.optimizer=sgd")
+    specs(tmp_path, "training.lr_scales={body: 2.0}", method=("toy_plain", "ncm"))
+
+
+@pytest.mark.parametrize("seed", [2**32, -1])
+def test_seeds_that_no_generator_takes_are_refused(seed: int, tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=f"must be from 0 to 4294967295, not {seed}"):
+        specs(tmp_path, seeds=(seed,))
+    with pytest.raises(SuiteError, match="seeds"):
+        load_suite(write(tmp_path, "mine", toy_suite() | {"seeds": [seed]}))
+
+
+def test_groups_in_a_suite_are_those_of_its_methods(tmp_path: Path) -> None:
+    for place in ({"training": {"lr_scales": {"haeds": 2.0}}}, {}):
+        content = toy_suite() | place
+        if not place:
+            content["methods"]["toy_plain"] = {"training": {"lr_scales": {"haeds": 2.0}}}
+        with pytest.raises(SuiteError, match=r"mine\.yaml: .*lr_scales: unknown parameter group"):
+            expand(load_suite(write(tmp_path, "mine", content)))
+
+
+def test_a_method_that_only_leaves_out_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    write(tmp_path, "base", toy_suite())
+    path = write(tmp_path, "mine", {"extends": "base", "only": ["toy_plain"]})
+    with pytest.raises(SuiteError, match=r"toy_rank is not among `only` .* or use --suite base"):
+        expand(load_suite(path), Overrides(method=("toy_rank",)))
+
+
+def test_methods_the_suite_says_nothing_of_are_known(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, "mine", toy_suite()))
+    assert outsiders(suite, expand(suite, Overrides(method=("ncm", "toy_plain")))) == ("ncm",)

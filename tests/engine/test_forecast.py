@@ -14,7 +14,8 @@ import timm
 import torch
 
 from benchmark import registry
-from benchmark.backbones.catalogue import VitShape, find
+from benchmark.backbones.catalogue import BackboneError, VitShape, find
+from benchmark.backbones.load import shape_of
 from benchmark.config import Overrides, Suite, expand, load_suite
 from benchmark.data.base import DatasetInfo, DataSource, MissingDataError, Remote
 from benchmark.engine import cost as counted
@@ -29,7 +30,6 @@ from benchmark.engine.forecast import (
     operations,
     parameter_count,
     run_cost,
-    shape_of,
 )
 from benchmark.spec import Recipe, RunSpec
 
@@ -83,7 +83,8 @@ def test_the_main_backbone_takes_35_gigaflops_an_image() -> None:
 
 
 def test_no_architecture_without_the_weights_that_tell_it(tmp_path: Path) -> None:
-    assert shape_of("timm:no_such_model") is None
+    with pytest.raises(BackboneError, match="timm has no model no_such_model"):
+        shape_of("timm:no_such_model")
     assert shape_of(f"file:{tmp_path / 'absent.pth'}") is None
     (tmp_path / "damaged.pth").write_bytes(b"nonsense")
     assert shape_of(f"file:{tmp_path / 'damaged.pth'}") is None
