@@ -59,6 +59,7 @@ def run(
 
     Raises:
         SuiteError: The suite or what was asked for is wrong; names everything that is.
+        DeviceError: This machine does not have the device.
         DataError: Data are missing and cannot be fetched.
         BackboneError: Weights are missing or damaged.
         StorageError: Results cannot be written.
@@ -67,12 +68,14 @@ def run(
     from benchmark.cli.data import complete
     from benchmark.config import Overrides, requested
     from benchmark.data.base import DataSource, default_root
+    from benchmark.engine.device import check_device
     from benchmark.engine.plan import notes_in_words, plan_runs
     from benchmark.engine.pool import ExecutionSettings, execute
     from benchmark.registry import add_plugin
     from benchmark.results.frame import load_results
     from benchmark.results.store import ResultStore
 
+    check_device(device)
     files = tuple(map(Path, plugins))
     for file in files:
         add_plugin(file)

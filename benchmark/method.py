@@ -148,6 +148,8 @@ class MethodConfig:
             size, value = f.metadata.get("within"), getattr(self, f.name)
             if isinstance(value, tuple) and size and any(item >= sizes[size] for item in value):
                 yield f"{f.name} must be below the backbone's {size}, {sizes[size]}, not {value!r}"
+            elif size == "depth" and value == f.default:
+                continue  # the published number, of a deeper backbone: all blocks are adapted
             elif isinstance(value, int) and size and value > sizes[size]:
                 yield f"{f.name} must be at most the backbone's {size}, {sizes[size]}, not {value}"
 

@@ -18,6 +18,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ M = TypeVar("M", bound="type[Method]")
 KINDS = ("METHODS", "DATASETS", "BACKBONES", "LAUNCHERS", "FIGURES")  # variables of the registries
 
 
+_FROM_PLUGINS = ("method", "data set", "backbone", "launcher")
+
+
 class UnknownNameError(ValueError):
     """An unregistered name; the message suggests the nearest valid one and lists all."""
 
@@ -47,7 +51,8 @@ class UnknownNameError(ValueError):
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         listing = ", ".join(names) if names else "none"
-        super().__init__(f"unknown {kind} {name!r}: {hint}valid: {listing}")
+        own = "; one in a file of your own needs --plugin FILE" if kind in _FROM_PLUGINS else ""
+        super().__init__(f"unknown {kind} {name!r}: {hint}valid: {listing}{own}")
 
 
 class PluginError(ValueError):
@@ -228,7 +233,7 @@ def plugin_files() -> list[Path]:
 
 def plugin_module(file: Path) -> str:
     """Name under which a plug-in file is imported: no other file has it."""
-    return f"{PLUGIN_PREFIX}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    return f"{PLUGIN_PREFIX}{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
 
 
 # -- reading sources ----------------------------------------------------------------------------

@@ -185,7 +185,8 @@ class Errors:
 
     def add(self, error: object, *location: str | int) -> None:
         """Note an error at a location; one noted before is not repeated."""
-        self._found[location, str(error)] = None
+        at = tuple(_utf8(part) if isinstance(part, str) else part for part in location)
+        self._found[at, _utf8(str(error))] = None
 
     @contextmanager
     def at(self, *location: str | int) -> Iterator[None]:
@@ -202,6 +203,11 @@ class Errors:
         """Raise everything noted as a ValidationError, or do nothing."""
         if self._found:
             raise _error(self._found)
+
+
+def _utf8(text: str) -> str:
+    """`text` with the bytes of a name that is no UTF-8 made visible: pydantic takes no others."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def messages(error: ValidationError) -> Iterator[tuple[str, str]]:

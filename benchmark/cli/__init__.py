@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from benchmark.cli import (
     compare,
@@ -28,6 +29,7 @@ from benchmark.cli import (
 from benchmark.cli.console import say, warn
 from benchmark.cli.options import Command
 from benchmark.version import __version__
+from benchmark.words import visible
 
 DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 COMMANDS: tuple[Command, ...] = (
@@ -45,7 +47,7 @@ GROUPS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each names the function that carries it out."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="clbench",
         description="Compares continual-learning methods on Vision Transformers.",
         epilog="Start with `clbench run`: a few minutes of training, then a table.",
@@ -75,12 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 some runs failed, 2 wrong usage or missing input, 130 interrupted.
     """
-    args = build_parser().parse_args(argv)
-    chosen: Command = args.command
+    # A notebook's backend and a user's own settings are for other figures than ours.
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it reads that of this folder anyway
+    chosen: Command | None = None
     try:
+        args = build_parser().parse_args(argv)
+        chosen = args.command
         return chosen(args)
     except KeyboardInterrupt:
-        warn(f"\nclbench: interrupted. {chosen.kept}")
+        warn(f"\nclbench: interrupted. {chosen.kept if chosen else ''}")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,6 +96,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         warn(_in_words(error))
         return WRONG_USAGE
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, whose messages show what was typed without carrying it out on a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message and what the command takes."""
+        super().error(visible(message))
 
 
 class _PrintCompletion(argparse.Action):

@@ -27,7 +27,7 @@ from functools import partial
 from typing import Literal, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Task, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Column, Table
 from rich.text import Text
@@ -82,6 +82,14 @@ def say_table(
         _print(line.rstrip(), sys.stdout)
 
 
+class _Name(ProgressColumn):
+    """What work is called: the one column that gives way where the terminal is narrow."""
+
+    def render(self, task: Task) -> Text:
+        """The name, cut at the end of the column."""
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
 class Progress:
     """Work under way: live bars on the terminal of `console`, else plain lines; see `progress`."""
 
@@ -96,10 +104,10 @@ class Progress:
         self._last = clock()
         self.overall: Task | None = None  # its time left is shown with all other work
         self.bars = RichProgress(
-            TextColumn("{task.description}", markup=False),
+            _Name(table_column=Column(overflow="ellipsis")),
             BarColumn(bar_width=10, table_column=Column(width=10)),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.percentage:>3.0f} %", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
             console=console,
             disable=console is None,
             get_time=clock,

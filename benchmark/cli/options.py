@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from benchmark.data.base import DataSource
 
+_MOST_NUMBERS = 1000  # in a range: more is a slip of the keys
 O = TypeVar("O")  # noqa: E741 - the options of a command
 
 
@@ -145,11 +146,16 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """`0,1,2` as a tuple of whole numbers."""
-    try:
-        return tuple(int(part) for part in names(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"whole numbers such as 0,1,2, not {text!r}") from None
+    """`0,1,2` or `0-2` as a tuple of whole numbers."""
+    found: list[int] = []
+    for part in names(text):
+        if not (match := re.fullmatch(r"(-?\d+)(?:-(\d+))?", part)):
+            raise argparse.ArgumentTypeError(f"whole numbers such as 0,1,2 or 0-2, not {text!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 <= last - first < _MOST_NUMBERS:
+            raise argparse.ArgumentTypeError(f"a range from its lower end to its upper, not {part}")
+        found += range(first, last + 1)
+    return tuple(found)
 
 
 def positive(text: str) -> int:
@@ -225,7 +231,7 @@ class SelectionOptions:
 class RunSelectionOptions(SelectionOptions):
     """What is to be compared, and with which seeds."""
 
-    seeds: tuple[int, ...] = option(numbers, "0,1,2", "seeds", group=_SELECTION, default=())
+    seeds: tuple[int, ...] = option(numbers, "0,1,2|0-4", "seeds", group=_SELECTION, default=())
     tuned: str = option(
         str,
         "RECORD",

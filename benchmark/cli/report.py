@@ -83,7 +83,7 @@ def report(options: ReportOptions) -> int:
             warn(f"  {fault}")
         return 1
     show_report(made)
-    return 0
+    return 0 if made.results else 2
 
 
 def show_report(made: Report) -> None:

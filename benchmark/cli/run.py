@@ -21,6 +21,7 @@ from benchmark.cli.options import (
     positive,
 )
 from benchmark.cli.report import show_report
+from benchmark.engine.device import check_device
 from benchmark.results.schema import Keep
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class RunOptions(RunSelectionOptions, ExecutionOptions):
 )
 def run(options: RunOptions) -> int:
     """Carry out what is missing; 1 when a run failed."""
+    if options.launcher == "local":  # others may run on another machine
+        check_device(options.device)
     if options.launcher == "local" and options.jobs != 1:
         from benchmark.engine.pool import warm_up
 

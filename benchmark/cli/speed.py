@@ -85,8 +85,10 @@ def speed(options: SpeedOptions) -> int:
         return _show(options)
 
     from benchmark.backbones.catalogue import find
+    from benchmark.engine.device import check_device
     from benchmark.registry import METHODS
 
+    check_device(options.device)
     methods = [METHODS.source(name).name for name in options.method] or sorted(METHODS.sources())
     for name in options.backbone:
         find(name)

@@ -18,6 +18,7 @@ from benchmark.cli.options import (
     results_option,
 )
 from benchmark.config.tuning import LR, RECIPE
+from benchmark.engine.device import check_device
 from benchmark.report.formatting import file_name
 from benchmark.words import duration, plural
 
@@ -85,6 +86,7 @@ class TuneOptions(SelectionOptions, ExecutionOptions):
 )
 def tune(options: TuneOptions) -> int:
     """Carry out the trials, print the choice and write the record; 1 when a trial failed."""
+    check_device(options.device)
     from benchmark.config.record import merged, write_record
     from benchmark.storage import StorageError, discard, stage
 

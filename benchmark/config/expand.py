@@ -105,7 +105,8 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
         (datasets or g.dataset or suite.dataset, backbones or g.backbone or suite.backbone, g)
         for g in (suite, *suite.also)
     ]
-    assignments = read_assignments(given.sets, errors)
+    configs = {name: METHODS.get(name).Config for name in methods}
+    assignments = read_assignments(given.sets, errors, configs)
     stream = _stream(suite, assignments, errors)
     all_datasets = _once(name for grid in grids for name in grid[0])
     for name in all_datasets:
@@ -114,7 +115,6 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
             error = UnknownNameError(f"split of {name}", stream["split"], known)
             errors.add(error, "split")
     augmentations = _augmentations(suite, all_datasets, assignments, errors)
-    configs = {name: METHODS.get(name).Config for name in methods}
     check_used(assignments, configs, errors)
     backbone_file = _weights_file(assignments, _once(b for grid in grids for b in grid[1]), errors)
     domains = stream["scenario"] == "domain"
@@ -178,7 +178,7 @@ def _names(kind: str, given: Iterable[str], errors: Errors) -> tuple[str, ...]:
         with errors.at(f"--{kind}"):
             _FINDERS[kind](name)
             known.append(full_name(name) if kind == "dataset" else name)
-    if len(known) < len(asked) and any(":" in name for name in asked):
+    if len(known) < len(asked) > 1 and any(":" in name for name in asked):
         errors.add("a comma in a path is written \\,", f"--{kind}")
     return _once(known)
 
@@ -196,6 +196,9 @@ def _task_sizes(
         with errors.at("--tasks" if given.tasks else f"{suite.path}: tasks"):
             try:
                 sizes.append(parse_tasks(entry, info.classes, dataset))
+                if given.tasks or meant or min(sizes[-1]) > 1:
+                    continue
+                sizes[-1] = _default_sizes(info)  # nothing can be learned in tasks of one class
             except ValueError:
                 if given.tasks or meant:
                     raise
@@ -405,16 +408,18 @@ class Assignment:
     value: Any
 
 
-def read_assignments(sets: Iterable[str], errors: Errors) -> list[Assignment]:
-    """The well-formed `--set` options."""
+def read_assignments(
+    sets: Iterable[str], errors: Errors, configs: Mapping[str, type[Any]] | None = None
+) -> list[Assignment]:
+    """The well-formed `--set` options; `configs` of the methods, to tell what was meant."""
     found = []
     for text in sets:
         with errors.at(f"--set {text}"):
-            found.append(_read(text))
+            found.append(_read(text, configs or {}))
     return found
 
 
-def _read(text: str) -> Assignment:
+def _read(text: str, configs: Mapping[str, type[Any]]) -> Assignment:
     path, equals, value = text.partition("=")
     if not equals:
         raise ValueError("must have the form KEY=VALUE")
@@ -429,7 +434,26 @@ def _read(text: str) -> Assignment:
     if len(parts) in (2, 3) and parts[-2] in _BLOCKS:
         method = parts[0] if len(parts) == 3 else ""
         return Assignment(option, method, parts[-2], parts[-1], parse(value))
+    if meant := _in_a_block(path.strip(), configs):
+        raise ValueError(f"unknown key, did you mean {meant!r}? valid: {', '.join(_FORMS)}")
     raise ValueError(unknown_key(path, _FORMS))
+
+
+def _in_a_block(path: str, configs: Mapping[str, type[Any]]) -> str:
+    """`lr` or `METHOD.lr` with the block that has such a key; empty where none has."""
+    *owner, key = path.split(".")
+    kinds: dict[str, list[type[Any]]] = {
+        "training": [Recipe],
+        "settings": [configs[name] for name in owner or configs if name in configs],
+    }
+    if not owner:
+        kinds[AUGMENTATION] = [Augmentation]
+    for block, having in kinds.items():
+        if set(owner) <= configs.keys() and any(
+            key == field.name for kind in having for field in fields(kind)
+        ):
+            return ".".join([*owner, block, key])
+    return ""
 
 
 def values_for(

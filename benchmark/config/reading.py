@@ -69,6 +69,11 @@ for _kind in (_Loader, _Dumper):
 
 def parse(text: str) -> Any:
     """The value of a piece of YAML; raises ValueError where it is none."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("is not UTF-8 text") from None
     try:
         return yaml.load(text, _Loader)  # a SafeLoader: builds plain values only
     except yaml.YAMLError as error:

@@ -107,9 +107,12 @@ def build_report(
     relative_to: method or row that relative accuracies compare with;
     highlight: methods or rows that keep their colour where there are many (see `figures.Options`);
     UnknownNameError, before anything is written, when no block has one of them.
-    `expected` and `paper` as for `collect_report`.
+    expected: specifications by run key; only their blocks are printed, but files hold everything.
+    `paper` as for `collect_report`.
     """
-    report = collect_report(results_root, expected=expected, paper=paper)
+    report = collect_report(results_root, paper=paper)
+    if expected is not None:
+        report = replace(report, printed=collect_report(results_root, expected=expected).printed)
     store = ResultStore(results_root)
     options = figure_options(report, store, relative_to, highlight)
     if strict and (faults := unfair(report.blocks)):

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -385,9 +386,10 @@ def age(result: Result) -> str:
 
 
 def _slug(key: BlockKey, latest: int) -> str:
-    uneven = len(set(key.tasks)) > 1
     split = f"{len(key.tasks)}{'domains' if key.scenario == 'domain' else 'tasks'}"
-    split += f"-{key.tasks[0]}first" if uneven else ""
+    if len(set(key.tasks)) > 1:
+        sizes = [(size, len(list(group))) for size, group in groupby(key.tasks)]
+        split += f"-{'-'.join(f'{n}x{size}' if n > 1 else str(size) for size, n in sizes)}"
     order = key.order if key.order in ("natural", "shuffled") else PurePath(key.order).stem
     words = [key.dataset, split, key.backbone, order]
     words += [f"validation{key.validation:g}"] if key.validation else []

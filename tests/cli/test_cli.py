@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from synthetic_results import make_result, make_spec
 
 from benchmark.cli import COMMANDS, listing, main
+from benchmark.cli.options import numbers
 from benchmark.engine.launchers.slurm import array_script
+from benchmark.results.store import ResultStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -232,3 +236,66 @@ def test_replay_names_files_it_cannot_read(
     assert "missing.npz" in shown.err
     assert "broken.npz" in shown.err
     assert shown.out == "0 of 2 files within 1e-08\n"
+
+
+# -- what a shell, a notebook or a pipe does -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("0-4", (0, 1, 2, 3, 4)), ("7", (7,)), ("3,0-1", (3, 0, 1)), ("2-2", (2,)), ("-1", (-1,))],
+)
+def test_seeds_are_numbers_and_ranges(text: str, seeds: tuple[int, ...]) -> None:
+    assert numbers(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["4-0", "0-", "a-b", "0-99999999", "1.5", ""])
+def test_what_is_no_range(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        numbers(text)
+
+
+@pytest.mark.parametrize(
+    "words", [["\x1b[31m"], ["run", "--\x1b[31m"], ["run", "--jobs", "\x9b1m"]]
+)
+def test_messages_of_the_parser_command_no_terminal(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown and "\x9b" not in shown
+    assert "\\x" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["--help", "list methods", "run --help"])
+def test_a_reader_that_has_enough_ends_a_command_quietly(words: str) -> None:
+    command = f"{sys.executable} -m benchmark {words} | true; exit ${{PIPESTATUS[0]}}"
+    done = run("bash", "-c", command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_empty_results_folder_has_no_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--results", str(tmp_path)]) == 2
+    assert "no finished runs" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_notebook_and_a_users_matplotlibrc_change_no_figure(tmp_path: Path) -> None:
+    figures = []
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nbackend: nonsense\n[[garbage\n")
+    for odd in (False, True):
+        folder = tmp_path / str(odd)
+        store = ResultStore(folder)
+        for seed in range(2):
+            store.write(*make_result(make_spec(seed=seed)))
+        extra = {"MPLBACKEND": "module://no.backend", "MATPLOTLIBRC": str(tmp_path)} if odd else {}
+        done = run(sys.executable, "-m", "benchmark", "report", "--results", str(folder), **extra)
+        assert (done.returncode, done.stderr) == (0, "")
+        files = sorted((folder / "report" / "figures").glob("*.svg"))
+        figures.append({file.name: file.read_bytes() for file in files})
+    assert figures[0] == figures[1] != {}

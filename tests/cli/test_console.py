@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -183,3 +184,26 @@ def test_no_name_commands_the_terminal(
     say(evil)
     say_table([(evil,)])
     assert "\x1b[2J" not in screen.getvalue() and "\x9b" not in screen.getvalue()
+
+
+def test_bar_time_and_loss_stay_readable_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
+    name = "inflora_b5 on folder:/home/someone/pictures of birds and bees/10, vit_b16_in21k, seed 0"
+    clock = Clock()
+    with console.progress() as shown:
+        shown.bars.get_time = clock
+        for work in shown.bars.tasks:
+            work._get_time = clock
+        sink = RunProgress(shown, 100)
+        sink.event(RunStarted("a", name, 100, 200))
+        sink.event(TaskStarted("a", 0))
+        for event in epochs("a", 0, 150, 200):
+            clock.now += 60
+            sink.event(event)
+        shown.bars.refresh()
+        drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue()).replace("\r", "\n")
+    last = [line.rstrip() for line in drawn.splitlines() if line.strip()][-2:]
+    assert all(len(line) <= 80 for line in last)
+    assert last[0].startswith("all runs") and last[0].endswith(" left")
+    assert last[1].startswith("inflora_b5 on folder:/home")
+    assert last[1].endswith("task 1, epoch 150, loss 0.500") and "%" in last[1]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from suites import asked_again, faults, toy_suite, write
 
 from benchmark.config import Overrides, SuiteError, expand, load_suite, outsiders
@@ -276,3 +277,48 @@ def test_a_method_that_only_leaves_out_is_refused_with_the_way_out(tmp_path: Pat
 def test_methods_the_suite_says_nothing_of_are_known(tmp_path: Path) -> None:
     suite = load_suite(write(tmp_path, "mine", toy_suite()))
     assert outsiders(suite, expand(suite, Overrides(method=("ncm", "toy_plain")))) == ("ncm",)
+
+
+# -- what was meant --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("lr=0.1", "training.lr"),
+        ("toy_rank.lr=0.1", "toy_rank.training.lr"),
+        ("rank=3", "settings.rank"),
+        ("toy_rank.rank=3", "toy_rank.settings.rank"),
+        ("flip=0", "augmentation.flip"),
+        ("toy_plain.lr=1", "toy_plain.training.lr"),
+    ],
+)
+def test_a_key_without_its_block_is_told_with_it(given: str, meant: str, tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=rf"--set {given}: unknown key, did you mean '{meant}'"):
+        specs(tmp_path, given)
+
+
+def test_an_unknown_method_may_be_in_a_file(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"unknown method 'mine': .*needs --plugin FILE"):
+        specs(tmp_path, method=("mine",))
+
+
+@pytest.mark.parametrize("sets", ["order=b\udcff.txt", "backbone.file=b\udcff.pth", "\udcff=1"])
+def test_what_is_no_text_is_an_error_in_words(sets: str, tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"b?\\udcff"):
+        specs(tmp_path, sets)
+
+
+@pytest.mark.parametrize(("classes", "tasks"), [(1, 1), (3, 1), (7, 3), (10, 5), (20, 10)])
+def test_a_folder_has_fitting_tasks_whatever_the_suite_says(
+    classes: int, tasks: int, tmp_path: Path
+) -> None:
+    for label in range(classes):
+        folder = tmp_path / "mine" / f"c{label:02}"
+        folder.mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (8, 8), (label, number, 0)).save(folder / f"{number}.png")
+    (found,) = expand(
+        load_suite("icons"), Overrides(dataset=(f"folder:{tmp_path / 'mine'}",), method=("ncm",))
+    )
+    assert len(found.tasks) == tasks and sum(found.tasks) == classes

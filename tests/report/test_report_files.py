@@ -203,3 +203,21 @@ def test_report_loads_no_torch_and_what_draws_only_to_draw(
         assert done.returncode == 0, done.stderr
         last.append(done.stdout.splitlines()[-1])
     assert last == ["heavy matplotlib pandas seaborn", "heavy"]
+
+
+def test_a_command_prints_its_own_blocks_and_writes_all(
+    tmp_path: Path,
+) -> None:
+    store = ResultStore(tmp_path / "results")
+    specs = [make_spec(tasks=tasks) for tasks in ((5, 5), (2,) * 5)]
+    results = [make_result(spec) for spec in specs]
+    for result in results:
+        store.write(*result)
+    expected = {results[0][0]["key"]: specs[0]}
+    one = build_report(store.root, tmp_path / "run", expected=expected)
+    every = build_report(store.root, tmp_path / "report")
+    assert [table.name for table in one.printed] == ["icons-2tasks-tiny_sup-natural"]
+    assert len(every.printed) > 1
+    for file, other in zip(one.files, every.files, strict=True):
+        assert file.name == other.name
+        assert file.read_bytes() == other.read_bytes()

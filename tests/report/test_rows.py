@@ -62,6 +62,15 @@ def test_names_of_blocks_are_safe_and_apart() -> None:
     assert all("/" not in name and " " not in name for name in names)
 
 
+def test_uneven_splits_of_one_first_task_keep_their_names() -> None:
+    splits = [(3, 2, 2), (3, 3, 1), (3, 1, 1, 1, 1), (3, 2, 1, 1)]
+    alone = [make_blocks([finished(make_spec(tasks=tasks))])[0].name for tasks in splits]
+    assert len(set(alone)) == len(splits)  # also where each is made by a command of its own
+    assert alone[0] == "icons-3tasks-3-2x2-tiny_sup-natural"
+    together = make_blocks([finished(make_spec(tasks=tasks)) for tasks in splits])
+    assert {block.name for block in together} == set(alone)
+
+
 def test_other_settings_make_rows_named_by_what_differs() -> None:
     specs = [
         make_spec(settings={"rank": 5, "share": 0.5}),
