@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,17 +97,23 @@ def _show(found: Explanation) -> None:
         say(f"training  {pairs(found.recipe)}")
         for line in _origin(found.runs):
             say(line)
-    if found.notes:
+    for run in found.runs:
+        _say_below(f"how run {run.key} failed", run.traceback.splitlines())
+    _say_below("notes", found.notes)
+    _say_below(
+        "to reproduce (one command per run; bit for bit with the same code, data, weights,\n"
+        "packages and processor)",
+        [run.command for run in found.runs],
+    )
+
+
+def _say_below(title: str, lines: Sequence[str]) -> None:
+    """A paragraph with a title; nothing where it has no lines."""
+    if lines:
         say()
-        say("notes")
-        for note in found.notes:
-            say(f"  {note}")
-    if found.runs:
-        say()
-        say("to reproduce (one command per run; bit for bit with the same code, data, weights,")
-        say("packages and processor)")
-        for run in found.runs:
-            say(f"  {run.command}")
+        say(title)
+        for line in lines:
+            say(f"  {line}")
 
 
 def _published(published: Published) -> Iterator[str]:

@@ -353,3 +353,20 @@ def test_command_without_results(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (status, "no such results folder" in err) == (2, True)
     status, _, err = shown(capsys, "--results", str(tmp_path), "ncm", "final")
     assert (status, "no finished runs" in err) == (2, True)
+
+
+def test_the_traceback_of_a_failed_run_is_printed(
+    wide: ResultStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = make_broken(make_spec("slca", 1))
+    lines = [
+        "Traceback (most recent call last):",
+        '  File "slca.py", line 3, in loss',
+        "KeyError: 1",
+    ]
+    broken["outcome"]["traceback"] = "\n".join(lines)
+    wide.write(broken, {})
+    assert main(["explain", "slca", "Final", "--results", str(wide.root), "--table", BLOCK]) == 0
+    shown = capsys.readouterr().out
+    assert "\n".join([f"how run {broken['key']} failed", *(f"  {line}" for line in lines)]) in shown
+    assert shown.count("how run") == 1

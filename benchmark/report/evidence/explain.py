@@ -23,7 +23,8 @@ class RunFact:
 
     value: its share of the number in the metric's own unit, None where it has none; command: the
     whole command line that redoes it; the rest as in `results.schema`. A run that is not done may
-    lack any of it: empty, 0 or None then, and `error` says why. tuned: what chose its values.
+    lack any of it: empty, 0 or None then, and `error` and `traceback` say why. tuned: what chose its
+    values.
     """
 
     key: str
@@ -33,6 +34,7 @@ class RunFact:
     status: str
     command: str
     error: str
+    traceback: str = ""
     revision: str | None = None
     dirty: bool = False
     version: str = ""
@@ -115,6 +117,7 @@ def explain_cell(
 
 def _fact(result: Result, value: float | None) -> RunFact:
     spec, outcome = result["spec"], result["outcome"]
+    ending: Mapping[str, Any] = outcome
     environment: Mapping[str, Any] = result["environment"]
     names = {field.name for field in fields(RunFact)} - {"tuned"}
     return RunFact(
@@ -125,6 +128,7 @@ def _fact(result: Result, value: float | None) -> RunFact:
         status=outcome["status"],
         command=redo_command(result),
         error=" ".join((outcome["error"] or "").split()),
+        traceback=ending.get("traceback", ""),
         tuned=_tuned(environment.get("tuned")),
         **{name: fact for name, fact in environment.items() if name in names},
     )
