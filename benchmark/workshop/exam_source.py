@@ -23,6 +23,7 @@ FORBIDDEN_PARTS = {
     "api", "cli", "config", "data", "engine", "results", "storage", "load_dataset", "load_results",
     "run", "tables", "figures",
 }  # fmt: skip
+_OURS = ("benchmark", "clbench")
 
 
 def source_faults(source: Source) -> Iterator[str]:
@@ -81,7 +82,7 @@ def _faults(node: ast.AST) -> Iterator[str]:
         top, _, rest = name.partition(".")
         if top in FORBIDDEN_MODULES:
             yield f"imports {top}"
-        elif top in ("benchmark", "clbench") and rest.partition(".")[0] in FORBIDDEN_PARTS:
+        elif top in _OURS and rest.partition(".")[0] in FORBIDDEN_PARTS:
             yield f"uses {name}"
 
 
@@ -91,6 +92,6 @@ def _modules(node: ast.AST) -> set[str]:
         return {alias.name for alias in node.names}
     if isinstance(node, ast.ImportFrom) and node.module:
         return {f"{node.module}.{alias.name}" for alias in node.names}
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        return {f"{node.value.id}.{node.attr}"}
-    return set()
+    if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
+        return set()
+    return {f"{node.value.id}.{node.attr}"} if node.value.id in _OURS else set()

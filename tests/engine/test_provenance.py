@@ -124,6 +124,46 @@ def test_files_beside_a_plugin_count(file, old, new, moves, plugin, edit) -> Non
     assert moved(before) == ({"candidate"} if moves else set())
 
 
+def test_a_plugin_that_imports_the_public_names_alone_has_the_contract_in_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit
+) -> None:
+    file = tmp_path / "bare.py"
+    file.write_text(PLUGIN.replace("from helper_of_the_plugin import scale\n", "scale = int\n"))
+    monkeypatch.setattr(registry, "_plugins", [])
+    add_plugin(file)
+    before = keys()
+    assert "benchmark.method" in provenance.source_hashes(METHODS.source("candidate"))
+    edit(ROOT / "benchmark/method.py", "F.cross_entropy(", "2 * F.cross_entropy(")
+    assert moved(before) >= {"candidate", "sequential", "joint", "linear_probe"}
+
+
+@pytest.mark.parametrize(
+    ("file", "statement"),
+    [
+        ("tools/__init__.py", "from tools.deep.part import x"),
+        ("tools/deep/part.py", "from tools.deep.part import x"),
+        ("tools/deep/part.py", "import tools.deep.part as part"),
+        ("tools/deep/other.py", "def late():\n    from tools.deep import other"),
+        ("tools/deep/beside.py", "from tools.deep import part"),  # by a relative import
+    ],
+)
+def test_a_package_beside_a_plugin_counts(
+    file: str, statement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit
+) -> None:
+    for name in ("__init__", "deep/__init__", "deep/part", "deep/other", "deep/beside"):
+        path = tmp_path / "tools" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("from . import beside\nx = 1\n" if name == "deep/part" else "x = 1\n")
+    (tmp_path / "mine.py").write_text(
+        PLUGIN.replace("from helper_of_the_plugin import scale", f"scale = int\n{statement}")
+    )
+    monkeypatch.setattr(registry, "_plugins", [])
+    add_plugin(tmp_path / "mine.py")
+    before = keys()
+    edit(tmp_path / file, "x = 1", "x = 2")
+    assert moved(before) == {"candidate"}
+
+
 def test_where_a_plugin_lies_does_not_count(plugin) -> None:
     plugin("here")
     before = keys()["candidate"]

@@ -23,8 +23,8 @@ class RunFact:
 
     value: its share of the number in the metric's own unit, None where it has none; command: the
     whole command line that redoes it; the rest as in `results.schema`. A run that is not done may
-    lack any of it: empty, 0 or None then, and `error` and `traceback` say why. tuned: what chose its
-    values.
+    lack any of it: empty, 0 or None then, and `error` and `traceback` say why. tuned: what chose
+    its values.
     """
 
     key: str
