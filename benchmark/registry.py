@@ -310,7 +310,7 @@ def _import(source: Source) -> None:
     sys.modules[source.module] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # any exception here is an error in the plug-in
+    except (Exception, SystemExit) as error:  # any exception here is an error in the plug-in
         del sys.modules[source.module]
         frames = [f for f in extract_tb(error.__traceback__) if f.filename == spec.origin]
         line = frames[-1].lineno if frames else "?"

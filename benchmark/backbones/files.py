@@ -25,7 +25,7 @@ from benchmark.backbones.catalogue import BackboneError
 
 # What torch.load and np.load raise on a damaged, foreign or unsafe file.
 UNREADABLE = (
-    RuntimeError, OSError, ValueError, EOFError, KeyError, MemoryError, UnpicklingError,
+    RuntimeError, OSError, ValueError, EOFError, LookupError, MemoryError, UnpicklingError,
     struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 MAX_NAMED = 8  # tensors named in one message

@@ -20,6 +20,7 @@ from benchmark.backbones.catalogue import BackboneError, BackboneSpec, VitShape,
 from benchmark.backbones.files import UNREADABLE, WeightFile, listing, read_weights
 from benchmark.backbones.hashing import hash_tensors, with_heads
 from benchmark.backbones.places import HUB_FILES, check_hub, check_network, hub_file
+from benchmark.words import plural
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -170,7 +171,7 @@ def _assumptions(spec: BackboneSpec, weights: WeightFile) -> tuple[str, ...]:
     named = spec.heads or weights.heads
     shape = infer_shape(weights.tensors, named, spec.weight_file)
     side = shape.img_size // shape.patch_size
-    heads = f"{shape.num_heads} heads a block"
+    heads = f"{plural(shape.num_heads, 'head')} a block"
     if not named:
         heads += f" (a guess, width {shape.embed_dim} / 64: file:PATH:heads=N names the number)"
     grid = f"a square grid of {side} x {side} patches"

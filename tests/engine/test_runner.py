@@ -113,7 +113,7 @@ def test_what_a_method_notes_is_in_the_result_also_after_a_resume(
     for make in (run, run_cut):
         planned, store = make(spec, tmp_path / make.__name__)
         marks = store.read(planned.key)["outcome"]["marks"]
-        assert marks == ["said in every task", "task 0", "task 1", "task 2"]
+        assert marks == [*planned.notes, "said in every task", "task 0", "task 1", "task 2"]
 
 
 def test_failure_is_recorded_and_does_not_stop_others(

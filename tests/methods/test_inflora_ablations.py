@@ -90,7 +90,7 @@ def test_memory_variant_has_no_preferred_direction(projection: str) -> None:
 
 
 def test_memory_variant_leaves_rows_empty_when_nothing_is_free() -> None:
-    method = taught("inflora_mperp", lamb=2.0, memory="gpm")  # protects whatever has energy
+    method = taught("inflora_mperp", lamb=1.0, memory="gpm")  # protects whatever has energy
     for memory in method.memories:
         memory.basis = torch.eye(WIDTH).double()[:, : WIDTH - 2]
     found = rows(method)
