@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmark.cli.console import say, say_table, step_progress, warn
 from benchmark.cli.options import ExecutionOptions, RunSelectionOptions, command, flag
 from benchmark.cli.run import read_request
+from benchmark.engine.device import check_device
 from benchmark.words import duration, plural, size
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class PlanOptions(RunSelectionOptions, ExecutionOptions):
 )
 def plan(options: PlanOptions) -> int:
     """Print every run asked for with its state, and what the open ones will take."""
+    check_device(options.device, here=False)  # the runs may be for another machine
     asked = read_request(options, options.seeds, options.tuned)
     from benchmark.cli.resolved import resolved_lines
     from benchmark.engine.forecast import Forecaster, estimate

@@ -114,7 +114,11 @@ def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:
         yield BACKBONE_FILE, wanted.backbone_file
     if plain.augmentation != wanted.augmentation:
         yield from _block(AUGMENTATION, to_jsonable_python(wanted.augmentation))
-    yield from _changed("training", vars(plain.recipe), vars(wanted.recipe))
+    changed = dict(_changed("training", vars(plain.recipe), vars(wanted.recipe)))
+    idle = {f"training.{key}" for key in (*wanted.recipe.unread(), "lr_scales")}
+    # What this run alone makes no use of is only taken with the whole recipe.
+    whole = _block("training", to_jsonable_python(wanted.recipe))
+    yield from whole if idle & changed.keys() else changed.items()
     yield from _changed("settings", values_of(plain.settings), values_of(wanted.settings))
 
 

@@ -369,9 +369,15 @@ def _methods(
 
 
 def _check_recipes(
-    assignments: Iterable[Assignment], recipes: Mapping[str, Recipe], errors: Errors
+    assignments: Sequence[Assignment], recipes: Mapping[str, Recipe], errors: Errors
 ) -> None:
-    """Note values of `--set` that none of the methods they are meant for makes use of."""
+    """Note values of `--set` that none of the methods they are meant for makes use of.
+
+    Where the whole recipe is given, a stored run is repeated, and every value stands as it was.
+    """
+    given = {one.key for one in assignments if one.block == "training"}
+    if given >= {field.name for field in fields(Recipe)}:
+        return
     for one in assignments:
         meant = [name for name in recipes if one.method in ("", name)]
         if one.block != "training" or not meant:

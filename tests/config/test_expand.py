@@ -10,7 +10,9 @@ from PIL import Image
 from suites import asked_again, faults, toy_suite, write
 
 from benchmark.config import Overrides, SuiteError, expand, load_suite, outsiders
+from benchmark.config.command import complete_arguments
 from benchmark.config.expand import parse_tasks
+from benchmark.results.store import spec_dict
 from benchmark.spec import Recipe, RunSpec, values_of
 
 pytestmark = pytest.mark.usefixtures("toy_methods")
@@ -322,3 +324,25 @@ def test_a_folder_has_fitting_tasks_whatever_the_suite_says(
         load_suite("icons"), Overrides(dataset=(f"folder:{tmp_path / 'mine'}",), method=("ncm",))
     )
     assert len(found.tasks) == tasks and sum(found.tasks) == classes
+
+
+def test_commands_of_runs_take_what_another_method_alone_makes_use_of(tmp_path: Path) -> None:
+    sets = ("training.momentum=0.5", "toy_plain.training.optimizer=sgd")
+    suite = load_suite(write(tmp_path, "mine", toy_suite()))
+    for spec in expand(suite, Overrides(sets=sets, seeds=(0,))):
+        assert asked_again(spec, suite) == [spec]
+    sets = ("training.lr_scales={body: 2.0}",)
+    for spec in expand(suite, Overrides(sets=sets, seeds=(0,), method=("ncm", "toy_rank"))):
+        assert asked_again(spec, suite) == [spec]
+
+
+def test_a_stored_run_is_asked_for_with_all_its_values(tmp_path: Path) -> None:
+    content = toy_suite()
+    content["training"] |= {"momentum": 0.5, "lr_scales": {"heads": 3.0}}
+    content["methods"]["ncm"] = None
+    suite = load_suite(write(tmp_path, "mine", content))
+    spec = expand(suite, Overrides(method=("ncm",), seeds=(0,)))[0]
+    words = complete_arguments(spec_dict(spec), suite.path.as_posix())
+    options = zip(words[::2], words[1::2], strict=True)
+    sets = tuple(value for name, value in options if name == "--set")
+    assert expand(suite, Overrides(method=("ncm",), seeds=(0,), sets=sets)) == [spec]

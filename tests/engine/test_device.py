@@ -31,8 +31,10 @@ def test_devices_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         check_device("cuda:2")
 
 
-@pytest.mark.parametrize("command", ["run", "tune"])
-@pytest.mark.parametrize("name", ["cuda", "mps", "gpu"])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [*((c, name) for c in ("run", "tune") for name in ("cuda", "mps", "gpu")), ("plan", "gpu")],
+)
 def test_nothing_is_recorded(
     command: str,
     name: str,
