@@ -16,7 +16,7 @@ SMALL = settings(
     max_examples=40,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 LINES = [
     "from benchmark import Method, MethodConfig, register, setting",

@@ -19,7 +19,7 @@ SMALL = settings(
     max_examples=25,
     deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 NAMES = ["state_dict", "model", "teacher", "student", "state_dict_ema", "model_ema", "optimizer"]
 PREFIXES = ["", "module.", "backbone.", "module.backbone.", "encoder."]

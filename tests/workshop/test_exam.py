@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmark import registry
+from benchmark.data import DATASETS
 from benchmark.workshop.exam import Verdict, exam
 
 HEADER = """
@@ -222,6 +223,15 @@ def test_a_fault_is_described_once(tmp_path: Path) -> None:
     assert len(failed) > 5
     assert failed[0].detail == "RuntimeError: no loss today (candidate.py, line 14)"
     assert {one.detail for one in failed[1:]} == {f"as above: {failed[0].question}"}
+
+
+def test_the_exams_own_data_set_is_in_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "runs as the runner runs it: saved, resumed, evaluated, costs counted"
+    assert ask(tmp_path, "    pass\n", question) == {question: True}
+    monkeypatch.setattr(registry, "_plugins", [])
+    assert "exam" not in DATASETS.names()
 
 
 def test_a_teacher_of_one_task_may_go_with_it(tmp_path: Path) -> None:
