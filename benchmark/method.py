@@ -136,8 +136,6 @@ class MethodConfig:
 
     def __post_init__(self) -> None:
         faults = [fault for f in fields(self) for fault in _faults(f, getattr(self, f.name))]
-        if not faults:
-            faults = list(self._unread())
         if faults:
             raise ValueError("; ".join(faults))
 
@@ -153,13 +151,14 @@ class MethodConfig:
             elif isinstance(value, int) and size and value > sizes[size]:
                 yield f"{f.name} must be at most the backbone's {size}, {sizes[size]}, not {value}"
 
-    def _unread(self) -> Iterator[str]:
-        """Fields that were changed although another one keeps them from being read."""
+    def unread(self) -> dict[str, str]:
+        """The fields that another one keeps from being read, with the reason."""
+        texts = {}
         for f in fields(self):
             other, needed = f.metadata.get("where") or (f.name, getattr(self, f.name))
-            found = getattr(self, other)
-            if found != needed and getattr(self, f.name) != f.default:
-                yield f"{f.name} is read only where {other} is {needed!r}, not {found!r}"
+            if (found := getattr(self, other)) != needed:
+                texts[f.name] = f"{f.name} is read only where {other} is {needed!r}, not {found!r}"
+        return texts
 
 
 def _faults(f: Field[Any], value: Any) -> Iterator[str]:

@@ -31,9 +31,14 @@ class ConvConfig(LAEConfig):
             raise ValueError("msa and mlp are both 'none': nothing would be adapted")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, not {self.kernel}")
-        convolved = "conv" in (self.msa, self.mlp)
-        if not convolved and (self.kernel, self.dropout) != (ConvConfig.kernel, ConvConfig.dropout):
-            raise ValueError("kernel and dropout are read only where msa or mlp is 'conv'")
+
+    def unread(self) -> dict[str, str]:
+        """Beside those of every method: what belongs to convolutions alone."""
+        texts = super().unread()
+        if "conv" not in (self.msa, self.mlp):
+            reason = "is read only where msa or mlp is 'conv'"
+            texts |= {name: f"{name} {reason}" for name in ("kernel", "dropout")}
+        return texts
 
     def modules(self) -> Modules:
         """Adapters beside attention, MLP or both."""

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from benchmark.config.expand import AUGMENTATION, BACKBONE_FILE, STREAM_KEYS, Overrides, expand
+from benchmark.config.expand import (
+    AUGMENTATION,
+    BACKBONE_FILE,
+    STREAM_KEYS,
+    Overrides,
+    expand,
+    unread,
+)
 from benchmark.config.reading import parse
 from benchmark.config.suite import Suite, suite_files
 from benchmark.spec import RunSpec, values_of
@@ -119,7 +126,10 @@ def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:
     # What this run alone makes no use of is only taken with the whole recipe.
     whole = _block("training", to_jsonable_python(wanted.recipe))
     yield from whole if idle & changed.keys() else changed.items()
-    yield from _changed("settings", values_of(plain.settings), values_of(wanted.settings))
+    settings = dict(_changed("settings", values_of(plain.settings), values_of(wanted.settings)))
+    hidden = {f"settings.{key}" for key in unread(wanted.settings)}
+    everything = _block("settings", values_of(wanted.settings))
+    yield from everything if hidden & settings.keys() else settings.items()
 
 
 def _block(name: str, value: Any) -> Iterator[tuple[str, Any]]:

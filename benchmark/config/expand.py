@@ -24,7 +24,15 @@ from benchmark.config.tuned import Choices, read_choices
 from benchmark.data import dataset_info, full_name
 from benchmark.data.base import DatasetInfo
 from benchmark.registry import METHODS, UnknownNameError
-from benchmark.spec import SEEDS, Augmentation, NoAugmentation, Recipe, RunSpec, Settings
+from benchmark.spec import (
+    SEEDS,
+    Augmentation,
+    NoAugmentation,
+    Recipe,
+    RunSpec,
+    Settings,
+    values_of,
+)
 from benchmark.validation import Errors, check_field, unknown_key
 
 STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
@@ -354,6 +362,7 @@ def _methods(
             recipe = Recipe(**{**suite.training, **training})
             resolved.append((name, recipe, config(**settings)))
     _check_recipes(assignments, {name: recipe for name, recipe, _ in resolved}, errors)
+    _check_settings(assignments, {name: settings for name, _, settings in resolved}, errors)
     for name in configs:
         scaled = suite.methods.get(name, MethodPlan()).at(at)[0].get("lr_scales", {})
         for group in [group for group in scaled if group not in METHODS.get(name).groups]:
@@ -389,6 +398,29 @@ def _check_recipes(
             groups = _once(group for name in meant for group in METHODS.get(name).groups)
             for group in [group for group in one.value if group not in groups]:
                 errors.add(UnknownNameError("parameter group", str(group), groups), one.option)
+
+
+def _check_settings(
+    assignments: Sequence[Assignment], settings: Mapping[str, Settings], errors: Errors
+) -> None:
+    """Note settings of `--set` that another setting keeps all of their methods from reading.
+
+    Where all settings of a method are given, a stored run is repeated, as with recipes.
+    """
+    for one in assignments:
+        meant = [name for name in settings if one.method in ("", name)]
+        meant = [name for name in meant if one.key in values_of(settings[name])]
+        if one.block != "settings" or not meant:
+            continue
+        given = {each.key for each in assignments if each.block == "settings"}
+        hidden = [unread(settings[name]).get(one.key) for name in meant]
+        if all(hidden) and not all(given >= values_of(settings[name]).keys() for name in meant):
+            errors.add(hidden[0], one.option)
+
+
+def unread(settings: Settings) -> Mapping[str, str]:
+    """The settings that another one keeps from being read, with the reason."""
+    return settings.unread() if hasattr(settings, "unread") else {}
 
 
 def outsiders(suite: Suite, specs: Iterable[RunSpec]) -> tuple[str, ...]:
