@@ -65,7 +65,6 @@ def run(options: RunOptions) -> int:
     """Carry out what is missing; 1 when a run failed."""
     if options.launcher == "local":  # others may run on another machine
         check_device(options.device)
-    if options.launcher == "local" and options.jobs != 1:
         from benchmark.engine.pool import warm_up
 
         warm_up()

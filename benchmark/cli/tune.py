@@ -173,10 +173,9 @@ def _read(options: TuneOptions) -> Tuning:
             raise TuningError(
                 f"--{name}: tuning takes one value, not {', '.join(getattr(options, name))}"
             )
-    if options.jobs != 1:
-        from benchmark.engine.pool import warm_up
+    from benchmark.engine.pool import warm_up
 
-        warm_up()
+    warm_up()
     ((suite, specs),) = read_request(options, (0,))
     specs = _first_setting(suite, specs)
     complete([(specs[0].dataset, data_source(options, specs[0].split))])

@@ -17,6 +17,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -67,6 +68,24 @@ class DecodedImages(Images):
     def take(self, index: np.ndarray) -> DecodedImages:
         """The images at `index`, in that order."""
         return replace(self, rows=self.rows[index])
+
+    def originals(self) -> FileImages:
+        """The files of these images."""
+        return self.files.take(self.rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: what belongs to these images alone, and where the pixels lie."""
+        files = self.originals()
+        table = {name: column[self.rows] for name, column in self.table.items()}
+        stamps = {path: self.stamps[path] for path in files.paths}
+        return _reopened, (files, str(self.pixels.filename), table, stamps)
+
+
+def _reopened(
+    files: FileImages, pixels: str, table: dict[str, np.ndarray], stamps: dict[str, Stamp]
+) -> DecodedImages:
+    mapped = np.memmap(pixels, dtype=np.uint8, mode="r")
+    return DecodedImages(files, mapped, table, stamps, np.arange(len(files)))
 
 
 def decode(info: DatasetInfo, source: DataSource, on_progress: Progress) -> Path:

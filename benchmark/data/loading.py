@@ -136,7 +136,7 @@ class FileLoader(Loader):
         waiting: deque[tuple[Request, list[Future[Tensor]]]] = deque()
         try:
             for request in requests:
-                waiting.append((request, self._submit(request)))
+                waiting.append((request, self.decode(request)))
                 if len(waiting) > AHEAD:
                     yield self._collect(*waiting.popleft())
             while waiting:
@@ -151,7 +151,11 @@ class FileLoader(Loader):
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._kept = self._known = None
 
-    def _submit(self, request: Request) -> list[Future[Tensor]]:
+    def decode(self, request: Request) -> list[Future[Tensor]]:
+        """Begin with a batch: its images to be, uint8 [3, size, size] each, not yet on the device.
+
+        Colours are left for `load` to change.
+        """
         draws = request.draws
         return [
             self._pool.submit(self._one, int(position), None if draws is None else draws[i : i + 1])

@@ -32,10 +32,9 @@ class Progress:
     """What the finished tasks of a run gave.
 
     Attributes:
-        accuracy: Percent on each task seen, one row a stage; None where a stage is not evaluated.
         tasks: Number of finished tasks; the other lists have one entry for each of them.
         losses: Mean loss of every epoch.
-        predictions: Arrays that will be stored, by name.
+        choices: What `evaluation.choices` gave, by stage.
         notes: What the method said of the run (`Method.note`).
         batch_dependent: Whether a prediction depends on the other images of its batch.
         costs: What the outcome says of costs, once the last task is finished.
@@ -43,14 +42,13 @@ class Progress:
         seconds: Time that all of them took.
     """
 
-    accuracy: list[list[float] | None]
     tasks: int = 0
     losses: list[list[float]] = field(default_factory=list)
     train_seconds: list[float] = field(default_factory=list)
     eval_seconds: list[float] = field(default_factory=list)
     train_images_per_second: list[float] = field(default_factory=list)
     trainable_parameters: list[int] = field(default_factory=list)
-    predictions: dict[str, Tensor] = field(default_factory=dict)
+    choices: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     batch_dependent: bool = False
     costs: dict[str, Any] = field(default_factory=dict)

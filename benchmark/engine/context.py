@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -71,10 +72,12 @@ class Context:
         return self._backbones[name, file]
 
 
-def preparation(spec: RunSpec, dataset: Dataset, backbone: Backbone) -> Preparation:
-    """How the data set's images are resized and augmented for the backbone."""
+def preparation(
+    spec: RunSpec, evaluation: Literal["resize", "centre"], backbone: Backbone
+) -> Preparation:
+    """How images are resized and augmented for the backbone; evaluation: as of `Dataset`."""
     size = backbone.spec.input_size or 224
-    resize = Resize(centre=dataset.evaluation == "centre")
+    resize = Resize(centre=evaluation == "centre")
     if isinstance(spec.augmentation, Augmentation):
         return Preparation(size, Augment(spec.augmentation), resize)
     return Preparation(size, resize=resize)

@@ -1,62 +1,58 @@
-"""Evaluation after a task: every test image of the classes seen so far, once."""
+"""Evaluation after a task: every test image of the classes seen so far is predicted once.
+
+All this happens where the method runs, without labels: `engine.examiner` has those, and scores.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.data.loading import Loader, Request
 from benchmark.data.transforms import InputRange
 from benchmark.engine.trainer import TrainingError, autocast
 from benchmark.method import Method
 from benchmark.results.schema import BATCH_MARK
-from benchmark.seeds import generator
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
 TOP = 5  # best classes kept per image
-PROBES = 8  # images predicted a second time, in a different batch
 # Largest change of a logit, relative to the largest logit, that a different batch may cause:
 # kernels round differently for other batch shapes, a method that reads the batch moves more.
 BATCH_TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 
 class TestSet:
-    """All test images in task order, with frozen features computed once."""
+    """All test images in the order they are handed out in, with frozen features computed once."""
 
     __test__ = False  # not a test case
 
     def __init__(
         self,
         loader: Loader,
-        labels: Tensor,
-        counts: list[int],
         *,
         batch_size: int,
         device: torch.device,
         input_range: InputRange,
         frozen: Callable[[Tensor], Tensor] | None,
     ) -> None:
-        self.labels, self.counts, self.device = labels, counts, device
+        self.device = device
         self._loader, self._range, self._batch_size = loader, input_range, batch_size
         self._frozen_model = frozen
         self._frozen: Tensor | None = None
 
-    def logits(self, method: Method, count: int, precision: str) -> Tensor:
-        """Logits [count, classes seen] of the first `count` images, on the CPU.
+    def logits(self, method: Method, asked: Tensor, precision: str) -> Tensor:
+        """Logits [n, classes seen] of the images at `asked` (int64 [n]), on the CPU."""
+        return self._predict(method, asked.split(self._batch_size), precision)
 
-        Images are predicted in a fixed mixed order: a batch holds all tasks, so its composition
-        tells nothing about the task of an image.
-        """
-        mixed = torch.randperm(count, generator=generator(0, "evaluation order", count))
-        logits = self._predict(method, mixed.split(self._batch_size), precision)
-        self._check_batch_independence(method, mixed, logits, precision)
-        ordered = torch.empty_like(logits)
-        ordered[mixed] = logits
-        return ordered
+    def logits_alone(self, method: Method, asked: Tensor, precision: str) -> Tensor:
+        """As `logits`, in other batches: the first image by itself, then the others."""
+        parts = [part for part in (asked[:1], asked[1:]) if len(part)]
+        return self._predict(method, parts, precision)
 
     def _predict(self, method: Method, parts: Sequence[Tensor], precision: str) -> Tensor:
         """Logits of the images at `parts`, batch by batch, on the CPU."""
@@ -81,63 +77,94 @@ class TestSet:
                 self._frozen = torch.cat([model(x).float() for _, x in self._batches(parts)])
         return self._frozen
 
-    def _check_batch_independence(
-        self, method: Method, mixed: Tensor, logits: Tensor, precision: str
-    ) -> None:
-        """Predict a few images again in different batches: their logits must stay the same."""
-        if method.batch_dependent:
-            return
-        few = mixed[:PROBES]
-        parts = [part for part in (few[:1], few[1:]) if len(part)]
-        again = self._predict(method, parts, precision)
-        moved = float((again - logits[: len(few)]).abs().max())
-        if moved > BATCH_TOLERANCE[precision] * max(float(logits.abs().max()), 1.0):
-            raise TrainingError(
-                f"{method.name}: {BATCH_MARK} (a logit moved by {moved:.3g}); declare "
-                "batch_dependent = True to run it as a marked row"
-            )
+
+def predicted(
+    build: Callable[[], Method],
+    test: TestSet,
+    asked: Tensor,
+    probes: Tensor,
+    seen: int,
+    precision: str,
+) -> tuple[Tensor, bool]:
+    """Logits [n, seen] of the images at `asked`, and whether they depend on the whole batch.
+
+    Some images, those at the positions `probes` of `asked`, are predicted again in other batches by
+    another method that `build` makes of the same state: what a method does to its state, or keeps
+    of images it has met, must change nothing.
+
+    Raises:
+        TrainingError: Logits are malformed, differ, or the method has changed its state.
+    """
+    method = build()
+    before = fingerprint(method)
+    logits = test.logits(method, asked, precision)
+    _check_logits(method, logits, len(asked), seen)
+    if fingerprint(method) != before:
+        raise TrainingError(f"{method.name}.predict changed the method's state")
+    if not method.batch_dependent:
+        again = test.logits_alone(build(), asked[probes], precision)
+        _check_independence(method, logits, probes, again, precision)
+    return logits, method.batch_dependent
 
 
-def evaluate(
-    method: Method, test: TestSet, task: int, class_tasks: np.ndarray, precision: str
-) -> tuple[list[float], dict[str, Tensor]]:
-    """Evaluate a method after a task.
+def fingerprint(module: nn.Module) -> bytes:
+    """SHA-256 over names and bits of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        digest.update(content.data)
+    return digest.digest()
 
-    Args:
-        method: The method, trained up to `task`.
-        test: All test images.
-        task: 0-based index of the last task seen.
-        class_tasks: int [C], the task of every class; all 0 where every task has all classes.
-        precision: "fp32" or "bf16".
+
+def choices(logits: Tensor, class_groups: np.ndarray) -> dict[str, np.ndarray]:
+    """What is kept of logits [n, classes seen]; classes are in the order of learning.
+
+    class_groups: int [C], the task of every class; all 0 where every task has all classes.
 
     Returns:
-        Accuracy in percent on each task seen, and what is stored of the n images, with classes in
-        the order of learning: top_classes, int16 [n, k], best first; top_scores, float16 [n, k],
-        their logits; known, int16 [n], the best class within the image's own task.
+        top_classes, int16 [n, k], best first; top_scores, float16 [n, k], their logits; and
+        best_of_task, int16 [n, T], the best class of each task seen.
     """
-    counts = test.counts[: task + 1]
-    count = sum(counts)
-    logits = test.logits(method, count, precision)
-    seen = int((class_tasks <= task).sum())
+    seen = logits.shape[1]
+    scores, classes = logits.topk(min(TOP, seen), dim=1)
+    groups = torch.from_numpy(class_groups[:seen])
+    best = [
+        logits.masked_fill(groups != group, -torch.inf).argmax(dim=1)
+        for group in range(int(groups.max()) + 1)
+    ]
+    return {
+        "top_classes": classes.short().numpy(),
+        "top_scores": scores.half().numpy(),
+        "best_of_task": torch.stack(best, dim=1).short().numpy(),
+    }
+
+
+def _check_logits(method: Method, logits: Tensor, count: int, seen: int) -> None:
+    """Raise `TrainingError` where logits are not [count, seen], or not finite."""
     if logits.shape != (count, seen):
         raise TrainingError(
             f"{method.name}.predict gave logits for {logits.shape[1]} classes, {seen} were seen"
         )
     if not bool(torch.isfinite(logits).all()):
         raise TrainingError(f"{method.name}.predict gave logits that are not finite")
-    labels = test.labels[:count]
-    scores, classes = logits.topk(min(TOP, seen), dim=1)
-    correct = (classes[:, 0] == labels).double().split(counts)
-    accuracy = [100 * float(part.mean()) for part in correct]
 
-    tasks = torch.from_numpy(class_tasks)
-    foreign = tasks[labels][:, None] != tasks[None, :seen]
-    known = logits.masked_fill(foreign, -torch.inf).argmax(dim=1)
-    return accuracy, {
-        "top_classes": classes.short(),
-        "top_scores": scores.half(),
-        "known": known.short(),
-    }
+
+def _check_independence(
+    method: Method, first: Tensor, repeated: Tensor, again: Tensor, precision: str
+) -> None:
+    """Logits of the same images must agree, whatever the other images of the batch.
+
+    first: float [n, C]; again: float [m, C], of the images at the rows `repeated` (int64 [m]).
+    """
+    if again.shape != (len(repeated), first.shape[1]):
+        raise TrainingError(f"{method.name}.predict gave logits of two shapes for one image")
+    moved = float(np.abs(first[repeated].numpy() - again.numpy()).max(initial=0.0))
+    if not moved <= BATCH_TOLERANCE[precision] * max(float(np.abs(first.numpy()).max()), 1.0):
+        raise TrainingError(
+            f"{method.name}: {BATCH_MARK}, or on images predicted before (a logit moved by "
+            f"{moved:.3g}); declare batch_dependent = True to run it as a marked row"
+        )
 
 
 def final_choices(predictions: Mapping[str, np.ndarray], stage: int) -> dict[str, np.ndarray]:

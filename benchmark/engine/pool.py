@@ -1,4 +1,4 @@
-"""Carrying out planned runs, in this process or in several worker processes."""
+"""Carrying out planned runs, each in a process of its own, one or several at a time."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import Pipe, forkserver
-from multiprocessing.connection import Connection, wait
+from multiprocessing import forkserver
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.backbones.catalogue import VitShape, find
 from benchmark.data.base import default_root
-from benchmark.events import Event, Message, RunDone
-from benchmark.registry import METHODS, add_plugin
+from benchmark.events import Event
 from benchmark.results.schema import Keep
-from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+from benchmark.results.store import ResultStore
 
-if TYPE_CHECKING:  # they import torch, which `warm_up` must come before
-    from benchmark.engine.context import Context
+if TYPE_CHECKING:  # it imports torch, which `warm_up` must come before
     from benchmark.engine.plan import PlannedRun
 
-# Workers are copies of a process that has imported everything: only safe where nothing but Python
-# was started in that process.
-_CAN_COPY = sys.platform == "linux"
+# Processes are copies of one that has imported everything: only safe where nothing but Python was
+# started in that one.
+CAN_COPY = sys.platform == "linux"
 
 
 @dataclass(frozen=True)
@@ -59,24 +57,23 @@ def execute(
         StorageError: Results cannot be written; at once.
     """
     todo = sorted((run for run in planned if run.open), key=_expected_work, reverse=True)
-    store = ResultStore(settings.results)
-    store.check_writable()
+    ResultStore(settings.results).check_writable()
     settings = replace(settings, jobs=settings.jobs or default_jobs(settings.device))
-    if settings.jobs > 1:
-        return _in_workers(todo, settings, emit)
-    from benchmark.engine.runner import run_one
+    warm_up()
+    from benchmark.engine.supervisor import Supervisor
 
-    context = _context(settings, 0)
-    return [run.label for run in todo if run_one(run, store, context, emit) == "failed"]
+    with Supervisor(todo, settings, emit) as supervisor:
+        supervisor.work()
+    return supervisor.failed
 
 
 def warm_up() -> None:
-    """Begin to import the engine in the process that workers will be copied from.
+    """Begin to import the engine in the process that those of runs will be copied from.
 
     It takes seconds, on another core, in parallel with the planning.
     """
-    if _CAN_COPY:
-        multiprocessing.set_forkserver_preload(["benchmark.engine.runner"])
+    if CAN_COPY:
+        multiprocessing.set_forkserver_preload(["benchmark.engine.process"])
         with ignore_sigint():
             forkserver.ensure_running()
 
@@ -87,6 +84,9 @@ def ignore_sigint() -> Iterator[None]:
 
     The parent alone answers it, and ends its workers.
     """
+    if threading.current_thread() is not threading.main_thread():  # it gets no signal
+        yield
+        return
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -108,133 +108,3 @@ def _expected_work(run: PlannedRun) -> float:
     from benchmark.engine.forecast import training_passes
 
     return training_passes(run.spec, find(run.spec.backbone).shape or VitShape())
-
-
-def _context(settings: ExecutionSettings, index: int) -> Context:
-    """Set the number of threads of this process, the index-th, and make what its runs share."""
-    import torch
-
-    from benchmark.engine.context import Context
-
-    name = settings.device
-    if name in ("auto", "cuda") and torch.cuda.is_available():
-        name = f"cuda:{index % torch.cuda.device_count()}"
-    device = torch.device("cpu" if name == "auto" else name)
-    share = max(1, (os.cpu_count() or 1) // settings.jobs)
-    torch.set_num_threads(settings.threads or (1 if device.type == "cpu" else share))
-    workers = settings.workers or share
-    return Context(device, settings.suite, settings.data_root, workers, settings.keep)
-
-
-def _in_workers(
-    todo: list[PlannedRun], settings: ExecutionSettings, emit: Callable[[Event], None]
-) -> list[str]:
-    queue = list(todo)
-    failed: list[str] = []
-    processes = [_Process(settings, index) for index in range(min(settings.jobs, len(queue)))]
-    try:
-        for worker in processes:
-            worker.start(queue.pop(0))
-        while busy := [worker for worker in processes if worker.current is not None]:
-            for connection in wait([worker.connection for worker in busy]):
-                worker = next(w for w in busy if w.connection is connection)
-                try:
-                    message = worker.connection.recv()
-                except (EOFError, OSError):
-                    message = worker.record_death(emit)
-                if isinstance(message, StorageError):
-                    raise message
-                if isinstance(message, str):  # the status the run ended with
-                    assert worker.current is not None
-                    if message == "failed":
-                        failed.append(worker.current.label)
-                    worker.current = None
-                    if queue:
-                        worker.start(queue.pop(0))
-                else:
-                    emit(message)
-    finally:
-        for worker in processes:
-            worker.stop()
-    return failed
-
-
-class _Process:
-    """A worker process and the run it is busy with."""
-
-    def __init__(self, settings: ExecutionSettings, index: int) -> None:
-        self.settings, self.index = settings, index
-        self.current: PlannedRun | None = None
-        self._spawn()
-
-    def _spawn(self) -> None:
-        self.connection, theirs = Pipe()
-        arguments = (theirs, self.settings, self.index)
-        # Typeshed does not know that every context has a Process of its own.
-        context = multiprocessing.get_context("forkserver" if _CAN_COPY else "spawn")
-        self.process = context.Process(  # type: ignore[attr-defined]
-            target=_serve, args=arguments, daemon=True
-        )
-        with ignore_sigint():
-            self.process.start()
-        theirs.close()
-
-    def start(self, run: PlannedRun) -> None:
-        """Hand over the next run."""
-        if not self.process.is_alive():
-            self._spawn()
-        self.current = run
-        self.connection.send(run)
-
-    def record_death(self, emit: Callable[[Event], None]) -> str:
-        """Record that the process died during a run, and start another process."""
-        assert self.current is not None
-        self.process.join()
-        run, code = self.current, self.process.exitcode
-        method = METHODS.get(run.spec.method)
-        error = f"its process ended with exit code {code} (killed, or out of memory?)"
-        ResultStore(self.settings.results).write(
-            {
-                "schema": SCHEMA_VERSION,
-                "key": run.key,
-                "spec": spec_dict(run.spec),
-                "outcome": {"status": "failed", "error": error},
-                "environment": {
-                    "role": method.role,
-                    "stream": method.stream,
-                    "suite": self.settings.suite,
-                },
-            },
-            {},
-        )
-        emit(Message(f"{run.label} failed: {error}"))
-        emit(RunDone(run.key, "failed", None, 0.0))
-        self._spawn()
-        return "failed"
-
-    def stop(self) -> None:
-        """End the process; an unfinished run keeps its last checkpoint."""
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
-
-
-def _serve(connection: Connection[Any, Any], settings: ExecutionSettings, index: int) -> None:
-    """Body of a worker process: take runs until the parent closes the connection or dies."""
-    for plugin in settings.plugins:
-        for source in add_plugin(plugin):
-            if source.registry == METHODS.variable:
-                METHODS.get(source.name)  # runs come with settings of the plug-in's own classes
-    from benchmark.engine.runner import run_one
-
-    store, context = ResultStore(settings.results), _context(settings, index)
-    try:
-        while True:
-            planned = connection.recv()
-            try:
-                status: str | StorageError = run_one(planned, store, context, connection.send)
-            except StorageError as error:
-                status = error
-            connection.send(status)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent is gone: what is finished is stored, the rest can be resumed

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
 from benchmark.engine import checkpoint, provenance
 from benchmark.engine.context import Context, inputs_in_words
+from benchmark.engine.examiner import Examiner, RunData
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.task_loop import Emit, TaskLoop
 from benchmark.events import Message, RunDone
@@ -26,11 +31,51 @@ PART_OF_EVERY_RUN = True  # see engine.provenance
 LOCK = ".lock"
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended, as the process that carried it out tells.
+
+    Attributes:
+        outcome: For the result, without what only the examiner knows.
+        machine: Device, hardware and threads, for the result's environment; empty: not known.
+        inputs: How images were prepared, in words.
+        seconds: What the run took.
+    """
+
+    outcome: dict[str, Any]
+    machine: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def failure(error: BaseException, seconds: float = 0.0) -> Ending:
+    """The ending of a run that raised `error`."""
+    return Ending({"status": "failed", "error": _describe(error)}, seconds=seconds)
+
+
 def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
-    """Carry out one run, store its result and return its status.
+    """Carry out one run in this process, store its result and return its status.
 
     A fault of the method or the data is recorded as a failed run. A results folder that cannot be
     written raises `StorageError`: nothing can be recorded then.
+    """
+    with held(planned, store) as reason:
+        if reason:
+            emit(Message(f"{planned.label} skipped: {reason}"))
+            return "elsewhere"
+        record = Record(planned, store, context, emit)
+        if record.examiner is None:
+            return record.close(record.fault)
+        folder = store.folder(planned.key)
+        return record.close(perform(planned, context, folder, record.examiner, emit))
+
+
+@contextmanager
+def held(planned: PlannedRun, store: ResultStore) -> Iterator[str]:
+    """Hold the run's folder, so that no other process takes the run up.
+
+    Yields:
+        Why the run is not to be carried out here; empty where it is.
     """
     folder = store.folder(planned.key)
     lock = FileLock(folder / LOCK, timeout=0)
@@ -40,83 +85,119 @@ def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emi
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        emit(Message(f"{planned.label} skipped: another process is running it"))
-        return "elsewhere"
+        yield "another process is running it"
+        return
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror or error}") from error
     try:
         if store.status(planned.key) == "done":
-            emit(Message(f"{planned.label} skipped: another process has finished it"))
-            return "done"
+            yield "another process has finished it"
+            return
         remove_temporaries(folder)
-        return _run_locked(planned, store, context, emit)
+        yield ""
     finally:
         lock.release()
 
 
-def _run_locked(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
-    folder = store.folder(planned.key)
+class Record:
+    """What is told and stored of a run that is being carried out, here or in another process.
+
+    Attributes:
+        examiner: Holds the run's data; None where they cannot be had, then `fault` says why.
+    """
+
+    def __init__(
+        self, planned: PlannedRun, store: ResultStore, context: Context, emit: Emit
+    ) -> None:
+        self._planned, self._store, self._suite, self._emit = planned, store, context.suite, emit
+        self._begun = datetime.now(timezone.utc)
+        self.examiner: Examiner | None = None
+        self.fault = Ending({})
+        joint = METHODS.get(planned.spec.method).stream == "joint"
+        try:
+            self.examiner = Examiner(planned, context, joint, emit)
+        except Exception as error:  # noqa: BLE001 - data of any plug-in: recorded
+            self.fault = failure(error)
+
+    def close(self, ending: Ending) -> str:
+        """Store the result and tell of it; return its status."""
+        planned, outcome = self._planned, ending.outcome
+        predictions: dict[str, np.ndarray] = {}
+        if outcome["status"] == "done":
+            assert self.examiner is not None
+            outcome, predictions = self.examiner.graded(outcome)
+        else:
+            self._emit(Message(f"{planned.label} failed: {outcome['error']}"))
+        self._store.write(
+            {
+                "schema": SCHEMA_VERSION,
+                "key": planned.key,
+                "spec": spec_dict(planned.spec),
+                "outcome": outcome,
+                "environment": {
+                    **self._environment(),
+                    **ending.machine,
+                    "inputs": ending.inputs,
+                    "started": self._begun.isoformat(timespec="seconds"),
+                    "seconds": round(ending.seconds, 3),
+                },
+            },
+            predictions,
+        )
+        if outcome["status"] == "done":
+            checkpoint.remove(self._store.folder(planned.key))
+        self._emit(RunDone(planned.key, outcome["status"], _final(outcome), ending.seconds))
+        return str(outcome["status"])
+
+    def _environment(self) -> dict[str, Any]:
+        planned, (revision, dirty) = self._planned, provenance.revision()
+        method = METHODS.get(planned.spec.method)
+        return {
+            "role": method.role,
+            "stream": method.stream,
+            "suite": self._suite,
+            "tuned": planned.tuned,
+            "revision": revision,
+            "dirty": dirty,
+            "version": __version__,
+            "method_source_hash": planned.method_hash,
+            "data_manifest_hash": planned.data_hash,
+            "weight_hash": planned.weight_hash,
+            "sources": provenance.source_hashes(METHODS.source(planned.spec.method)),
+            "packages": provenance.packages(),
+        }
+
+
+def perform(
+    planned: PlannedRun, context: Context, folder: Path, data: RunData, emit: Emit
+) -> Ending:
+    """Train and evaluate in this process; what goes wrong is in the ending.
+
+    Raises `StorageError` where the folder cannot be written.
+    """
     started = time.perf_counter()
-    begun = datetime.now(timezone.utc)
+    machine = _machine(context.device)
+    loop: TaskLoop | None = None
     inputs: dict[str, str] = {}
-    run: TaskLoop | None = None
     try:
-        run = TaskLoop(planned, context, folder, emit)
-        inputs = inputs_in_words(run.preparation, run.range)
-        outcome, predictions = run.carry_out()
+        loop = TaskLoop(planned, context, folder, data, emit)
+        inputs = inputs_in_words(loop.preparation, loop.range)
+        outcome = loop.carry_out()
     except (StorageError, ConnectionError):  # the second: who asked for the run is gone
         raise
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror or error}") from error
     except Exception as error:  # noqa: BLE001 - a run's outermost boundary: recorded
-        emit(Message(f"{planned.label} failed: {error}"))
-        outcome, predictions = {"status": "failed", "error": _describe(error)}, {}
-    seconds = run.seconds if run else time.perf_counter() - started
-    store.write(
-        {
-            "schema": SCHEMA_VERSION,
-            "key": planned.key,
-            "spec": spec_dict(planned.spec),
-            "outcome": outcome,
-            "environment": {
-                **_environment(planned, context),
-                "inputs": inputs,
-                "started": begun.isoformat(timespec="seconds"),
-                "seconds": round(seconds, 3),
-            },
-        },
-        predictions,
-    )
-    if outcome["status"] == "done":
-        checkpoint.remove(folder)
-    emit(RunDone(planned.key, outcome["status"], _final(outcome), seconds))
-    return str(outcome["status"])
+        outcome = failure(error).outcome
+    seconds = loop.seconds if loop else time.perf_counter() - started
+    return Ending(outcome, machine, inputs, seconds)
 
 
-def _environment(planned: PlannedRun, context: Context) -> dict[str, Any]:
-    revision, dirty = provenance.revision()
-    device = context.device
+def _machine(device: torch.device) -> dict[str, Any]:
     hardware = provenance.processor()
     if device.type == "cuda":
         hardware = f"{torch.cuda.get_device_name(device)}; {hardware}"
-    method = METHODS.get(planned.spec.method)
-    return {
-        "role": method.role,
-        "stream": method.stream,
-        "suite": context.suite,
-        "tuned": planned.tuned,
-        "revision": revision,
-        "dirty": dirty,
-        "version": __version__,
-        "method_source_hash": planned.method_hash,
-        "data_manifest_hash": planned.data_hash,
-        "weight_hash": planned.weight_hash,
-        "sources": provenance.source_hashes(METHODS.source(planned.spec.method)),
-        "packages": provenance.packages(),
-        "device": device.type,
-        "hardware": hardware,
-        "threads": torch.get_num_threads(),
-    }
+    return {"device": device.type, "hardware": hardware, "threads": torch.get_num_threads()}
 
 
 def _final(outcome: dict[str, Any]) -> float | None:
@@ -124,6 +205,6 @@ def _final(outcome: dict[str, Any]) -> float | None:
     return None if not rows or rows[-1] is None else sum(rows[-1]) / len(rows[-1])
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"

@@ -7,21 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmark.backbones.catalogue import BackboneError
-from benchmark.data.base import DataError
 from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost
 from benchmark.engine.checkpoint import Progress
 from benchmark.engine.context import Context, input_range, preparation
-from benchmark.engine.evaluation import TestSet, evaluate, final_choices
+from benchmark.engine.evaluation import TestSet, choices, predicted
+from benchmark.engine.examiner import RunData
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.state import Builder, StateError
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
-from benchmark.events import EpochDone, Event, Message, RunStarted, TaskDone, TaskStarted
+from benchmark.events import EpochDone, Event, Message, RunStarted, TaskStarted
 from benchmark.method import Batch, Method, Task
 from benchmark.registry import METHODS
 from benchmark.results.schema import BATCH_MARK
@@ -35,25 +34,23 @@ Emit = Callable[[Event], None]
 class TaskLoop(Observer):
     """A run in progress."""
 
-    def __init__(self, planned: PlannedRun, context: Context, folder: Path, emit: Emit) -> None:
+    def __init__(
+        self, planned: PlannedRun, context: Context, folder: Path, data: RunData, emit: Emit
+    ) -> None:
         self._started = time.perf_counter()
         self.spec, self.key, self.label = planned.spec, planned.key, planned.label
         self.remarks = planned.notes
-        self.context, self.folder, self.emit = context, folder, emit
+        self.context, self.folder, self.data, self.emit = context, folder, data, emit
         spec = self.spec
-        dataset = context.dataset(spec.dataset, spec.split)
         backbone = context.backbone(spec.backbone, spec.backbone_file)
         if backbone.weight_hash != planned.weight_hash:
             raise BackboneError(f"the weights of {spec.backbone} changed after the run was planned")
-        if context.data_hash(spec) != planned.data_hash:
-            raise DataError(f"the images of {spec.dataset} changed after the run was planned")
-        self.stream = context.stream(spec)
-        self.preparation = preparation(spec, dataset, backbone)
+        self.preparation = preparation(spec, data.outline.evaluation, backbone)
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
         self.kind = METHODS.get(spec.method)
         self.joint = self.kind.stream == "joint"
-        self.tasks = [self.stream.joint_task()] if self.joint else self.stream.tasks
+        self.tasks = data.outline.tasks
         self.builder = Builder(
             self.kind, spec.settings, backbone.model, self.tasks, spec.seed, context.device
         )
@@ -65,45 +62,31 @@ class TaskLoop(Observer):
         """Time the run has taken, that of earlier processes included."""
         return self._earlier_seconds + time.perf_counter() - self._started
 
-    def carry_out(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Train and evaluate every task; return the outcome and the predictions to store."""
-        spec, device = self.spec, self.context.device
-        images, labels, counts = self.stream.test()
+    def carry_out(self) -> dict[str, Any]:
+        """Train and evaluate every task; return the outcome without accuracies."""
+        device = self.context.device
         test = TestSet(
-            self.context.loader(images, self.preparation, keep=True),
-            labels,
-            counts,
+            self.data.test_loader(self.preparation),
             batch_size=EVALUATION_BATCH.get(device.type, 256),
             device=device,
             input_range=self.range,
             frozen=self.frozen_model if self.kind.frozen_features else None,
         )
-        class_tasks, image_tasks = self._tasks_of(counts)
         cost.reset_peak_memory(device)
         state, progress = self._resume()
         for task in self.tasks[progress.tasks :]:
             state, record = self._train(task, state, progress)
-            accuracy = self._evaluate(test, state, class_tasks, record, progress)
+            self._evaluate(test, state, record, progress)
             self._save(state, progress)
-            self.emit(TaskDone(self.key, task.index, sum(accuracy) / len(accuracy)))
-        predictions = {name: value.numpy() for name, value in progress.predictions.items()}
-        predictions |= {
-            "labels": labels.short().numpy(),
-            "task_of_class": class_tasks,
-            "task_of_image": image_tasks,
-        }
-        if self.context.keep == "last":
-            predictions = final_choices(predictions, len(spec.tasks) - 1)
+            self.data.finished(task.index)
         return {
             "status": "done",
             "error": None,
-            "accuracy": progress.accuracy,
             "losses": progress.losses,
             "train_seconds": progress.train_seconds,
             "eval_seconds": progress.eval_seconds,
             "train_images_per_second": progress.train_images_per_second,
             "trainable_parameters": progress.trainable_parameters,
-            "test_counts": counts,
             **progress.costs,
             "peak_memory_mb": round(progress.peak_memory_mb, 1),
             "marks": [
@@ -111,7 +94,7 @@ class TaskLoop(Observer):
                 *self.remarks,
                 *progress.notes,
             ],
-        }, predictions
+        }
 
     def _train(
         self, task: Task, state: bytes | None, progress: Progress
@@ -148,6 +131,8 @@ class TaskLoop(Observer):
                 state, progress = saved
                 self.builder.build(state, progress.tasks)  # it fits
                 self._earlier_seconds = progress.seconds
+                for stage, kept in progress.choices.items():
+                    self.data.answer(stage, {name: a.numpy() for name, a in kept.items()})
                 return state, progress
         except (checkpoint.CheckpointError, StateError) as error:
             aside = checkpoint.put_aside(self.folder)
@@ -155,7 +140,7 @@ class TaskLoop(Observer):
                 f"{self.label}: its checkpoint is put aside as {aside.name}, the run starts again"
             )
             self.emit(Message(f"{text}: {error}"))
-        return None, Progress(accuracy=[None] * len(self.spec.tasks))
+        return None, Progress()
 
     def _save(self, state: bytes, progress: Progress) -> None:
         """Keep what the finished tasks gave."""
@@ -164,22 +149,13 @@ class TaskLoop(Observer):
         progress.seconds = self.seconds
         checkpoint.save(self.folder, state, progress)
 
-    def _tasks_of(self, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Task of every class, int16 [C] (0 where all tasks share them), and test image [n]."""
-        tasks = np.arange(len(counts), dtype=np.int16)
-        if self.spec.scenario == "domain":
-            of_class = np.zeros(len(self.stream.order), dtype=np.int16)
-        else:
-            of_class = np.repeat(tasks, self.spec.tasks)
-        return of_class, np.repeat(tasks, counts)
-
     def _task_stream(self, task: Task) -> TrainingImages:
-        images, labels = self.stream.train(task)
+        images, labels = self.data.train(task.index)
         augment = self.spec.augmentation != "none"
         return TrainingImages(
             task,
             self.context.loader(images, self.preparation, keep=not augment),
-            labels.to(self.context.device),
+            torch.from_numpy(labels).to(self.context.device),
             batch_size=self.spec.recipe.batch_size,
             seed=self.spec.seed,
             augment=augment,
@@ -194,28 +170,37 @@ class TaskLoop(Observer):
         return features.float()
 
     def _evaluate(
-        self,
-        test: TestSet,
-        state: bytes,
-        class_tasks: np.ndarray,
-        record: TaskRecord,
-        progress: Progress,
-    ) -> list[float]:
-        """Evaluate what the state gives, add the outcome to `progress`, return the accuracies."""
-        method = self.builder.build(state, progress.tasks)
-        method.notes = progress.notes
+        self, test: TestSet, state: bytes, record: TaskRecord, progress: Progress
+    ) -> None:
+        """Predict the test images of the classes seen so far, and hand the answers in."""
+        outline = self.data.outline
+        stage = outline.stages - 1 if self.joint else progress.tasks - 1
+        asked = torch.from_numpy(self.data.asked(stage))
+        probes = torch.from_numpy(self.data.probes(stage))
         started = time.perf_counter()
-        stage = len(self.spec.tasks) - 1 if self.joint else progress.tasks - 1
-        accuracy, kept = evaluate(method, test, stage, class_tasks, self.spec.precision)
-        progress.batch_dependent |= method.batch_dependent
-        progress.accuracy[stage] = accuracy
-        progress.predictions |= {f"{name}/{stage}": values for name, values in kept.items()}
+        logits, batch_dependent = predicted(
+            lambda: self._built(state, progress),
+            test,
+            asked,
+            probes,
+            self.tasks[progress.tasks - 1].seen,
+            self.spec.precision,
+        )
+        progress.batch_dependent |= batch_dependent
+        answer = choices(logits, outline.class_groups)
+        self.data.answer(stage, answer)
+        progress.choices[stage] = {name: torch.from_numpy(a) for name, a in answer.items()}
         progress.losses.append(record.losses)
         progress.train_seconds.append(round(record.seconds, 4))
         progress.eval_seconds.append(round(time.perf_counter() - started, 4))
         progress.train_images_per_second.append(round(record.images / record.seconds, 1))
         progress.trainable_parameters.append(record.trainable)
-        return accuracy
+
+    def _built(self, state: bytes, progress: Progress) -> Method:
+        """A method made of the state after the finished tasks."""
+        method = self.builder.build(state, progress.tasks)
+        method.notes = progress.notes
+        return method
 
     def _costs(self, method: Method, sample: Batch) -> dict[str, Any]:
         """What the outcome says of the method after the last task."""

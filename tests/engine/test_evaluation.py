@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -10,12 +12,10 @@ from torch import Tensor
 
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.transforms import InputRange
-from benchmark.engine.evaluation import TestSet, evaluate
+from benchmark.engine.evaluation import TestSet, choices, predicted
 from benchmark.engine.trainer import TrainingError
 from benchmark.method import Method
 
-LABELS = torch.tensor([0, 1, 2, 2, 3, 3])
-COUNTS = [2, 4]
 TASKS = np.array([0, 0, 1, 1])
 
 
@@ -41,8 +41,6 @@ def test_set(frozen: object = None) -> TestSet:
     images = answers.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
     return TestSet(
         MemoryLoader(images),
-        LABELS,
-        COUNTS,
         batch_size=4,
         device=torch.device("cpu"),
         input_range=InputRange(),
@@ -53,11 +51,15 @@ def test_set(frozen: object = None) -> TestSet:
 test_set.__test__ = False  # type: ignore[attr-defined]
 
 
-def test_accuracy_and_predictions() -> None:
-    accuracy, kept = evaluate(Oracle(), test_set(), 1, TASKS, "fp32")
-    assert accuracy == [50.0, 75.0]
+def logits(make: Callable[[], Method], test: TestSet | None = None) -> tuple[Tensor, bool]:
+    asked, probes = torch.arange(6), torch.tensor([5, 0, 2])
+    return predicted(make, test or test_set(), asked, probes, 4, "fp32")
+
+
+def test_choices() -> None:
+    kept = choices(logits(Oracle)[0], TASKS)
     assert kept["top_classes"][:, 0].tolist() == [0, 0, 2, 2, 0, 3]
-    assert kept["known"].tolist() == [0, 0, 2, 2, 2, 3]  # best class within the image's own task
+    assert kept["best_of_task"].tolist() == [[0, 2], [0, 2], [0, 2], [0, 2], [0, 2], [0, 3]]
     assert kept["top_scores"][0, 0] == 2
     assert kept["top_classes"].shape == (6, 4)
 
@@ -68,7 +70,7 @@ def test_wrong_number_of_classes() -> None:
             return super().predict(images)[:, :3]
 
     with pytest.raises(TrainingError, match="3 classes, 4 were seen"):
-        evaluate(Short(), test_set(), 1, TASKS, "fp32")
+        logits(Short)
 
 
 def test_logits_that_are_not_finite() -> None:
@@ -77,7 +79,7 @@ def test_logits_that_are_not_finite() -> None:
             return super().predict(images) * torch.nan
 
     with pytest.raises(TrainingError, match="not finite"):
-        evaluate(Broken(), test_set(), 1, TASKS, "fp32")
+        logits(Broken)
 
 
 class Voting(Oracle):
@@ -90,10 +92,37 @@ class Voting(Oracle):
 
 def test_reading_the_batch_is_refused_unless_declared() -> None:
     with pytest.raises(TrainingError, match="depends on the other images"):
-        evaluate(Voting(), test_set(), 1, TASKS, "fp32")
-    declared = Voting()
-    declared.batch_dependent = True
-    evaluate(declared, test_set(), 1, TASKS, "fp32")
+        logits(Voting)
+
+    class Declared(Voting):
+        batch_dependent = True
+
+    assert logits(Declared)[1]
+
+
+class Counting(Oracle):
+    """Guesses by how many images came before."""
+
+    met = 0
+
+    def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
+        self.met += len(images)
+        return super().predict(images) + self.met
+
+
+class Adapting(Oracle):
+    """Changes its weights at test time."""
+
+    def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
+        self.backbone.cls_token.data += 1
+        return super().predict(images)
+
+
+def test_what_came_before_an_image_must_not_matter() -> None:
+    with pytest.raises(TrainingError, match="images predicted before"):
+        logits(Counting)
+    with pytest.raises(TrainingError, match="changed the method's state"):
+        logits(Adapting)
 
 
 def test_frozen_features_are_computed_once() -> None:
@@ -113,5 +142,5 @@ def test_frozen_features_are_computed_once() -> None:
 
     test = test_set(model)
     for _ in range(3):
-        evaluate(Reading(), test, 1, TASKS, "fp32")
+        logits(Reading, test)
     assert calls == [4, 2]
