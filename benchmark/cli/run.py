@@ -37,6 +37,11 @@ class RunOptions(RunSelectionOptions, ExecutionOptions):
     """Options of `clbench run`."""
 
     workers: int | None = option(positive, "N", "threads of each run that decode image files")
+    hook_limit: int | None = option(
+        positive,
+        "SECONDS",
+        "end a run as failed when one call of its method takes longer (default: no limit)",
+    )
     launcher: str = option(
         str,
         "local|slurm|print",
@@ -166,6 +171,7 @@ def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
         execution(options, suite, options.plugin),
         workers=options.workers or 0,
         keep=options.predictions,
+        hook_limit=options.hook_limit or 0,
     )
     commands = [_command(run, suite, options) for run in runs if run.open]
     return Work(suite.name, runs, settings, commands)
@@ -190,6 +196,7 @@ def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
         ("--jobs", 1),
         ("--data-root", options.data_root and options.data_root.resolve()),
         ("--workers", options.workers),
+        ("--hook-limit", options.hook_limit),
         ("--predictions", None if options.predictions == "all" else options.predictions),
         ("--threads", options.threads),
         *(("--plugin", plugin.resolve()) for plugin in options.plugin),

@@ -2,53 +2,85 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.engine import hooks
 from benchmark.method import Batch, Method, Task
 from benchmark.results.schema import Stored
 
 SAMPLE = 4  # images whose operations are counted
 
 
-def flops_per_image(
-    method: Method, batch: Batch, task: Task, query: float, batch_size: int
-) -> dict[str, float]:
-    """Operations of a training step and of a prediction, per image (a multiply-add counts two).
+def train_flops(method: Method, batch: Batch, task: Task, query: float, batch_size: int) -> float:
+    """Operations of a training step per image (a multiply-add counts two).
 
-    query: operations of the frozen forward pass, a part of both where the method reads frozen
-    features, as a user pays for it; that the runner keeps the features of test images is its own
-    affair. What a training step does whatever its number of images, such as a penalty on weights,
-    is shared out among the `batch_size` images of a step.
+    query: operations of the frozen forward pass, a part where the method reads frozen features, as
+    a user pays for it. What a step does whatever its number of images, such as a penalty on
+    weights, is shared out among the `batch_size` images of a step. Buffers and random streams are
+    left as they were.
 
     Not counted, since no step has it: passes of `begin_task` and `end_task`, alignment of heads,
     optimizer and averages. Kernels that torch has no formula for (norms, activations, softmax)
     count nothing, matrix products and convolutions all.
     """
-    extra = query if method.frozen_features else 0.0
+    if not hooks.parameter_groups(method):
+        return 0.0
     whole, half = _first(batch, len(batch.labels)), _first(batch, len(batch.labels) // 2)
-    images = () if whole.frozen is None else (whole.frozen,)
     count = len(whole.labels)
+    with sdpa_kernel(SDPBackend.MATH), _left_alone(method):
+        step = _step_flops(method, whole, task)
+        each = step / count
+        if len(half.labels):
+            each = (step - _step_flops(method, half, task)) / (count - len(half.labels))
+    fixed = step - count * each
+    return each + fixed / batch_size + (query if method.frozen_features else 0.0)
+
+
+def predict_flops(method: Method, batch: Batch, query: float) -> float:
+    """Operations of a prediction per image; see `train_flops`.
+
+    That the runner keeps the frozen features of test images is its own affair.
+    """
+    images = () if batch.frozen is None else (batch.frozen,)
     # The plain attention formula: fused kernels are not counted on every device.
-    with sdpa_kernel(SDPBackend.MATH):
-        with FlopCounterMode(display=False) as predicting, torch.no_grad():
-            method.predict(whole.images, *images)
-        flops = {"train": 0.0, "predict": predicting.get_total_flops() / count + extra}
-        if method.parameter_groups():
-            step = _step_flops(method, whole, task)
-            each = step / count
-            if len(half.labels):
-                each = (step - _step_flops(method, half, task)) / (count - len(half.labels))
-            fixed = step - count * each
-            flops["train"] = each + fixed / batch_size + extra
-    return flops | {"query": extra}
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        _left_alone(method),
+        FlopCounterMode(display=False) as predicting,
+        torch.no_grad(),
+    ):
+        hooks.predict(method, batch.images, *images)
+    extra = query if method.frozen_features else 0.0
+    return float(predicting.get_total_flops()) / len(batch.labels) + extra
+
+
+@contextmanager
+def _left_alone(method: Method) -> Iterator[None]:
+    """Put buffers and random streams back, and drop gradients: what is counted moves no number."""
+    buffers = [(buffer, buffer.clone()) for buffer in method.buffers()]
+    drawn, drawn_by_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(drawn)
+        np.random.set_state(drawn_by_numpy)
+        method.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
 
 
 def _first(batch: Batch, count: int) -> Batch:
@@ -59,8 +91,7 @@ def _first(batch: Batch, count: int) -> Batch:
 def _step_flops(method: Method, batch: Batch, task: Task) -> float:
     """Operations of a forward and backward pass of all images of a batch."""
     with FlopCounterMode(display=False) as training:
-        method.loss(batch, task).backward()
-    method.zero_grad(set_to_none=True)
+        hooks.loss(method, batch, task).backward()
     return float(training.get_total_flops())
 
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from benchmark.data.loading import Loader, Request
 from benchmark.data.transforms import InputRange
-from benchmark.engine.trainer import TrainingError, autocast
+from benchmark.engine import hooks
+from benchmark.engine.state import bits
+from benchmark.engine.trainer import autocast
 from benchmark.method import Method
 from benchmark.results.schema import BATCH_MARK
 
@@ -61,7 +63,7 @@ class TestSet:
         for index, images in self._batches(parts):
             with torch.inference_mode(), autocast(self.device, precision):
                 known = () if frozen is None else (frozen[index.to(self.device)],)
-                logits.append(method.predict(images, *known).float())
+                logits.append(hooks.predict(method, images, *known).float())
         return torch.cat(logits).cpu()
 
     def _batches(self, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -93,14 +95,14 @@ def predicted(
     of images it has met, must change nothing.
 
     Raises:
-        TrainingError: Logits are malformed, differ, or the method has changed its state.
+        MethodError: Logits are malformed, differ, or the method has changed its state.
     """
     method = build()
     before = fingerprint(method)
     logits = test.logits(method, asked, precision)
     _check_logits(method, logits, len(asked), seen)
     if fingerprint(method) != before:
-        raise TrainingError(f"{method.name}.predict changed the method's state")
+        raise hooks.wrong(method, "predict", "changed the method's state")
     if not method.batch_dependent:
         again = test.logits_alone(build(), asked[probes], precision)
         _check_independence(method, logits, probes, again, precision)
@@ -111,9 +113,8 @@ def fingerprint(module: nn.Module) -> bytes:
     """SHA-256 over names and bits of all parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in (*module.named_parameters(), *module.named_buffers()):
-        content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(content.data)
+        digest.update(bits(value))
     return digest.digest()
 
 
@@ -141,13 +142,13 @@ def choices(logits: Tensor, class_groups: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _check_logits(method: Method, logits: Tensor, count: int, seen: int) -> None:
-    """Raise `TrainingError` where logits are not [count, seen], or not finite."""
+    """Raise `MethodError` where logits are not [count, seen], or not finite."""
     if logits.shape != (count, seen):
-        raise TrainingError(
-            f"{method.name}.predict gave logits for {logits.shape[1]} classes, {seen} were seen"
+        raise hooks.wrong(
+            method, "predict", f"gave logits for {logits.shape[1]} classes, {seen} were seen"
         )
     if not bool(torch.isfinite(logits).all()):
-        raise TrainingError(f"{method.name}.predict gave logits that are not finite")
+        raise hooks.wrong(method, "predict", "gave logits that are not finite")
 
 
 def _check_independence(
@@ -158,12 +159,14 @@ def _check_independence(
     first: float [n, C]; again: float [m, C], of the images at the rows `repeated` (int64 [m]).
     """
     if again.shape != (len(repeated), first.shape[1]):
-        raise TrainingError(f"{method.name}.predict gave logits of two shapes for one image")
+        raise hooks.wrong(method, "predict", "gave logits of two shapes for one image")
     moved = float(np.abs(first[repeated].numpy() - again.numpy()).max(initial=0.0))
     if not moved <= BATCH_TOLERANCE[precision] * max(float(np.abs(first.numpy()).max()), 1.0):
-        raise TrainingError(
-            f"{method.name}: {BATCH_MARK}, or on images predicted before (a logit moved by "
-            f"{moved:.3g}); declare batch_dependent = True to run it as a marked row"
+        raise hooks.wrong(
+            method,
+            "predict",
+            f"broke a rule: its {BATCH_MARK}, or on images predicted before (a logit moved by "
+            f"{moved:.3g}); declare batch_dependent = True to run it as a marked row",
         )
 
 

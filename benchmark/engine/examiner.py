@@ -12,6 +12,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from benchmark.data.decoded import DecodedImages
 from benchmark.data.digests import file_digests
 from benchmark.data.loading import Loader, Preparation
 from benchmark.data.stream import Stream
+from benchmark.engine import fence
 from benchmark.engine.context import Context
 from benchmark.engine.evaluation import final_choices
 from benchmark.engine.plan import PlannedRun
@@ -111,6 +113,10 @@ class Examiner(RunData):
     def images(self) -> Images:
         """The test images, by number."""
         return self._images
+
+    def places(self) -> tuple[list[Path], list[Path]]:
+        """Folders that are closed to the method's process, and files in them that are not."""
+        return fence.places(self._stream.train(self.outline.tasks[0])[0], self._images)
 
     def train(self, task: int) -> tuple[Images, np.ndarray]:
         """Training images and labels of a 0-based task."""

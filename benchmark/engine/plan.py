@@ -17,6 +17,7 @@ from benchmark.data.base import DataSource, Listing, MissingDataError, Progress,
 from benchmark.data.listing import fail
 from benchmark.data.orders import class_order
 from benchmark.data.stream import stream_hash
+from benchmark.engine import hooks
 from benchmark.engine.provenance import method_hash
 from benchmark.registry import METHODS
 from benchmark.results.schema import TunedBlock
@@ -113,8 +114,7 @@ def plan_runs(
                 continue
             met[key] = spec
             status = store.status(key)
-        kind = METHODS.get(spec.method)
-        reason = kind.skip(spec)
+        kind, reason = METHODS.get(spec.method), _reason_to_skip(spec)
         tuned = choices.behind(spec) if choices else None
         remarks = (*(facts.notes if facts else ()), *kind.remarks(spec))
         planned.append(PlannedRun(spec, key, status, reason, source, data, weights, tuned, remarks))
@@ -203,6 +203,14 @@ class _Inputs:
             raise error
         self._lacking[name] = str(error)
         return ""
+
+
+def _reason_to_skip(spec: RunSpec) -> str | None:
+    """What the method says; where that fails, the run itself is to fail by it."""
+    try:
+        return hooks.skip(METHODS.get(spec.method), spec)
+    except hooks.MethodError:
+        return None
 
 
 def _same_data(spec: RunSpec, other: RunSpec) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import MutableSequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -20,8 +21,10 @@ import torch
 
 from benchmark.data.base import ArrayImages, Images
 from benchmark.data.loading import Loader, Preparation
+from benchmark.engine import fence, hooks
 from benchmark.engine.context import Context
 from benchmark.engine.examiner import Choices, Outline, RunData
+from benchmark.engine.plan import PlannedRun
 from benchmark.engine.runner import Ending, failure, perform
 from benchmark.engine.served_images import ServedLoader
 from benchmark.registry import METHODS, add_plugin
@@ -47,6 +50,21 @@ class MethodFile:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """A run, and what is known before it begins.
+
+    closed: folders that it may read nothing of, but for the files in `allowed` and the images of
+    the task it learns.
+    """
+
+    planned: PlannedRun
+    folder: Path
+    outline: Outline
+    closed: list[Path]
+    allowed: list[Path]
+
+
+@dataclass(frozen=True)
 class Request:
     """A call of one of `RunData`'s methods, made in the parent; its value or error comes back."""
 
@@ -61,15 +79,16 @@ class RemoteData(RunData):
         self,
         connection: Connection[Any, Any],
         images: Connection[Any, Any],
-        outline: Outline,
+        run: Assignment,
         context: Context,
     ) -> None:
         self._connection, self._images, self._context = connection, images, context
-        self.outline = outline
+        self.outline, self._allowed = run.outline, run.allowed
 
     def train(self, task: int) -> tuple[Images, np.ndarray]:
         """Training images and labels of a 0-based task."""
         images, labels = self._ask("train", task)
+        fence.admit(images, self._allowed)
         return images, labels
 
     def test_loader(self, preparation: Preparation) -> Loader:
@@ -106,8 +125,11 @@ class RemoteData(RunData):
         return reply
 
 
-def serve(connection: Connection[Any, Any], images: Connection[Any, Any]) -> None:
+def serve(
+    connection: Connection[Any, Any], images: Connection[Any, Any], pulse: MutableSequence[int]
+) -> None:
     """Body of the process: take one run, carry it out, tell how it ended."""
+    hooks.watch(pulse)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers it
     try:
         ending: Ending | StorageError = _carry_out(connection, images)
@@ -134,6 +156,7 @@ def _carry_out(connection: Connection[Any, Any], images: Connection[Any, Any]) -
     if method.plugin is not None:
         add_plugin(method.plugin)
     METHODS.get(method.name)  # the run comes with settings of a class of its module
-    planned, outline, folder = connection.recv()
-    data = RemoteData(connection, images, outline, context)
-    return perform(planned, context, folder, data, connection.send)
+    run: Assignment = connection.recv()
+    fence.close(run.closed, run.allowed)
+    data = RemoteData(connection, images, run, context)
+    return perform(run.planned, context, run.folder, data, connection.send)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from benchmark.engine import checkpoint, provenance
+from benchmark.engine import checkpoint, hooks, provenance
 from benchmark.engine.context import Context, inputs_in_words
 from benchmark.engine.examiner import Examiner, RunData
 from benchmark.engine.plan import PlannedRun
@@ -50,7 +50,9 @@ class Ending:
 
 def failure(error: BaseException, seconds: float = 0.0) -> Ending:
     """The ending of a run that raised `error`."""
-    return Ending({"status": "failed", "error": _describe(error)}, seconds=seconds)
+    trace = hooks.traceback_of(error)
+    outcome = {"status": "failed", "error": _describe(error), "traceback": trace}
+    return Ending(outcome, seconds=seconds)
 
 
 def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
@@ -185,8 +187,6 @@ def perform(
         outcome = loop.carry_out()
     except (StorageError, ConnectionError):  # the second: who asked for the run is gone
         raise
-    except OSError as error:
-        raise StorageError(f"{folder}: {error.strerror or error}") from error
     except Exception as error:  # noqa: BLE001 - a run's outermost boundary: recorded
         outcome = failure(error).outcome
     seconds = loop.seconds if loop else time.perf_counter() - started
@@ -206,5 +206,8 @@ def _final(outcome: dict[str, Any]) -> float | None:
 
 
 def _describe(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+    if isinstance(error, hooks.MethodError):  # says where itself
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return hooks.described(error) + where

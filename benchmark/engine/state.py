@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from benchmark.engine import hooks
 from benchmark.method import Method, Task
 from benchmark.seeds import seed_globally
 
@@ -44,6 +47,7 @@ class Builder:
     seed: int
     device: torch.device
     _initial: dict[str, Tensor] = field(default_factory=dict)
+    _pretrained: list[weakref.ref[nn.Parameter]] = field(default_factory=list)
 
     def build(self, state: bytes | None = None, finished: int = 0) -> Method:
         """The method before its first task, or after `finished` tasks with the state `pack` made.
@@ -52,7 +56,9 @@ class Builder:
         """
         seed_globally(self.seed, "construction")
         own = copy.deepcopy(self.backbone).requires_grad_(True)
-        method = self.kind(own, self.settings).to(self.device)
+        self._pretrained = [weakref.ref(parameter) for parameter in own.parameters()]
+        method: Method = hooks.call(self.kind, "__init__", own, self.settings)
+        method.to(self.device)
         if not self._initial:
             self._initial = _backbone_tensors(method)
         for task in self.tasks[:finished]:
@@ -61,10 +67,23 @@ class Builder:
             _load(method, {**self._initial, **unpacked(state)})
         return method.eval()
 
+    def backbone_bits(self) -> bytes:
+        """SHA-256 of the pre-trained parameters of the method built last; empty if it trains them.
+
+        Parts that the method has put into the backbone are its own and do not count.
+        """
+        digest = hashlib.sha256()
+        if self.kind.trains_backbone:
+            return b""
+        for reference in self._pretrained:
+            parameter = reference()
+            digest.update(b"gone" if parameter is None else bits(parameter))
+        return digest.digest()
+
     def grow(self, method: Method, task: Task) -> None:
         """Let the method grow for a task, from random streams of the task's own."""
         seed_globally(self.seed, "initialisation", task.index)
-        method.grow(task)
+        hooks.call(method, "grow", task)
         method.to(self.device)
 
     def pack(self, method: Method) -> bytes:
@@ -75,10 +94,15 @@ class Builder:
         initial = self._initial
         state = {
             name: value
-            for name, value in method.state_dict().items()
+            for name, value in hooks.call(method, "state_dict").items()
             if not (name in initial and torch.equal(value.cpu(), initial[name]))
         }
         return packed(state)
+
+
+def bits(tensor: Tensor) -> memoryview:
+    """The bits of a tensor."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def packed(content: dict[str, Any]) -> bytes:

@@ -18,16 +18,20 @@ import torch
 
 from benchmark.data.base import ArrayImages, DataError, Images
 from benchmark.data.loading import FileLoader, Preparation
+from benchmark.engine import hooks
 from benchmark.engine.context import Context
+from benchmark.engine.execution import CAN_COPY, ExecutionSettings, ignore_sigint
 from benchmark.engine.plan import PlannedRun
-from benchmark.engine.pool import CAN_COPY, ExecutionSettings, ignore_sigint
-from benchmark.engine.process import Ahead, MethodFile, Request, serve
+from benchmark.engine.process import Ahead, Assignment, MethodFile, Request, serve
 from benchmark.engine.runner import Ending, Record, held
 from benchmark.engine.served_images import serve_images
 from benchmark.events import Event, Message
 from benchmark.registry import METHODS, plugin_files
 from benchmark.results.store import ResultStore, StorageError
+from benchmark.words import duration
 
+POLL = 1.0  # seconds between two looks at runs that say nothing
+SILENCE = 600.0  # seconds without a call of a hook after which the user is told, then twice as long
 PATIENCE = 10.0  # seconds that a process has to end by itself
 CPU = torch.device("cpu")
 
@@ -80,13 +84,12 @@ class Supervisor:
         while self._queue or self._running:
             while self._queue and self._free:
                 self._start(self._queue.pop(0), self._free.pop())
-            for connection in wait(list(self._running)) if self._running else ():
+            ready = wait(list(self._running), POLL) if self._running else ()
+            for connection in ready:
                 run = self._running[connection]  # type: ignore[index]
-                ending = run.attend()
-                if ending is not None:
-                    del self._running[connection]  # type: ignore[arg-type]
-                    self._free.append(run.index)
-                    self._close(run.planned, run.close(ending))
+                self._end(run, run.attend())
+            for run in list(self._running.values()):
+                self._end(run, run.look(self._settings.hook_limit))
 
     def _start(self, planned: PlannedRun, index: int) -> None:
         """Begin with a run, or record at once that it cannot be had."""
@@ -107,6 +110,13 @@ class Supervisor:
         waiting = self._queue[:1]
         self._spare = _Process(_ahead(waiting[0], self._settings, index)) if waiting else None
 
+    def _end(self, run: _Run, ending: Ending | None) -> None:
+        """Record a run that has come to its end."""
+        if ending is not None:
+            self._running = {c: other for c, other in self._running.items() if other is not run}
+            self._free.append(run.index)
+            self._close(run.planned, run.close(ending))
+
     def _close(self, planned: PlannedRun, status: str) -> None:
         if status == "failed":
             self.failed.append(planned.label)
@@ -121,8 +131,9 @@ class _Process:
         self.images, their_images = Pipe()
         # Typeshed does not know that every context has a Process of its own.
         context = multiprocessing.get_context("forkserver" if CAN_COPY else "spawn")
+        self.pulse = context.RawArray("q", 2)  # see `hooks.watch`
         self._process = context.Process(  # type: ignore[attr-defined]
-            target=serve, args=(theirs, their_images), daemon=True
+            target=serve, args=(theirs, their_images, self.pulse), daemon=True
         )
         with ignore_sigint():
             self._process.start()
@@ -184,13 +195,17 @@ class _Run:
 
     def hand_over(self, process: _Process) -> None:
         """Let the process carry out the run."""
-        assert self._record.examiner is not None
+        examiner = self._record.examiner
+        assert examiner is not None
         self._process, self._began = process, time.perf_counter()
+        self._pulse, self._changed, self._said = (-1, -1), time.monotonic(), 0
         source = METHODS.source(self.planned.spec.method)
         plugin = source.path if source.path in plugin_files() else None
         with suppress(OSError):  # a process that has died is found when it is read from
             process.connection.send(MethodFile(source.name, plugin))
-            process.connection.send((self.planned, self._record.examiner.outline, self._folder))
+            process.connection.send(
+                Assignment(self.planned, self._folder, examiner.outline, *examiner.places())
+            )
 
     def attend(self) -> Ending | None:
         """Take one message of the process; the ending, where it has come to its end.
@@ -205,7 +220,9 @@ class _Run:
                 connection.send(self._reply(message))
                 return None
         except (EOFError, OSError):
-            error = f"{self._process.ended()} (killed, or out of memory?)"
+            hook = hooks.NAMES[self._process.pulse[0]]
+            where = f" in {hook}" if hook else ""
+            error = f"{self._process.ended()}{where} (killed, or out of memory?)"
             outcome = {"status": "failed", "error": error}
             return Ending(outcome, seconds=time.perf_counter() - self._began)
         if isinstance(message, StorageError):
@@ -213,6 +230,24 @@ class _Run:
         if isinstance(message, Ending):
             return message
         self._emit(message)
+        return None
+
+    def look(self, hook_limit: float) -> Ending | None:
+        """See whether the run goes on; its ending, where one call of a hook takes too long."""
+        assert self._process is not None
+        pulse, now = tuple(self._process.pulse), time.monotonic()
+        if pulse != self._pulse:
+            self._pulse, self._changed, self._said = pulse, now, 0
+            return None
+        still, hook = now - self._changed, hooks.NAMES[pulse[0]]
+        if hook and hook_limit and still > hook_limit:
+            error = f"{hook} took longer than {hook_limit:g} s, the limit of --hook-limit"
+            outcome = {"status": "failed", "error": error}
+            return Ending(outcome, seconds=time.perf_counter() - self._began)
+        if still > SILENCE * 2**self._said:
+            self._said += 1
+            where = f", in {hook}" if hook else ""
+            self._emit(Message(f"{self.planned.label}: no step for {duration(still)}{where}"))
         return None
 
     def close(self, ending: Ending) -> str:

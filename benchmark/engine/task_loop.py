@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from benchmark.backbones.catalogue import BackboneError
 from benchmark.data.stream import TrainingImages
-from benchmark.engine import checkpoint, cost
+from benchmark.engine import checkpoint, cost, hooks
 from benchmark.engine.checkpoint import Progress
 from benchmark.engine.context import Context, input_range, preparation
 from benchmark.engine.evaluation import TestSet, choices, predicted
@@ -49,6 +50,7 @@ class TaskLoop(Observer):
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
         self.kind = METHODS.get(spec.method)
+        hooks.skip(self.kind, spec)  # it was no reason to skip the run, but it may raise
         self.joint = self.kind.stream == "joint"
         self.tasks = data.outline.tasks
         self.builder = Builder(
@@ -108,15 +110,59 @@ class TaskLoop(Observer):
         method = self.builder.build(state, task.index)
         method.notes = list(progress.notes)
         self.builder.grow(method, task)
+        self._current = _Current(data, progress)
         record = train_task(method, task, data, self.spec.recipe, self, self.spec.precision)
+        self._collect_marks(method, progress)
         sample = data.sample(cost.SAMPLE)
         data.close()
         state = self.builder.pack(method)
         progress.tasks = task.index + 1
-        progress.notes = list(method.notes)
-        if task is self.tasks[-1]:
-            progress.costs = self._costs(method, sample)
+        progress.costs |= self._costs(method, sample, progress)
         return state, record
+
+    def prepared(self, method: Method, task: Task) -> None:
+        """Remember the backbone as it is before training."""
+        self._current.backbone = self.builder.backbone_bits()
+
+    def trained(self, method: Method, task: Task) -> None:
+        """Check the backbone, and count the operations of a step of the last task."""
+        progress = self._current.progress
+        self._collect_marks(method, progress)
+        if self.builder.backbone_bits() != self._current.backbone:
+            raise hooks.MethodError(
+                f"{method.name} declares trains_backbone = False, but training changed the backbone"
+            )
+        if task is self.tasks[-1]:
+            sample = self._current.data.sample(cost.SAMPLE)
+            query = cost.forward_flops(self.frozen_model, sample.images)
+            progress.costs["flops_per_image"] = {
+                "train": self._counted(
+                    "a training step",
+                    progress,
+                    cost.train_flops,
+                    method,
+                    sample,
+                    task,
+                    query,
+                    self.spec.recipe.batch_size,
+                )
+            }
+
+    def _counted(
+        self, what: str, progress: Progress, count: Callable[..., float], *arguments: Any
+    ) -> float | None:
+        """A cost, or None and a note where it cannot be measured."""
+        try:
+            return count(*arguments)
+        except Exception as error:  # noqa: BLE001 - a cost is never worth a run
+            note = f"operations of {what} could not be counted: {hooks.described(error)}"
+            progress.notes.append(note)
+            return None
+
+    def _collect_marks(self, method: Method, progress: Progress) -> None:
+        """What a method has once said of a run stays said."""
+        progress.notes += [text for text in hooks.notes(method) if text not in progress.notes]
+        progress.batch_dependent |= bool(method.batch_dependent)
 
     def epoch_done(self, task: Task, epoch: int, mean_loss: float) -> None:
         """Emit an event after every epoch."""
@@ -199,19 +245,33 @@ class TaskLoop(Observer):
     def _built(self, state: bytes, progress: Progress) -> Method:
         """A method made of the state after the finished tasks."""
         method = self.builder.build(state, progress.tasks)
-        method.notes = progress.notes
+        method.notes = list(progress.notes)
         return method
 
-    def _costs(self, method: Method, sample: Batch) -> dict[str, Any]:
-        """What the outcome says of the method after the last task."""
-        query = cost.forward_flops(self.frozen_model, sample.images)
-        return {
-            "expanded_parameters": method.expanded_parameters(),
-            "stored_statistics": method.statistics(),
+    def _costs(self, method: Method, sample: Batch, progress: Progress) -> dict[str, Any]:
+        """What the outcome says of the method after a task; operations after the last one only."""
+        costs = {
+            "expanded_parameters": hooks.count(method, "expanded_parameters"),
+            "stored_statistics": hooks.count(method, "statistics"),
             "stored": cost.stored(method),
             "classifier_parameters": sum(p.numel() for p in method.heads.parameters()),
             "backbone_parameters": sum(p.numel() for p in self.frozen_model.parameters()),
-            "flops_per_image": cost.flops_per_image(
-                method, sample, self.tasks[-1], query, self.spec.recipe.batch_size
-            ),
         }
+        if progress.tasks == len(self.tasks):
+            query = cost.forward_flops(self.frozen_model, sample.images)
+            costs["flops_per_image"] = progress.costs["flops_per_image"] | {
+                "predict": self._counted(
+                    "a prediction", progress, cost.predict_flops, method, sample, query
+                ),
+                "query": query if method.frozen_features else 0.0,
+            }
+        return costs
+
+
+@dataclass
+class _Current:
+    """What is known of the task in progress."""
+
+    data: TrainingImages
+    progress: Progress
+    backbone: bytes = b""

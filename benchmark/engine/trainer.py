@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.stream import TrainingData
+from benchmark.engine import hooks
 from benchmark.method import Method, Task
 from benchmark.spec import Recipe
 
@@ -66,7 +67,7 @@ def train_task(
     started = time.perf_counter()
     method.eval()
     with autocast(device, precision):
-        method.begin_task(task, data)
+        hooks.call(method, "begin_task", task, data)
     observer.prepared(method, task)
 
     optimizer = make_optimizer(method, recipe)
@@ -79,17 +80,17 @@ def train_task(
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["lr_scale"]
             method.train()
-            method.begin_epoch(task, epoch)
+            hooks.call(method, "begin_epoch", task, epoch)
             total, count = torch.zeros((), device=device, dtype=torch.float64), 0
             for batch in data.epoch(epoch):
                 with autocast(device, precision):
-                    loss = method.loss(batch, task)
+                    loss = hooks.loss(method, batch, task)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 if recipe.clip_norm > 0:
                     torch.nn.utils.clip_grad_norm_(clipped, recipe.clip_norm)
                 optimizer.step()
-                method.after_step(task)
+                hooks.call(method, "after_step", task)
                 # Summed on the device: reading the loss at every step would stall a GPU.
                 total += loss.detach() * len(batch.labels)
                 count += len(batch.labels)
@@ -104,7 +105,7 @@ def train_task(
     method.eval()
     observer.trained(method, task)
     with autocast(device, precision):
-        method.end_task(task, data)
+        hooks.call(method, "end_task", task, data)
     return TaskRecord(losses, time.perf_counter() - started, images, trainable)
 
 
@@ -133,7 +134,7 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer | No
             "params": group["params"],
             "lr_scale": recipe.lr_scales.get(group["name"], group["lr_scale"]),
         }
-        for group in method.parameter_groups()
+        for group in hooks.parameter_groups(method)
         if group["params"]
     ]
     if not groups:

@@ -115,16 +115,20 @@ def stored_statistics(outcome: Outcome) -> float:
     return outcome["stored_statistics"]
 
 
+def _counted(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 @_cost("Training operations per image", "Training", FLOPS, group=_FLOPS)
 def train_flops_per_image(outcome: Outcome) -> float:
     """Operations for one image in a training step, forward and backward."""
-    return outcome["flops_per_image"]["train"]
+    return _counted(outcome["flops_per_image"]["train"])
 
 
 @_cost("Prediction operations per image", "Prediction", FLOPS, group=_FLOPS)
 def predict_flops_per_image(outcome: Outcome) -> float:
     """Operations for one image in prediction."""
-    return outcome["flops_per_image"]["predict"]
+    return _counted(outcome["flops_per_image"]["predict"])
 
 
 @_cost(

@@ -95,10 +95,10 @@ class SpecBlock(TypedDict):
 
 
 class Flops(TypedDict):
-    """Operations per image."""
+    """Operations per image; null where they could not be counted, which a mark then says."""
 
-    train: float  # of a step: forward and backward, what is done once a step shared out
-    predict: float
+    train: float | None  # of a step: forward and backward, what is done once a step shared out
+    predict: float | None
     query: float  # of both: the pass that reads the frozen backbone's features
 
 
@@ -114,6 +114,7 @@ class _Ending(TypedDict):
 
     status: Status
     error: str | None  # what happened, one paragraph; null when done
+    traceback: NotRequired[str]  # of a run that failed by an error
 
 
 class Outcome(_Ending):

@@ -13,6 +13,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.data.stream import make_tasks
 from benchmark.engine import cost
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
@@ -51,12 +52,14 @@ QUERY = ("l2p", "l2p_pp", "dualprompt", "coda_p", "linear_probe", "ncm")
 class Finished:
     """A run, its outcome and the method with what its operations were counted on."""
 
-    def __init__(self, outcome: dict[str, Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(
+        self, outcome: dict[str, Any], arguments: tuple[Any, ...], sizes: list[int]
+    ) -> None:
         self.outcome = outcome
         self.numbers = {name: cost.function(outcome) for name, cost in COSTS.items()}
         self.method: Method = arguments[0]
         self.batch: Batch = arguments[1]
-        self.task: Task = arguments[2]
+        self.task: Task = make_tasks(sizes)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +73,14 @@ def finish(
     finished: dict[str, Finished], spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str], Finished]:
     torch.set_num_threads(1)
-    counted = cost.flops_per_image
+    counted = cost.predict_flops
     kept: list[tuple[Any, ...]] = []
 
-    def count(*arguments: Any) -> dict[str, float]:
+    def count(*arguments: Any) -> float:
         kept.append(arguments)
         return counted(*arguments)
 
-    monkeypatch.setattr(cost, "flops_per_image", count)
+    monkeypatch.setattr(cost, "predict_flops", count)
 
     def run(method: str) -> Finished:
         if method in finished:
@@ -89,7 +92,8 @@ def finish(
         planned = plan_runs([asked], store)[0]
         assert run_one(planned, store, Context(torch.device("cpu")), lambda event: None) == "done"
         result: Any = store.read(planned.key)
-        finished[method] = Finished(result["outcome"], kept[-1])
+        sizes = [CLASSES] if method == "joint" else [2] * 4
+        finished[method] = Finished(result["outcome"], kept[-1], sizes)
         return finished[method]
 
     return run
@@ -175,8 +179,7 @@ def test_a_penalty_on_weights_is_paid_once_a_step(finish: Callable[[str], Finish
     penalty = operations(lambda: done.method.reuse())  # type: ignore[operator]
     assert penalty == DEPTH * 3 * 3 * 2 * WIDTH * WIDTH * 4  # U D, G D^T and U^T G of q, k and v
     flops = {
-        size: cost.flops_per_image(done.method, done.batch, done.task, 0.0, size)["train"]
-        for size in (1, 2)
+        size: cost.train_flops(done.method, done.batch, done.task, 0.0, size) for size in (1, 2)
     }
     # The penalty's own share is all that is smaller in larger steps.
     assert flops[1] - flops[2] == pytest.approx(penalty / 2)
@@ -185,8 +188,9 @@ def test_a_penalty_on_weights_is_paid_once_a_step(finish: Callable[[str], Finish
 def test_a_single_image_is_enough(finish: Callable[[str], Finished]) -> None:
     done = finish("sequential")
     one = Batch(done.batch.images[:1], done.batch.labels[:1])
-    found = cost.flops_per_image(done.method, one, done.task, 0.0, BATCH)
-    assert found == done.outcome["flops_per_image"]
+    flops = done.outcome["flops_per_image"]
+    assert cost.train_flops(done.method, one, done.task, 0.0, BATCH) == flops["train"]
+    assert cost.predict_flops(done.method, one, 0.0) == flops["predict"]
 
 
 # -- what is kept -------------------------------------------------------------------------------

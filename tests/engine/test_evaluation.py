@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.transforms import InputRange
 from benchmark.engine.evaluation import TestSet, choices, predicted
-from benchmark.engine.trainer import TrainingError
+from benchmark.engine.hooks import MethodError
 from benchmark.method import Method
 
 TASKS = np.array([0, 0, 1, 1])
@@ -69,7 +69,7 @@ def test_wrong_number_of_classes() -> None:
         def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
             return super().predict(images)[:, :3]
 
-    with pytest.raises(TrainingError, match="3 classes, 4 were seen"):
+    with pytest.raises(MethodError, match="3 classes, 4 were seen"):
         logits(Short)
 
 
@@ -78,7 +78,7 @@ def test_logits_that_are_not_finite() -> None:
         def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
             return super().predict(images) * torch.nan
 
-    with pytest.raises(TrainingError, match="not finite"):
+    with pytest.raises(MethodError, match="not finite"):
         logits(Broken)
 
 
@@ -91,7 +91,7 @@ class Voting(Oracle):
 
 
 def test_reading_the_batch_is_refused_unless_declared() -> None:
-    with pytest.raises(TrainingError, match="depends on the other images"):
+    with pytest.raises(MethodError, match="depends on the other images"):
         logits(Voting)
 
     class Declared(Voting):
@@ -119,9 +119,9 @@ class Adapting(Oracle):
 
 
 def test_what_came_before_an_image_must_not_matter() -> None:
-    with pytest.raises(TrainingError, match="images predicted before"):
+    with pytest.raises(MethodError, match="images predicted before"):
         logits(Counting)
-    with pytest.raises(TrainingError, match="changed the method's state"):
+    with pytest.raises(MethodError, match="changed the method's state"):
         logits(Adapting)
 
 

@@ -183,7 +183,7 @@ def test_a_run_that_another_process_has_finished_is_not_trained_again(
     done, _ = run(spec, tmp_path)
     before = (store.folder(done.key) / "result.json").read_bytes()
     seen: list[Event] = []
-    assert run_one(planned, store, Context(torch.device("cpu")), seen.append) == "done"
+    assert run_one(planned, store, Context(torch.device("cpu")), seen.append) == "elsewhere"
     assert [type(event) for event in seen] == [Message]
     assert (store.folder(done.key) / "result.json").read_bytes() == before
 
