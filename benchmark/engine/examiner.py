@@ -120,8 +120,15 @@ class Examiner(RunData):
 
     def train(self, task: int) -> tuple[Images, np.ndarray]:
         """Training images and labels of a 0-based task."""
+        if task != self._next:
+            raise DataError(f"the images of task {task + 1} are not to be had now")
         images, labels = self._stream.train(self.outline.tasks[task])
         return images, labels.numpy()
+
+    @property
+    def _next(self) -> int:
+        """The task whose images may be asked for: the first one that no answer is there for."""
+        return 0 if self._joint else len(self._answers)
 
     def test_loader(self, preparation: Preparation) -> Loader:
         """All test images, by number."""

@@ -7,10 +7,10 @@ import operator
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Iterable, Mapping, MutableSequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -107,6 +107,20 @@ def _place(trace: TracebackType | None, kind: type[Method]) -> str:
     return f"{Path(file).name}, line {line}"
 
 
+def check_class(kind: type[Method]) -> None:
+    """Check what a method's class says of itself; `MethodError` names what it may not say."""
+    for name in ("role", "stream"):
+        allowed = get_args(get_type_hints(Method)[name].__args__[0])
+        if getattr(kind, name) not in allowed:
+            said = " or ".join(map(repr, allowed))
+            raise wrong(kind, name, f"is {_kind(getattr(kind, name))}, not {said}")
+    kept = kind.kept
+    if not isinstance(kept, Mapping) or not all(
+        isinstance(t, str) for i in kept.items() for t in i
+    ):
+        raise wrong(kind, "kept", f"is {_kind(kept)}, not a mapping of texts to texts")
+
+
 # -- what hooks return ----------------------------------------------------------------------------
 
 
@@ -180,8 +194,8 @@ def _group_faults(group: Any, own: set[int], met: set[int]) -> Iterable[str]:
         met.add(id(parameter))
 
 
-def count(method: Method, hook: str) -> int:
-    """What `expanded_parameters` or `statistics` counts."""
+def count(method: Method, hook: str, there: int) -> int:
+    """What `expanded_parameters` or `statistics` counts: no less than are there."""
     value = call(method, hook)
     try:
         number = -1 if isinstance(value, bool) else operator.index(value)
@@ -189,6 +203,8 @@ def count(method: Method, hook: str) -> int:
         number = -1
     if number < 0:
         raise wrong(method, hook, f"gave {_kind(value)}, not a number from 0 on")
+    if number < there:
+        raise wrong(method, hook, f"gave {number}, but {there} numbers are stored")
     return number
 
 

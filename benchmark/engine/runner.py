@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,14 @@ from benchmark.engine.plan import PlannedRun
 from benchmark.engine.task_loop import Emit, TaskLoop
 from benchmark.events import Message, RunDone
 from benchmark.registry import METHODS
-from benchmark.results.store import SCHEMA_VERSION, ResultStore, StorageError, spec_dict
+from benchmark.results.schema import Role, Stream
+from benchmark.results.store import (
+    SCHEMA_VERSION,
+    ResultError,
+    ResultStore,
+    StorageError,
+    spec_dict,
+)
 from benchmark.storage import refuse_link, remove_temporaries
 from benchmark.version import __version__
 
@@ -123,12 +130,25 @@ class Record:
 
     def close(self, ending: Ending) -> str:
         """Store the result and tell of it; return its status."""
-        planned, outcome = self._planned, ending.outcome
-        predictions: dict[str, np.ndarray] = {}
-        if outcome["status"] == "done":
-            assert self.examiner is not None
-            outcome, predictions = self.examiner.graded(outcome)
-        else:
+        outcome, predictions = self._graded(ending.outcome)
+        try:
+            self._write(ending, outcome, predictions)
+        except ResultError as error:  # what a method's process tells need not be right
+            outcome = failure(error).outcome
+            self._write(Ending({}), outcome, {})
+        return str(outcome["status"])
+
+    def _graded(self, outcome: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        if outcome["status"] != "done":
+            return outcome, {}
+        assert self.examiner is not None
+        return self.examiner.graded(outcome)
+
+    def _write(
+        self, ending: Ending, outcome: dict[str, Any], predictions: dict[str, np.ndarray]
+    ) -> None:
+        planned = self._planned
+        if outcome["status"] != "done":
             self._emit(Message(f"{planned.label} failed: {outcome['error']}"))
         self._store.write(
             {
@@ -149,14 +169,14 @@ class Record:
         if outcome["status"] == "done":
             checkpoint.remove(self._store.folder(planned.key))
         self._emit(RunDone(planned.key, outcome["status"], _final(outcome), ending.seconds))
-        return str(outcome["status"])
 
     def _environment(self) -> dict[str, Any]:
         planned, (revision, dirty) = self._planned, provenance.revision()
         method = METHODS.get(planned.spec.method)
         return {
-            "role": method.role,
-            "stream": method.stream,
+            # The run fails where a method says something else; its result can be read then too.
+            "role": method.role if method.role in get_args(Role) else "method",
+            "stream": method.stream if method.stream in get_args(Stream) else "tasks",
             "suite": self._suite,
             "tuned": planned.tuned,
             "revision": revision,

@@ -16,8 +16,9 @@ from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost, hooks
 from benchmark.engine.checkpoint import Progress
 from benchmark.engine.context import Context, input_range, preparation
-from benchmark.engine.evaluation import TestSet, choices, predicted
+from benchmark.engine.evaluation import TestSet, choices, fingerprint, predicted
 from benchmark.engine.examiner import RunData
+from benchmark.engine.outside import kept_outside
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.state import Builder, StateError
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
@@ -50,12 +51,15 @@ class TaskLoop(Observer):
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
         self.kind = METHODS.get(spec.method)
+        hooks.check_class(self.kind)
         hooks.skip(self.kind, spec)  # it was no reason to skip the run, but it may raise
         self.joint = self.kind.stream == "joint"
         self.tasks = data.outline.tasks
         self.builder = Builder(
             self.kind, spec.settings, backbone.model, self.tasks, spec.seed, context.device
         )
+        self._frozen_bits = fingerprint(backbone.model)
+        self._outside = kept_outside(self.kind)
         self._earlier_seconds = 0.0  # of processes that worked on the run before
         emit(RunStarted(planned.key, planned.label, len(self.tasks), spec.recipe.epochs))
 
@@ -233,6 +237,7 @@ class TaskLoop(Observer):
             self.spec.precision,
         )
         progress.batch_dependent |= batch_dependent
+        self._check_outside()
         answer = choices(logits, outline.class_groups)
         self.data.answer(stage, answer)
         progress.choices[stage] = {name: torch.from_numpy(a) for name, a in answer.items()}
@@ -242,6 +247,17 @@ class TaskLoop(Observer):
         progress.train_images_per_second.append(round(record.images / record.seconds, 1))
         progress.trainable_parameters.append(record.trainable)
 
+    def _check_outside(self) -> None:
+        """A method may keep numbers in its state alone."""
+        if fingerprint(self.frozen_model) != self._frozen_bits:
+            raise hooks.MethodError("the method changed the frozen backbone, which is not its own")
+        for name, count in kept_outside(self.kind).items():
+            if count > self._outside.get(name, 0):
+                raise hooks.MethodError(
+                    f"the method keeps {count} numbers outside its state, in {name}: what is to "
+                    "last belongs into a buffer or an extra state"
+                )
+
     def _built(self, state: bytes, progress: Progress) -> Method:
         """A method made of the state after the finished tasks."""
         method = self.builder.build(state, progress.tasks)
@@ -250,12 +266,18 @@ class TaskLoop(Observer):
 
     def _costs(self, method: Method, sample: Batch, progress: Progress) -> dict[str, Any]:
         """What the outcome says of the method after a task; operations after the last one only."""
+        backbone, heads, everything = (
+            sum(p.numel() for p in module.parameters())
+            for module in (self.frozen_model, method.heads, method)
+        )
+        added = everything - backbone - heads
+        kept = sum(count for _, count in Method.named_statistics(method))
         costs = {
-            "expanded_parameters": hooks.count(method, "expanded_parameters"),
-            "stored_statistics": hooks.count(method, "statistics"),
+            "expanded_parameters": hooks.count(method, "expanded_parameters", added),
+            "stored_statistics": hooks.count(method, "statistics", kept),
             "stored": cost.stored(method),
-            "classifier_parameters": sum(p.numel() for p in method.heads.parameters()),
-            "backbone_parameters": sum(p.numel() for p in self.frozen_model.parameters()),
+            "classifier_parameters": heads,
+            "backbone_parameters": backbone,
         }
         if progress.tasks == len(self.tasks):
             query = cost.forward_flops(self.frozen_model, sample.images)
