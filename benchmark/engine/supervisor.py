@@ -184,8 +184,8 @@ class _Run:
         self._process: _Process | None = None
         self._emit, self._folder = emit, store.folder(planned.key)
         self._held = ExitStack()
-        if not self._held.enter_context(held(planned, store)):
-            emit(Message(f"{planned.label} skipped: another process is running it"))
+        if reason := self._held.enter_context(held(planned, store)):
+            emit(Message(f"{planned.label} skipped: {reason}"))
             self.status = "elsewhere"
             return
         self._record = Record(planned, store, context, emit)
