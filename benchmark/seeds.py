@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,3 +33,26 @@ def seed_globally(seed: int, *purpose: str | int) -> None:
     torch.manual_seed(drawn)
     np.random.seed(drawn % 2**32)  # all that numpy takes
     random.seed(drawn)
+
+
+def global_states() -> dict[str, Any]:
+    """Where the global generators are, in plain types and tensors."""
+    version, drawn, gauss = random.getstate()
+    _, words, *rest = cast("tuple[Any, ...]", np.random.get_state(legacy=True))
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "numpy": [torch.from_numpy(words.astype(np.int64)), *rest],
+        "python": [version, list(drawn), gauss],
+    }
+
+
+def set_global_states(states: dict[str, Any]) -> None:
+    """Set the global generators to what `global_states` gave."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
+    words, *rest = states["numpy"]
+    np.random.set_state(("MT19937", words.numpy().astype(np.uint32), *rest))
+    version, drawn, gauss = states["python"]
+    random.setstate((version, tuple(drawn), gauss))

@@ -20,7 +20,18 @@ METHOD_FILES = sorted((ROOT / "methods").glob("*.py"))
 
 # From the ground up: a module imports from its own layer and from lower ones.
 LAYERS = (
-    {"version", "spec", "seeds", "events", "storage", "metrics", "sources", "words", "validation"},
+    {
+        "version",
+        "spec",
+        "seeds",
+        "events",
+        "storage",
+        "metrics",
+        "sources",
+        "words",
+        "validation",
+        "interruption",
+    },
     {"method"},
     {"registry"},
     {"results", "data", "backbones", "peft"},

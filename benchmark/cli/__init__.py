@@ -28,10 +28,11 @@ from benchmark.cli import (
 )
 from benchmark.cli.console import say, warn
 from benchmark.cli.options import Command
+from benchmark.interruption import exit_code, interruptible
 from benchmark.version import __version__
 from benchmark.words import visible
 
-DONE, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
 COMMANDS: tuple[Command, ...] = (
     run.run, plan.plan, tune.tune, report.report, explain.explain, compare.compare,
     listing.list_names, method.new, method.check,
@@ -75,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command.
 
     Returns:
-        The exit code: 0 done, 1 some runs failed, 2 wrong usage or missing input, 130 interrupted.
+        The exit code: 0 done, 1 some runs failed, 2 wrong usage or missing input, 128 and the
+        number of the signal that interrupted it.
     """
     # A notebook's backend and a user's own settings are for other figures than ours.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
@@ -84,10 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser().parse_args(argv)
         chosen = args.command
-        return chosen(args)
-    except KeyboardInterrupt:
-        warn(f"\nclbench: interrupted. {chosen.kept if chosen else ''}")
-        return INTERRUPTED
+        with interruptible():
+            return chosen(args)
+    except KeyboardInterrupt as interruption:
+        warn(f"
+clbench: interrupted. {chosen.kept if chosen else ''}")
+        return exit_code(interruption)
     except BrokenPipeError:  # the reader of our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

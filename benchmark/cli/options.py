@@ -253,6 +253,11 @@ class ExecutionOptions:
         positive, "N", "runs at the same time; default: one for each GPU, or core"
     )
     threads: int | None = option(positive, "N", "CPU threads of each run")
+    checkpoint_every: int | None = option(
+        positive,
+        "SECONDS",
+        "save runs within a task at this interval (default: 600), and when they are interrupted",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

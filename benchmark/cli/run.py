@@ -63,8 +63,7 @@ class RunOptions(RunSelectionOptions, ExecutionOptions):
     RunOptions,
     "run what is missing, skip what is done, resume what was interrupted; then print the table",
     "clbench run --method inflora,seq_lora --tasks 5,10 --seeds 0,1,2",
-    kept="Finished runs are kept, the others resume after their last finished task: give the same "
-    "command again.",
+    kept="Finished runs are kept, the others resume where they were: give the same command again.",
 )
 def run(options: RunOptions) -> int:
     """Carry out what is missing; 1 when a run failed."""
@@ -136,7 +135,7 @@ def read_request(
 
 def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> ExecutionSettings:
     """Settings of the pool from the options that run and tune share."""
-    from benchmark.engine.pool import ExecutionSettings
+    from benchmark.engine.execution import CHECKPOINT_EVERY, ExecutionSettings
 
     return ExecutionSettings(
         results=options.results,
@@ -146,6 +145,7 @@ def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> E
         suite=suite.name,
         data_root=data_source(options).root,
         plugins=tuple(plugins),
+        checkpoint_every=options.checkpoint_every or CHECKPOINT_EVERY,
     )
 
 
@@ -199,6 +199,7 @@ def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
         ("--hook-limit", options.hook_limit),
         ("--predictions", None if options.predictions == "all" else options.predictions),
         ("--threads", options.threads),
+        ("--checkpoint-every", options.checkpoint_every),
         *(("--plugin", plugin.resolve()) for plugin in options.plugin),
     ]
     given = [text for name, value in shared if value is not None for text in (name, str(value))]

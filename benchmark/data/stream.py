@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -59,11 +60,17 @@ def stream_hash(manifest_hash: str, order: Sequence[int], validation: float) -> 
 
 
 class TrainingData(TaskData):
-    """What the trainer draws its batches from: a task's data and its training passes."""
+    """What the trainer draws its batches from: a task's data and its training passes.
+
+    Attributes:
+        passes: How many passes for statistics have been given, which those to come depend on.
+    """
+
+    passes = 0
 
     @abstractmethod
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The training pass of 0-based `epoch`."""
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """The training pass of 0-based `epoch`, without its first `done` batches."""
 
 
 class TrainingImages(TrainingData):
@@ -91,20 +98,20 @@ class TrainingImages(TrainingData):
         self._batch_size, self._seed = batch_size, seed
         self._augment, self._range = augment, input_range or InputRange()
         self._frozen, self._drop_last = frozen, drop_last
-        self._passes = 1  # pass 1 of a task is `sample`, those for statistics count from 2
         self._open = True
 
     def __len__(self) -> int:
         return len(self._labels)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The training pass of 0-based `epoch`: shuffled and augmented."""
-        return self._pass("epoch", epoch, shuffle=True, drop_last=self._drop_last)
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """The training pass of 0-based `epoch`, shuffled and augmented, from batch `done` on."""
+        return self._pass("epoch", epoch, shuffle=True, drop_last=self._drop_last, done=done)
 
     def batches(self, augment: bool) -> Iterator[Batch]:
         """A pass for statistics; an augmented one is shuffled and drawn again at every call."""
-        self._passes += 1
-        return self._pass("pass", self._passes, shuffle=augment, drop_last=False)
+        self.passes += 1
+        # Pass 1 of a task is `sample`, those for statistics count from 2.
+        return self._pass("pass", self.passes + 1, shuffle=augment, drop_last=False)
 
     def sample(self, count: int) -> Batch:
         """The first images as they are; nothing is drawn."""
@@ -116,7 +123,9 @@ class TrainingImages(TrainingData):
         self._open = False
         self._loader.close()
 
-    def _pass(self, kind: str, number: int, *, shuffle: bool, drop_last: bool) -> Iterator[Batch]:
+    def _pass(
+        self, kind: str, number: int, *, shuffle: bool, drop_last: bool, done: int = 0
+    ) -> Iterator[Batch]:
         self._check_open()
         count, size = len(self._labels), self._batch_size
         purpose = (self.task.index, kind, number)
@@ -125,8 +134,10 @@ class TrainingImages(TrainingData):
             order = torch.randperm(count, generator=generator(self._seed, "shuffle", *purpose))
         starts = range(0, count - size + 1 if drop_last else count, size)
         batches = [order[start : start + size] for start in starts]
-        loaded = self._loader.load(self._requests(batches, purpose, shuffle and self._augment))
-        for index in batches:
+        requests = self._requests(batches, purpose, shuffle and self._augment)
+        # The draws of batches that are done are made again, their images are not loaded.
+        loaded = self._loader.load(islice(requests, done, None))
+        for index in batches[done:]:
             self._check_open()
             yield self._batch(index, next(loaded))
 

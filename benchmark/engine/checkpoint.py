@@ -1,4 +1,4 @@
-"""Saving a run after every finished task, so that an interrupted run resumes to the same bits.
+"""The checkpoint of a run, from which an interrupted one resumes to the same bits.
 
 A checkpoint is one line, `clbench checkpoint SHA-256`, and the content that the digest is of.
 """
@@ -11,10 +11,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from benchmark.engine.state import StateError, packed, unpacked
+from benchmark.engine.state import StateError, as_bytes, as_tensor, packed, unpacked
 from benchmark.storage import write_atomically
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
@@ -56,23 +55,35 @@ class Progress:
     seconds: float = 0.0
 
 
-def save(folder: Path, state: bytes, progress: Progress) -> None:
-    """Write the method's packed state and the progress atomically.
+@dataclass(frozen=True)
+class Saved:
+    """A run as far as it is.
 
-    Raises `StorageError` where the folder cannot be written.
+    Attributes:
+        state: Of the method after the finished tasks, as `Builder.pack` made it; empty before.
+        progress: What these gave.
+        within: Training on the task after them, as `within_task` saves it; empty: not begun.
     """
-    # Bytes as a tensor: torch stores those as they are.
+
+    state: bytes
+    progress: Progress
+    within: bytes = b""
+
+
+def save(folder: Path, saved: Saved) -> None:
+    """Write a run atomically; raises `StorageError` where the folder cannot be written."""
     content = packed(
         {
-            "state": torch.frombuffer(bytearray(state), dtype=torch.uint8),
-            "progress": vars(progress),
+            "state": as_tensor(saved.state),
+            "progress": vars(saved.progress),
+            "within": as_tensor(saved.within),
         }
     )
     head = _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n"
     write_atomically(folder / NAME, lambda file: file.writelines((head, content)))
 
 
-def load(folder: Path) -> tuple[bytes, Progress] | None:
+def load(folder: Path) -> Saved | None:
     """What `save` was given, or None where there is no checkpoint.
 
     Raises `CheckpointError` where it is damaged or of another version.
@@ -87,8 +98,9 @@ def load(folder: Path) -> tuple[bytes, Progress] | None:
     if head != _MARK + hashlib.sha256(content).hexdigest().encode():
         raise CheckpointError("damaged, or of another version of clbench")
     try:
-        saved = unpacked(content)
-        return saved["state"].numpy().tobytes(), Progress(**saved["progress"])
+        found = unpacked(content)
+        progress = Progress(**found["progress"])
+        return Saved(as_bytes(found["state"]), progress, as_bytes(found["within"]))
     except (StateError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"of another version of clbench: {error}") from error
 

@@ -32,6 +32,7 @@ class Context:
     data_root: Path = field(default_factory=default_root)
     workers: int = 0  # threads that decode image files; 0: one a core
     keep: Keep = "all"  # which predictions are stored
+    checkpoint_every: float = 0.0  # seconds between two saves within a task; 0: on a signal alone
     _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
     _backbones: dict[tuple[str, str], Backbone] = field(default_factory=dict)
 

@@ -16,6 +16,7 @@ from benchmark.results.schema import Keep
 # Processes are copies of one that has imported everything: only safe where nothing but Python was
 # started in that one.
 CAN_COPY = sys.platform == "linux"
+CHECKPOINT_EVERY = 600.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class ExecutionSettings:
     workers: int = 0  # threads that decode image files, of each process; 0: its share of the cores
     plugins: tuple[Path, ...] = ()
     hook_limit: float = 0.0  # seconds that one call of a method's hook may take; 0: any time
+    checkpoint_every: float = CHECKPOINT_EVERY  # seconds between two saves of a run within a task
     keep: Keep = "all"  # which predictions are stored
 
 

@@ -185,9 +185,11 @@ def run_cost(spec: RunSpec, shape: VitShape, images: tuple[int, int], rate: floa
     adapts = _adapts(kind, spec, shape)
     parameters = 4 * parameter_count(shape) / 1e6  # MB
     memory = PROCESS_MB + 2 * parameters  # the frozen network and the method's own
+    checkpoint = 2 * parameters if adapts else 1.0  # before the task, and within it
     if kind.trains_backbone:
-        moments = {"adam": 2, "adamw": 2, "sgd": 1}[spec.recipe.optimizer]
-        memory += (1 + moments) * parameters
+        moments = {"adam": 2, "adamw": 2, "sgd": 1}[spec.recipe.optimizer] * parameters
+        memory += parameters + moments
+        checkpoint += moments
     if adapts and spec.recipe.epochs:
         kept = 4.0 * KEPT_FOR_BACKWARD * _tokens(shape) * shape.embed_dim * shape.depth
         memory += spec.recipe.batch_size * kept / 1e6
@@ -196,7 +198,7 @@ def run_cost(spec: RunSpec, shape: VitShape, images: tuple[int, int], rate: floa
         seconds=operations(spec, shape, images) / (rate * EFFICIENCY),
         memory_mb=memory,
         disk_mb=RESULT_MB + evaluated * PREDICTION_BYTES * COMPRESSED / 1e6,
-        checkpoint_mb=parameters if adapts else 1.0,
+        checkpoint_mb=checkpoint,
     )
 
 

@@ -27,6 +27,7 @@ from benchmark.engine.examiner import Choices, Outline, RunData
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.runner import Ending, failure, perform
 from benchmark.engine.served_images import ServedLoader
+from benchmark.interruption import Interrupted, exit_code, interruptible
 from benchmark.registry import METHODS, add_plugin
 from benchmark.results.store import StorageError
 
@@ -132,7 +133,10 @@ def serve(
     hooks.watch(pulse)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone answers it
     try:
-        ending: Ending | StorageError = _carry_out(connection, images)
+        with interruptible():
+            ending: Ending | StorageError = _carry_out(connection, images)
+    except Interrupted as interruption:
+        os._exit(exit_code(interruption))
     except StorageError as error:
         ending = error
     except (EOFError, ConnectionError):

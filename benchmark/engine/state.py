@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class Builder:
     _initial: dict[str, Tensor] = field(default_factory=dict)
     _pretrained: list[weakref.ref[nn.Parameter]] = field(default_factory=list)
 
-    def build(self, state: bytes | None = None, finished: int = 0) -> Method:
+    def build(self, state: bytes = b"", finished: int = 0) -> Method:
         """The method before its first task, or after `finished` tasks with the state `pack` made.
 
         Raises `StateError` where the state does not fit.
@@ -63,8 +64,8 @@ class Builder:
             self._initial = _backbone_tensors(method)
         for task in self.tasks[:finished]:
             self.grow(method, task)
-        if state is not None:
-            _load(method, {**self._initial, **unpacked(state)})
+        if state:
+            self.load(method, state)
         return method.eval()
 
     def backbone_bits(self) -> bytes:
@@ -79,6 +80,13 @@ class Builder:
             parameter = reference()
             digest.update(b"gone" if parameter is None else bits(parameter))
         return digest.digest()
+
+    def load(self, method: Method, state: bytes) -> None:
+        """Give a method of the right shape the state that `pack` made; `StateError` if it has not.
+
+        The method then has exactly this state.
+        """
+        _load(method, {**self._initial, **unpacked(state)})
 
     def grow(self, method: Method, task: Task) -> None:
         """Let the method grow for a task, from random streams of the task's own."""
@@ -97,6 +105,7 @@ class Builder:
             for name, value in hooks.call(method, "state_dict").items()
             if not (name in initial and torch.equal(value.cpu(), initial[name]))
         }
+        _check_storable(state)
         return packed(state)
 
 
@@ -106,36 +115,43 @@ def bits(tensor: Tensor) -> memoryview:
 
 
 def packed(content: dict[str, Any]) -> bytes:
-    """Content in a form that loads without running code; `StateError` names what has none."""
-    for name, value in content.items():
-        if not isinstance(value, Tensor):
-            try:
-                _loaded(_saved(value))
-            except Exception as error:
-                raise StateError(
-                    f"{_named(name)} cannot be stored: only tensors, numbers, texts, None, and "
-                    "lists, tuples and dicts of these can be"
-                ) from error
-    return _saved(content)
-
-
-def unpacked(state: bytes) -> dict[str, Any]:
-    """What `packed` was given, on the CPU; `StateError` where it cannot be read."""
-    try:
-        content: dict[str, Any] = _loaded(state)
-    except Exception as error:
-        raise StateError(f"cannot be read: {error}") from error
-    return content
-
-
-def _saved(content: Any) -> bytes:
+    """Tensors, plain values and containers of these in a form that loads without running code."""
     file = io.BytesIO()
     torch.save(content, file)
     return file.getvalue()
 
 
-def _loaded(content: bytes) -> Any:
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+def unpacked(state: bytes) -> dict[str, Any]:
+    """What `packed` was given, on the CPU; `StateError` where it cannot be read."""
+    try:
+        file = io.BytesIO(state)
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise StateError(f"cannot be read: {error}") from error
+    return content
+
+
+def as_tensor(content: bytes) -> Tensor:
+    """Bytes as a tensor, which torch stores as they are."""
+    return torch.from_numpy(np.frombuffer(bytearray(content), dtype=np.uint8))
+
+
+def as_bytes(tensor: Tensor) -> bytes:
+    """The bytes that `as_tensor` was given."""
+    return tensor.numpy().tobytes()
+
+
+def _check_storable(state: dict[str, Any]) -> None:
+    """Raise `StateError` for an entry that could not be loaded again."""
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            try:
+                unpacked(packed({"": value}))
+            except Exception as error:
+                raise StateError(
+                    f"{_named(name)} cannot be stored: only tensors, numbers, texts, None, and "
+                    "lists, tuples and dicts of these can be"
+                ) from error
 
 
 def _backbone_tensors(method: Method) -> dict[str, Tensor]:

@@ -51,7 +51,15 @@ def _context(settings: ExecutionSettings, index: int) -> tuple[Context, int]:
     share = max(1, (os.cpu_count() or 1) // settings.jobs)
     threads = settings.threads or (1 if device.type == "cpu" else share)
     workers = settings.workers or share
-    return Context(device, settings.suite, settings.data_root, workers, settings.keep), threads
+    context = Context(
+        device,
+        settings.suite,
+        settings.data_root,
+        workers,
+        settings.keep,
+        settings.checkpoint_every,
+    )
+    return context, threads
 
 
 class Supervisor:
@@ -74,6 +82,8 @@ class Supervisor:
 
     def __exit__(self, *raised: object) -> None:
         """End all processes; an unfinished run keeps its last checkpoint."""
+        for run in self._running.values():
+            run.terminate()
         for run in self._running.values():
             run.stop()
         if self._spare is not None:
@@ -154,15 +164,19 @@ class _Process:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"
 
+    def terminate(self) -> None:
+        """Ask the process to end; it saves its run first, where it is training."""
+        self._process.terminate()
+
     def stop(self) -> None:
         """End the process, by force where it does not listen."""
-        self.connection.close()
-        self.images.close()
-        self._process.terminate()
+        self.terminate()
         self._process.join(PATIENCE)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        self.connection.close()
+        self.images.close()
 
 
 class _Run:
@@ -256,6 +270,11 @@ class _Run:
             return self._record.close(ending)
         finally:
             self.stop()
+
+    def terminate(self) -> None:
+        """Ask its process to end."""
+        if self._process is not None:
+            self._process.terminate()
 
     def stop(self) -> None:
         """End its process and let go of its folder."""

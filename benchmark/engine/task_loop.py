@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmark.backbones.catalogue import BackboneError
 from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost, hooks
-from benchmark.engine.checkpoint import Progress
+from benchmark.engine.checkpoint import Progress, Saved
 from benchmark.engine.context import Context, input_range, preparation
 from benchmark.engine.evaluation import TestSet, choices, fingerprint, predicted
 from benchmark.engine.examiner import RunData
@@ -22,6 +22,7 @@ from benchmark.engine.outside import kept_outside
 from benchmark.engine.plan import PlannedRun
 from benchmark.engine.state import Builder, StateError
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
+from benchmark.engine.within_task import ResumeError, TaskSaver
 from benchmark.events import EpochDone, Event, Message, RunStarted, TaskStarted
 from benchmark.method import Batch, Method, Task
 from benchmark.registry import METHODS
@@ -79,11 +80,13 @@ class TaskLoop(Observer):
             frozen=self.frozen_model if self.kind.frozen_features else None,
         )
         cost.reset_peak_memory(device)
-        state, progress = self._resume()
+        saved = self._resume()
+        progress = saved.progress
         for task in self.tasks[progress.tasks :]:
-            state, record = self._train(task, state, progress)
+            state, record = self._train(task, saved)
             self._evaluate(test, state, record, progress)
-            self._save(state, progress)
+            saved = Saved(state, progress)
+            self._save(saved)
             self.data.finished(task.index)
         return {
             "status": "done",
@@ -102,20 +105,32 @@ class TaskLoop(Observer):
             ],
         }
 
-    def _train(
-        self, task: Task, state: bytes | None, progress: Progress
-    ) -> tuple[bytes, TaskRecord]:
+    def _train(self, task: Task, saved: Saved) -> tuple[bytes, TaskRecord]:
         """Train on a task a method made of the state of the tasks before; return its state.
 
         Only what is in the state reaches the next task, whether or not the run is interrupted.
         """
-        data = self._task_stream(task)
         self.emit(TaskStarted(self.key, task.index))
-        method = self.builder.build(state, task.index)
+        try:
+            return self._train_from(task, saved)
+        except ResumeError as error:
+            self.emit(Message(f"{self.label}: task {task.index + 1} starts again: {error}"))
+            return self._train_from(task, replace(saved, within=b""))
+
+    def _train_from(self, task: Task, saved: Saved) -> tuple[bytes, TaskRecord]:
+        data, progress = self._task_stream(task), saved.progress
+        method = self.builder.build(saved.state, task.index)
         method.notes = list(progress.notes)
         self.builder.grow(method, task)
         self._current = _Current(data, progress)
-        record = train_task(method, task, data, self.spec.recipe, self, self.spec.precision)
+        saver = TaskSaver(
+            self.builder,
+            self.context.checkpoint_every,
+            keep=lambda within: self._save(replace(saved, within=within)),
+            found=saved.within,
+            warn=lambda text: self.emit(Message(f"{self.label} {text}")),
+        )
+        record = train_task(method, task, data, self.spec.recipe, self, self.spec.precision, saver)
         self._collect_marks(method, progress)
         sample = data.sample(cost.SAMPLE)
         data.close()
@@ -173,31 +188,28 @@ class TaskLoop(Observer):
         epochs = self.spec.recipe.epochs
         self.emit(EpochDone(self.key, task.index, epoch, epochs, mean_loss))
 
-    def _resume(self) -> tuple[bytes | None, Progress]:
+    def _resume(self) -> Saved:
         """Where an earlier process stopped, or the beginning."""
         try:
-            saved = checkpoint.load(self.folder)
-            if saved is not None:
-                state, progress = saved
-                self.builder.build(state, progress.tasks)  # it fits
-                self._earlier_seconds = progress.seconds
-                for stage, kept in progress.choices.items():
+            if saved := checkpoint.load(self.folder):
+                self.builder.build(saved.state, saved.progress.tasks)  # it fits
+                self._earlier_seconds = saved.progress.seconds
+                for stage, kept in saved.progress.choices.items():
                     self.data.answer(stage, {name: a.numpy() for name, a in kept.items()})
-                return state, progress
+                return saved
         except (checkpoint.CheckpointError, StateError) as error:
             aside = checkpoint.put_aside(self.folder)
-            text = (
-                f"{self.label}: its checkpoint is put aside as {aside.name}, the run starts again"
-            )
+            text = f"{self.label} starts again, its checkpoint is put aside as {aside.name}"
             self.emit(Message(f"{text}: {error}"))
-        return None, Progress()
+        return Saved(b"", Progress())
 
-    def _save(self, state: bytes, progress: Progress) -> None:
-        """Keep what the finished tasks gave."""
+    def _save(self, saved: Saved) -> None:
+        """Keep the run as far as it is."""
+        progress = saved.progress
         peak = cost.peak_memory_mb(self.context.device)
         progress.peak_memory_mb = max(progress.peak_memory_mb, peak)
         progress.seconds = self.seconds
-        checkpoint.save(self.folder, state, progress)
+        checkpoint.save(self.folder, saved)
 
     def _task_stream(self, task: Task) -> TrainingImages:
         images, labels = self.data.train(task.index)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -48,6 +49,53 @@ class TaskRecord:
     trainable: int
 
 
+@dataclass
+class Training:
+    """Training on a task under way, and how far it is.
+
+    Attributes:
+        started: When it began, on the clock of `time.perf_counter`.
+        epoch: 0-based, the current one.
+        batches: Batches of it that are done.
+        total: Sum of their losses over images, float64 on the device; count: images in them.
+        losses: Mean loss of the epochs before.
+        images: Images in them.
+    """
+
+    method: Method
+    task: Task
+    data: TrainingData
+    optimizer: torch.optim.Optimizer
+    started: float
+    total: Tensor
+    epoch: int = 0
+    batches: int = 0
+    count: int = 0
+    losses: list[float] = field(default_factory=list)
+    images: int = 0
+
+    @property
+    def trained(self) -> list[torch.nn.Parameter]:
+        """The parameters in the optimizer."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+class Saver:
+    """Saves training within a task, and resumes it; does nothing by default."""
+
+    @contextmanager
+    def watch(self, training: Training) -> Iterator[None]:
+        """Around all steps: first moves `training`, which is at its start, to where it was."""
+        yield
+
+    def due(self) -> bool:
+        """Whether to save after this step."""
+        return False
+
+    def save(self, training: Training) -> None:
+        """Save training after a step."""
+
+
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Mixed precision for `precision="bf16"`, otherwise nothing."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -60,9 +108,10 @@ def train_task(
     recipe: Recipe,
     observer: Observer | None = None,
     precision: str = "fp32",
+    saver: Saver | None = None,
 ) -> TaskRecord:
     """Prepare, train and finish one task; `method.grow(task)` was called by the caller."""
-    observer = observer or Observer()
+    observer, saver = observer or Observer(), saver or Saver()
     device = next(method.parameters()).device
     started = time.perf_counter()
     method.eval()
@@ -70,43 +119,66 @@ def train_task(
         hooks.call(method, "begin_task", task, data)
     observer.prepared(method, task)
 
-    optimizer = make_optimizer(method, recipe)
     losses: list[float] = []
-    images = 0
+    images = trainable = 0
+    optimizer = make_optimizer(method, recipe)
     if optimizer is not None:
-        clipped = [p for g in optimizer.param_groups for p in g["params"]]
-        for epoch in range(recipe.epochs):
-            lr = learning_rate(recipe, epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * group["lr_scale"]
-            method.train()
-            hooks.call(method, "begin_epoch", task, epoch)
-            total, count = torch.zeros((), device=device, dtype=torch.float64), 0
-            for batch in data.epoch(epoch):
-                with autocast(device, precision):
-                    loss = hooks.loss(method, batch, task)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                if recipe.clip_norm > 0:
-                    torch.nn.utils.clip_grad_norm_(clipped, recipe.clip_norm)
-                optimizer.step()
-                hooks.call(method, "after_step", task)
-                # Summed on the device: reading the loss at every step would stall a GPU.
-                total += loss.detach() * len(batch.labels)
-                count += len(batch.labels)
-                observer.step(task, epoch, loss.detach(), lr)
-            losses.append(_mean_loss(total, count, task, epoch))
-            images += count
-            observer.epoch_done(task, epoch, losses[-1])
-        _check_backbone_untouched(method, clipped)
+        total = torch.zeros((), device=device, dtype=torch.float64)
+        training = Training(method, task, data, optimizer, started, total)
+        with saver.watch(training):
+            for epoch in range(training.epoch, recipe.epochs):
+                _train_epoch(training, epoch, recipe, observer, precision, saver)
+            _check_backbone_untouched(training)
         optimizer.zero_grad(set_to_none=True)
-    trainable = 0 if optimizer is None else sum(p.numel() for p in clipped)
+        losses, images, started = training.losses, training.images, training.started
+        trainable = sum(p.numel() for p in training.trained)
 
     method.eval()
     observer.trained(method, task)
     with autocast(device, precision):
         hooks.call(method, "end_task", task, data)
     return TaskRecord(losses, time.perf_counter() - started, images, trainable)
+
+
+def _train_epoch(
+    training: Training,
+    epoch: int,
+    recipe: Recipe,
+    observer: Observer,
+    precision: str,
+    saver: Saver,
+) -> None:
+    """The steps of an epoch that are not done yet."""
+    method, task, optimizer = training.method, training.task, training.optimizer
+    device, trained = training.total.device, training.trained
+    lr = learning_rate(recipe, epoch)
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
+    if not training.batches:
+        method.train()
+        hooks.call(method, "begin_epoch", task, epoch)
+    for batch in training.data.epoch(epoch, training.batches):
+        with autocast(device, precision):
+            loss = hooks.loss(method, batch, task)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.clip_norm > 0:
+            torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+        optimizer.step()
+        hooks.call(method, "after_step", task)
+        # Summed on the device: reading the loss at every step would stall a GPU.
+        training.total += loss.detach() * len(batch.labels)
+        training.count += len(batch.labels)
+        training.batches += 1
+        observer.step(task, epoch, loss.detach(), lr)
+        if saver.due():
+            _check_backbone_untouched(training)  # a later process does not see these gradients
+            saver.save(training)
+    training.losses.append(_mean_loss(training.total, training.count, task, epoch))
+    training.images += training.count
+    training.epoch, training.batches, training.count = epoch + 1, 0, 0
+    training.total.zero_()
+    observer.epoch_done(task, epoch, training.losses[-1])
 
 
 def learning_rate(recipe: Recipe, epoch: int) -> float:
@@ -161,11 +233,12 @@ def _mean_loss(total: Tensor, count: int, task: Task, epoch: int) -> float:
     return mean
 
 
-def _check_backbone_untouched(method: Method, trained: list[torch.nn.Parameter]) -> None:
+def _check_backbone_untouched(training: Training) -> None:
     """Check that a method with `trains_backbone = False` leaves the backbone alone."""
+    method = training.method
     if method.trains_backbone:
         return
-    declared = {id(p) for p in trained}
+    declared = {id(p) for p in training.trained}
     for name, p in method.backbone.named_parameters():
         if p.grad is not None and id(p) not in declared:
             raise TrainingError(

@@ -139,10 +139,14 @@ def test_each_missing_run_becomes_a_command_of_its_own(
 
 
 @pytest.mark.slow
-def test_an_interruption_ends_all_processes_quietly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("to", ["group", "process"])
+def test_an_interruption_ends_all_processes_quietly(
+    tmp_path: Path, number: signal.Signals, to: str
+) -> None:
     command = [sys.executable, "-m", "benchmark", "run", "--method", "sequential,seq_lora"]
     process = subprocess.Popen(
-        [*command, "--jobs", "2", "--set", "training.epochs=1000"],
+        [*command, "--jobs", "2", "--set", "training.epochs=1000", "--checkpoint-every", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -152,13 +156,20 @@ def test_an_interruption_ends_all_processes_quietly(tmp_path: Path) -> None:
     )
     try:
         deadline = time.monotonic() + 120
-        while len(list(tmp_path.glob("results/runs/*/.lock"))) < 2:
+        while len(saved := list(tmp_path.glob("results/runs/*/checkpoint.pt"))) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)
+        before = [file.stat().st_mtime_ns for file in saved]
+        (os.killpg if to == "group" else os.kill)(process.pid, number)
         shown, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
+    assert all(new.stat().st_mtime_ns > old for new, old in zip(saved, before, strict=True))
+    deadline = time.monotonic() + 10
+    with pytest.raises(ProcessLookupError):  # nobody is left of the session
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
     assert "interrupted. Finished runs are kept" in shown
     assert "Traceback" not in shown

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import json
+import signal
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from benchmark.engine.context import Context
 from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.runner import run_one
+from benchmark.engine.task_loop import TaskLoop
 from benchmark.events import Event, TaskDone
+from benchmark.interruption import Interrupted, interruptible
+from benchmark.method import Task
+from benchmark.registry import METHODS
 from benchmark.results.store import ResultStore
 from benchmark.spec import RunSpec
+
+# Settings of methods whose own need a deeper network than the toy.
+FITTING: dict[str, dict[str, object]] = {
+    "coda_p": {"layers": (0, 1)},
+    "dualprompt": {"layers": (1,), "general_layers": (0,)},
+}
+
+
+def with_method(spec: RunSpec, name: str) -> RunSpec:
+    """The run with another method."""
+    settings = METHODS.get(name).Config(**FITTING.get(name, {}))
+    return replace(spec, method=name, settings=settings)
 
 
 def run(spec: RunSpec, root: Path, emit: object = None) -> tuple[PlannedRun, ResultStore]:
@@ -61,6 +81,28 @@ def run_cut(spec: RunSpec, root: Path, after: int = 1) -> tuple[PlannedRun, Resu
         range(after + 1, len(spec.tasks))
     )
     return planned, store
+
+
+def run_interrupted(
+    spec: RunSpec, root: Path, at: int, number: int = signal.SIGTERM, emit: object = None
+) -> Path:
+    """A run that got a signal in its `at`-th step; gives its folder."""
+    steps = count(1)
+
+    def step(loop: TaskLoop, task: Task, epoch: int, loss: Tensor, lr: float) -> None:
+        if next(steps) == at:
+            signal.raise_signal(number)
+
+    earlier = signal.signal(number, signal.SIG_DFL)  # one that is ignored would stay so
+    try:
+        with pytest.MonkeyPatch.context() as patch, interruptible():
+            patch.setattr(TaskLoop, "step", step)
+            with pytest.raises(Interrupted) as caught:
+                run(spec, root, emit)
+    finally:
+        signal.signal(number, earlier)
+    assert caught.value.number == number
+    return ResultStore(root).folder(plan_runs([spec], ResultStore(root))[0].key)
 
 
 def lasting(store: ResultStore, key: str) -> dict[str, object]:

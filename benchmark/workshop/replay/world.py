@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -135,9 +136,9 @@ class RecordedStream(TrainingData):
         self._images, self._labels = images, labels
         self._size, self._frozen = batch_size, frozen
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
         """The same pass in every epoch."""
-        return self.batches(augment=True)
+        return islice(self.batches(augment=True), done, None)
 
     def batches(self, augment: bool) -> Iterator[Batch]:
         """The same pass, augmented or not: nothing was augmented when it was recorded."""

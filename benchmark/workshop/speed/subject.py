@@ -106,9 +106,9 @@ class RandomImages(TrainingData):
             Batch(x, y, query(vit, x, precision) if frozen else None) for x, y in parts
         ]
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
         """All batches."""
-        yield from self._batches
+        yield from self._batches[done:]
 
     def batches(self, augment: bool) -> Iterator[Batch]:
         """All batches."""
