@@ -89,8 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruptible():
             return chosen(args)
     except KeyboardInterrupt as interruption:
-        warn(f"
-clbench: interrupted. {chosen.kept if chosen else ''}")
+        warn(f"\nclbench: interrupted. {chosen.kept if chosen else ''}")
         return exit_code(interruption)
     except BrokenPipeError:  # the reader of our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

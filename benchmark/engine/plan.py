@@ -141,7 +141,7 @@ def _check_sizes(specs: Iterable[RunSpec], inputs: _Inputs) -> None:
     for spec in specs:
         size = inputs.size(spec.backbone, spec.backbone_file)
         kind = METHODS.get(spec.method)
-        if size is None or kind.skip(spec) is not None:
+        if size is None or _reason_to_skip(spec) is not None:
             continue
         tasks = 1 if kind.stream == "joint" else len(spec.tasks)
         for fault in spec.settings.misfits(*size, tasks):

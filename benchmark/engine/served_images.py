@@ -35,7 +35,7 @@ def serve_images(connection: Connection[Any, Any], loader: FileLoader) -> None:
                 connection.send(error)
             else:
                 connection.send(None)
-                connection.send_bytes(batch.numpy().data)
+                connection.send_bytes(batch.numpy().reshape(-1).data)  # its length is that of bytes
     except (EOFError, OSError):
         return  # the run has ended
     finally:

@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import TrainingImages, make_tasks
 from benchmark.data.transforms import plain
+from benchmark.engine.hooks import MethodError
 from benchmark.engine.trainer import Observer, train_task
 from benchmark.events import Event
 from benchmark.method import Batch, Method, MethodConfig, Task
@@ -54,6 +55,8 @@ def exam(name: str, only: str | None = None, **settings: Any) -> Iterator[Verdic
             yield Verdict(question, True, ask())
         except Exception as error:  # noqa: BLE001 - any fault of the method is a finding
             where, detail = line_of(error, files), f"{type(error).__name__}: {error}"
+            if isinstance(error, MethodError):  # its text says where
+                where, detail = "", str(error)
             if isinstance(error, ExamError):
                 where, detail = line_of_hook(kind, *error.hooks) if error.hooks else "", str(error)
             fault = f"{detail} ({where})" if where else detail
@@ -399,9 +402,9 @@ class Watched(TrainingImages):
         """As of any task."""
         yield from self._told(super().batches(augment))
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
         """As of any task."""
-        yield from self._told(super().epoch(epoch))
+        yield from self._told(super().epoch(epoch, done))
 
     def _told(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

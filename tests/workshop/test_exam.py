@@ -221,7 +221,7 @@ def test_a_fault_is_described_once(tmp_path: Path) -> None:
 """
     failed = [verdict for verdict in found(tmp_path, body) if not verdict.passed]
     assert len(failed) > 5
-    assert failed[0].detail == "RuntimeError: no loss today (candidate.py, line 14)"
+    assert failed[0].detail == "RuntimeError: no loss today (candidate.py, line 14, in loss)"
     assert {one.detail for one in failed[1:]} == {f"as above: {failed[0].question}"}
 
 
