@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.data.loading import MemoryLoader
 from benchmark.data.stream import TrainingImages, make_tasks
@@ -125,8 +125,9 @@ class Freezing(Observer):
 class Declared(Observer):
     """Compares what is trained with what the class declares."""
 
-    def __init__(self, pretrained: set[int]) -> None:
-        self._pretrained = pretrained
+    def __init__(self, pretrained: Iterable[nn.Parameter]) -> None:
+        # They are held, so that no tensor made later gets the identity of one that was replaced.
+        self._pretrained = {id(p): p for p in pretrained}
 
     def prepared(self, method: Method, task: Task) -> None:
         """Look at the parameter groups."""
@@ -139,10 +140,11 @@ class Declared(Observer):
                 "parameter_groups",
             )
         trained = {id(p) for group in groups for p in group["params"]}
-        if not method.trains_backbone and trained & self._pretrained:
+        reached = trained & self._pretrained.keys()
+        if not method.trains_backbone and reached:
             raise ExamError(
                 "declares trains_backbone = False, but trains the backbone: "
-                f"{len(trained & self._pretrained)} of its tensors are in the parameter groups",
+                f"{len(reached)} of its tensors are in the parameter groups",
                 "parameter_groups", "begin_task", "grow", "__init__",
             )  # fmt: skip
 
@@ -197,7 +199,7 @@ class Examinee:
     ) -> Method:
         """Return a fresh method after these tasks; declared: what it trains is looked at."""
         vit = copy.deepcopy(self.vit).requires_grad_(True)
-        pretrained = {id(p) for p in vit.parameters()}
+        pretrained = list(vit.parameters())
         torch.manual_seed(2)
         method = self.kind(vit, self.config)
         for task in tasks:

@@ -179,16 +179,17 @@ def test_no_cheat_gains_unseen(
     execute(planned, ExecutionSettings(store.root, jobs=1, device="cpu"), lambda event: None)
     outcomes = [store.read(run.key)["outcome"] for run in planned]
     honest = final_accuracy(outcomes[0]["accuracy"])
+    said_of_all = set(outcomes[0]["marks"])
     wrong = {}
     for name, outcome in zip(names, outcomes[1:], strict=True):
         if outcome["status"] == "failed":
             found = CAUGHT
-        elif outcome["marks"]:
+        elif set(outcome["marks"]) - said_of_all:
             found = MARKED
         else:
             gain = final_accuracy(outcome["accuracy"]) > honest
             found = "it gained" if gain else POWERLESS
         # One that would gain nothing may stumble over a check all the same.
         if found != CHEATS[name][1] and (CHEATS[name][1], found) != (POWERLESS, CAUGHT):
-            wrong[name] = (found, outcome["error"], outcome.get("accuracy"))
+            wrong[name] = (found, outcome["error"], outcome.get("accuracy"), outcome.get("marks"))
     assert not wrong
