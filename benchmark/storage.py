@@ -81,6 +81,11 @@ def discard(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_file(path: Path) -> bool:
+    """Whether this is a file; names that no file can have, too long ones for example, are none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for them
+
+
 def refuse_link(path: Path) -> None:
     """Raise `StorageError` where a path of ours is a link: what it leads to is not ours."""
     if path.is_symlink():

@@ -22,6 +22,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark.backbones.catalogue import BackboneError
+from benchmark.storage import is_file
 
 # What torch.load and np.load raise on a damaged, foreign or unsafe file.
 UNREADABLE = (
@@ -112,10 +113,8 @@ def listing(names: list[str]) -> str:
 
 def _format(path: Path) -> Literal["safetensors", "npz", "torch"]:
     """Tell the format by the first bytes: endings are often wrong, the hub's files have none."""
-    if not path.exists():
-        raise BackboneError(f"weight file {path} does not exist")
-    if not path.is_file():
-        raise BackboneError(f"weight file {path} is a folder")
+    if not is_file(path):
+        raise BackboneError(f"weight file {path} does not exist or is a folder")
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
     """A paragraph for all runs that share their values: where they are, the stream, the rest."""
-    from benchmark.config.expand import STREAM_KEYS
+    from benchmark.config.assignments import STREAM_KEYS
     from benchmark.results.store import spec_dict
 
     groups: dict[str, list[RunSpec]] = {}

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from benchmark.config.expand import (
-    AUGMENTATION,
-    BACKBONE_FILE,
-    STREAM_KEYS,
-    Overrides,
-    expand,
-    unread,
-)
+from benchmark.config.assignments import AUGMENTATION, BACKBONE_FILE, STREAM_KEYS, unread
+from benchmark.config.expand import Overrides, expand
 from benchmark.config.reading import parse
 from benchmark.config.suite import Suite, suite_files
 from benchmark.spec import RunSpec, values_of

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmark.backbones import catalogue
+from benchmark.config.assignments import (
+    AUGMENTATION,
+    BACKBONE_FILE,
+    STREAM_KEYS,
+    Assignment,
+    check_recipes,
+    check_settings,
+    check_used,
+    read_assignments,
+    values_for,
+)
 from benchmark.config.augmentation import NONE, changed, read_change
-from benchmark.config.reading import as_suite_error, parse
+from benchmark.config.reading import as_suite_error
 from benchmark.config.suite import (
     DEFAULT_SUITE,
     MethodPlan,
@@ -23,6 +33,7 @@ from benchmark.config.suite import (
 from benchmark.config.tuned import Choices, read_choices
 from benchmark.data import dataset_info, full_name
 from benchmark.data.base import DatasetInfo
+from benchmark.data.orders import seed_of
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import (
     SEEDS,
@@ -31,21 +42,10 @@ from benchmark.spec import (
     Recipe,
     RunSpec,
     Settings,
-    values_of,
 )
-from benchmark.validation import Errors, check_field, unknown_key
+from benchmark.storage import is_file
+from benchmark.validation import Errors, check_field
 
-STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
-BACKBONE_FILE = "backbone.file"
-AUGMENTATION = "augmentation"
-_BLOCKS = ("training", "settings")
-_FORMS = (
-    *STREAM_KEYS,
-    BACKBONE_FILE,
-    AUGMENTATION,
-    f"{AUGMENTATION}.KEY",
-    *(f"{owner}{b}.KEY" for owner in ("", "METHOD.") for b in _BLOCKS),
-)
 _FINDERS = {"dataset": dataset_info, "backbone": catalogue.find, "method": METHODS.source}
 
 
@@ -227,7 +227,7 @@ def parse_tasks(entry: int | str, classes: int, dataset: str) -> tuple[int, ...]
         ValueError: The tasks do not use up the classes; names the nearest valid counts.
     """
     parts = str(entry).strip().split("+")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(f"{entry!r} is neither a number of tasks nor sizes such as 50+10+10")
     sizes = tuple(int(part) for part in parts)
     if len(sizes) > 1:
@@ -299,12 +299,10 @@ def _order(order: str, folder: Path) -> str:
     """The class order as a run keeps it; a file is named by its full path."""
     if order == "shuffled":
         return "shuffled:{seed}"
-    if re.fullmatch(r"natural|shuffled:\d+", order):
-        if order != "natural" and int(order.partition(":")[2]) not in SEEDS:
-            raise ValueError(f"the seed of {order} must be from 0 to {SEEDS[-1]}")
+    if order == "natural" or seed_of(order) is not None:
         return order
     path = (folder / Path(order).expanduser()).resolve()
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError(
             f"{order!r} is neither natural, shuffled, shuffled:SEED nor a file ({path})"
         )
@@ -332,7 +330,7 @@ def _weights_file(
             )
         elif sources[0] in ("file", "random"):
             errors.add(f"cannot be given, as backbone {backbones[0]} says what to load", one.option)
-        elif not file.is_file():
+        elif not is_file(file):
             errors.add(f"no such file: {file}", one.option)
         path = str(file)
     return path
@@ -361,8 +359,8 @@ def _methods(
         with errors.at(f"{option} {name}.settings"):
             recipe = Recipe(**{**suite.training, **training})
             resolved.append((name, recipe, config(**settings)))
-    _check_recipes(assignments, {name: recipe for name, recipe, _ in resolved}, errors)
-    _check_settings(assignments, {name: settings for name, _, settings in resolved}, errors)
+    check_recipes(assignments, {name: recipe for name, recipe, _ in resolved}, errors)
+    check_settings(assignments, {name: settings for name, _, settings in resolved}, errors)
     for name in configs:
         scaled = suite.methods.get(name, MethodPlan()).at(at)[0].get("lr_scales", {})
         for group in [group for group in scaled if group not in METHODS.get(name).groups]:
@@ -377,156 +375,6 @@ def _methods(
     return resolved
 
 
-def _check_recipes(
-    assignments: Sequence[Assignment], recipes: Mapping[str, Recipe], errors: Errors
-) -> None:
-    """Note values of `--set` that none of the methods they are meant for makes use of.
-
-    Where the whole recipe is given, a stored run is repeated, and every value stands as it was.
-    """
-    given = {one.key for one in assignments if one.block == "training"}
-    if given >= {field.name for field in fields(Recipe)}:
-        return
-    for one in assignments:
-        meant = [name for name in recipes if one.method in ("", name)]
-        if one.block != "training" or not meant:
-            continue
-        unread = [recipes[name].unread().get(one.key) for name in meant]
-        if all(unread):
-            errors.add(unread[0], one.option)
-        if one.key == "lr_scales" and isinstance(one.value, Mapping):
-            groups = _once(group for name in meant for group in METHODS.get(name).groups)
-            for group in [group for group in one.value if group not in groups]:
-                errors.add(UnknownNameError("parameter group", str(group), groups), one.option)
-
-
-def _check_settings(
-    assignments: Sequence[Assignment], settings: Mapping[str, Settings], errors: Errors
-) -> None:
-    """Note settings of `--set` that another setting keeps all of their methods from reading.
-
-    Where all settings of a method are given, a stored run is repeated, as with recipes.
-    """
-    for one in assignments:
-        meant = [name for name in settings if one.method in ("", name)]
-        meant = [name for name in meant if one.key in values_of(settings[name])]
-        if one.block != "settings" or not meant:
-            continue
-        given = {each.key for each in assignments if each.block == "settings"}
-        hidden = [unread(settings[name]).get(one.key) for name in meant]
-        if all(hidden) and not all(given >= values_of(settings[name]).keys() for name in meant):
-            errors.add(hidden[0], one.option)
-
-
-def unread(settings: Settings) -> Mapping[str, str]:
-    """The settings that another one keeps from being read, with the reason."""
-    return settings.unread() if hasattr(settings, "unread") else {}
-
-
 def outsiders(suite: Suite, specs: Iterable[RunSpec]) -> tuple[str, ...]:
     """The methods that the suite says nothing of: they run with their own defaults."""
     return tuple(name for name in _once(s.method for s in specs) if name not in suite.methods)
-
-
-# -- `--set KEY=VALUE` --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One `--set`: `block` is training, settings, augmentation, or empty for a key of all runs.
-
-    `method` is empty when the value is meant for every selected method that has the key; `key` is
-    empty where a value is given for the whole augmentation.
-    """
-
-    option: str
-    method: str
-    block: str
-    key: str
-    value: Any
-
-
-def read_assignments(
-    sets: Iterable[str], errors: Errors, configs: Mapping[str, type[Any]] | None = None
-) -> list[Assignment]:
-    """The well-formed `--set` options; `configs` of the methods, to tell what was meant."""
-    found = []
-    for text in sets:
-        with errors.at(f"--set {text}"):
-            found.append(_read(text, configs or {}))
-    return found
-
-
-def _read(text: str, configs: Mapping[str, type[Any]]) -> Assignment:
-    path, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError("must have the form KEY=VALUE")
-    parts = path.strip().split(".")
-    option = f"--set {text}"
-    if len(parts) == 1 and parts[0] in STREAM_KEYS:
-        return Assignment(option, "", "", parts[0], parse(value))
-    if path.strip() == BACKBONE_FILE:  # a path is taken as it stands
-        return Assignment(option, "", "", BACKBONE_FILE, value)
-    if parts[0] == AUGMENTATION and len(parts) <= 2:
-        return Assignment(option, "", AUGMENTATION, "".join(parts[1:]), parse(value))
-    if len(parts) in (2, 3) and parts[-2] in _BLOCKS:
-        method = parts[0] if len(parts) == 3 else ""
-        return Assignment(option, method, parts[-2], parts[-1], parse(value))
-    if meant := _in_a_block(path.strip(), configs):
-        raise ValueError(f"unknown key, did you mean {meant!r}? valid: {', '.join(_FORMS)}")
-    raise ValueError(unknown_key(path, _FORMS))
-
-
-def _in_a_block(path: str, configs: Mapping[str, type[Any]]) -> str:
-    """`lr` or `METHOD.lr` with the block that has such a key; empty where none has."""
-    *owner, key = path.split(".")
-    kinds: dict[str, list[type[Any]]] = {
-        "training": [Recipe],
-        "settings": [configs[name] for name in owner or configs if name in configs],
-    }
-    if not owner:
-        kinds[AUGMENTATION] = [Augmentation]
-    for block, having in kinds.items():
-        if set(owner) <= configs.keys() and any(
-            key == field.name for kind in having for field in fields(kind)
-        ):
-            return ".".join([*owner, block, key])
-    return ""
-
-
-def values_for(
-    assignments: Iterable[Assignment], method: str, block: str, kind: type, errors: Errors
-) -> dict[str, Any]:
-    """The checked values meant for one block of a method; its own win over those for all.
-
-    Args:
-        assignments: What was asked for.
-        method: Name of the method; empty for what all runs share.
-        block: `training`, `settings` or, for what all runs share, empty.
-        kind: The dataclass with the keys: `Recipe`, the method's Config or `RunSpec`.
-        errors: Takes what does not suit.
-    """
-    known = {field.name for field in fields(kind)}
-    values = {}
-    for one in sorted(assignments, key=lambda a: bool(a.method)):
-        if one.block == block and one.method in ("", method) and one.key in known:
-            with errors.at(one.option):
-                values[one.key] = check_field(kind, one.key, one.value)
-    return values
-
-
-def check_used(
-    assignments: Iterable[Assignment], configs: Mapping[str, type[Any]], errors: Errors
-) -> None:
-    """Note every assignment to a block that none of the methods with these Configs takes."""
-    for one in assignments:
-        if one.block not in _BLOCKS:
-            continue
-        if one.method and one.method not in configs:
-            errors.add(f"not a selected method: {unknown_key(one.method, configs)}", one.option)
-            continue
-        owners = [one.method] if one.method else list(configs)
-        kinds = [Recipe if one.block == "training" else configs[name] for name in owners]
-        names = _once(field.name for kind in kinds for field in fields(kind))
-        if configs and one.key not in names:
-            errors.add(unknown_key(one.key, names), one.option)

@@ -29,6 +29,7 @@ from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info, full_name
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import SEEDS, HeldOut, InputRange, Precision, Recipe, Scenario
+from benchmark.storage import is_file
 from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields, some_fields
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
@@ -300,7 +301,7 @@ def find_suite(name_or_path: str) -> Path:
     """The file of a suite given by name or by path."""
     path = Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        if not path.is_file():
+        if not is_file(path):
             raise SuiteError([f"suite {name_or_path}: no such file"])
         return path
     files = suite_files()

@@ -12,6 +12,7 @@ from benchmark.config.record import MethodRecord, RecordError, read_record
 from benchmark.config.tuning import RECIPE
 from benchmark.registry import UnknownNameError
 from benchmark.spec import RunSpec
+from benchmark.storage import is_file
 from benchmark.validation import Errors, check_field, unknown_key
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def find_record(name_or_path: str, folder: Path = Path()) -> Path:
     path = Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         found = folder / path
-        if not found.is_file():
+        if not is_file(found):
             raise SuiteError([f"tuning record {name_or_path}: no such file"])
         return found
     files = record_files()

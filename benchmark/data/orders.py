@@ -12,6 +12,8 @@ import numpy as np
 from benchmark.data.base import DataError, composed
 from benchmark.data.listing import read_text
 from benchmark.registry import UnknownNameError
+from benchmark.spec import SEEDS
+from benchmark.storage import is_file
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -26,11 +28,11 @@ def class_order(order: str, class_names: Sequence[str]) -> list[int]:
     """
     if order == "natural":
         return list(range(len(class_names)))
-    kind, _, seed = order.partition(":")
-    if kind == "shuffled" and seed.isdigit():
-        return [int(c) for c in np.random.RandomState(int(seed)).permutation(len(class_names))]
+    seed = seed_of(order)
+    if seed is not None:
+        return [int(c) for c in np.random.RandomState(seed).permutation(len(class_names))]
     path = Path(order)
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"class order {order!r}: neither natural, shuffled:SEED nor a file")
     found = _read(path, class_names)
     missing = sorted(set(range(len(class_names))) - set(found))
@@ -40,6 +42,16 @@ def class_order(order: str, class_names: Sequence[str]) -> list[int]:
             fault = f"class {class_names[missing[0]]!r} is missing"
         raise DataError(f"{path}: {fault}; every class must be listed once")
     return found
+
+
+def seed_of(order: str) -> int | None:
+    """The seed of `shuffled:SEED`; None where the order is of another kind."""
+    found = re.fullmatch(r"shuffled:0*([0-9]+)", order)
+    if found is None:
+        return None
+    if len(found[1]) > len(str(SEEDS[-1])) or int(found[1]) not in SEEDS:
+        raise DataError(f"the seed of {order} must be from 0 to {SEEDS[-1]}")
+    return int(found[1])
 
 
 def _read(path: Path, class_names: Sequence[str]) -> list[int]:

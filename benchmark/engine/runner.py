@@ -62,23 +62,6 @@ def failure(error: BaseException, seconds: float = 0.0) -> Ending:
     return Ending(outcome, seconds=seconds)
 
 
-def run_one(planned: PlannedRun, store: ResultStore, context: Context, emit: Emit) -> str:
-    """Carry out one run in this process, store its result and return its status.
-
-    A fault of the method or the data is recorded as a failed run. A results folder that cannot be
-    written raises `StorageError`: nothing can be recorded then.
-    """
-    with held(planned, store) as reason:
-        if reason:
-            emit(Message(f"{planned.label} skipped: {reason}"))
-            return "elsewhere"
-        record = Record(planned, store, context, emit)
-        if record.examiner is None:
-            return record.close(record.fault)
-        folder = store.folder(planned.key)
-        return record.close(perform(planned, context, folder, record.examiner, emit))
-
-
 @contextmanager
 def held(planned: PlannedRun, store: ResultStore) -> Iterator[str]:
     """Hold the run's folder, so that no other process takes the run up.

@@ -19,17 +19,20 @@ def check_accuracies(outcome: Outcome, predictions: Predictions, file: Path) -> 
 
     Where the predictions of the last stage alone were kept, its accuracies alone are compared.
     """
-    for stage in metrics.stages(predictions):
-        try:
-            found = metrics.task_accuracies(predictions, stage)
-        except (ValueError, LookupError) as error:
-            raise ResultError(file, f"predictions that cannot be used: {error}") from error
+    try:
+        counts = np.bincount(predictions["task_of_image"]).tolist()
+        stages = {
+            stage: metrics.task_accuracies(predictions, stage)
+            for stage in metrics.stages(predictions)
+        }
+    except (ValueError, LookupError) as error:
+        raise ResultError(file, f"predictions that cannot be used: {error}") from error
+    for stage, found in stages.items():
         stored = outcome["accuracy"][stage] if stage < len(outcome["accuracy"]) else None
         if stored is None or not np.allclose(found, stored, rtol=0, atol=_ROUNDING):
             raise ResultError(
                 file,
                 f"accuracies after task {stage + 1} are not those of the stored predictions",
             )
-    counts = np.bincount(predictions["task_of_image"]).tolist()
     if counts != outcome["test_counts"]:
         raise ResultError(file, "test_counts are not those of the stored predictions")

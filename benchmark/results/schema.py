@@ -24,11 +24,12 @@ Where only the last stage was to be kept, the others are not there and k is 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
@@ -218,6 +219,15 @@ class SchemaError(ResultError):
     """A result file of another version of the schema."""
 
 
+# Name of an array of predictions, without the stage: kind of its numbers, and dimensions.
+_ARRAYS = {
+    "labels": ("i", 1),
+    "task_of_class": ("i", 1),
+    "task_of_image": ("i", 1),
+    "top_classes": ("i", 2),
+    "top_scores": ("f", 2),
+    "known": ("i", 1),
+}
 _adapter = cache(TypeAdapter)  # made when the first result is read
 
 
@@ -246,6 +256,16 @@ def check(content: Any, file: Path) -> Result:
     if done and (wrong := list(_matrix_errors(result))):
         raise ResultError(file, "; ".join(wrong))
     return result
+
+
+def check_arrays(arrays: Mapping[str, NDArray[Any]], file: Path) -> None:
+    """Raises ResultError where an array of predictions is not of its type and shape."""
+    for name, array in arrays.items():
+        kind, dimensions = _ARRAYS.get(name.partition("/")[0], (array.dtype.kind, array.ndim))
+        if (array.dtype.kind, array.ndim) != (kind, dimensions):
+            raise ResultError(file, f"{name} is {array.dtype} in {array.ndim} dimensions")
+        if kind == "i" and array.size and array.min() < 0:
+            raise ResultError(file, f"{name} has a negative entry")
 
 
 def _matrix_errors(result: Result) -> Iterator[str]:

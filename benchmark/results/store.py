@@ -29,6 +29,7 @@ from benchmark.results.schema import (
     SchemaError,
     SpecBlock,
     check,
+    check_arrays,
     check_version,
 )
 from benchmark.storage import (
@@ -198,11 +199,13 @@ class ResultStore:
                 raise ResultError(file, "damaged, or of another result: its digest is not there")
             with np.load(io.BytesIO(packed)) as arrays:
                 wanted = [n for n in arrays.files if not parts or n.partition("/")[0] in parts]
-                return {name: arrays[name] for name in wanted}
+                found = {name: arrays[name] for name in wanted}
         except FileNotFoundError as error:
             raise ResultError(file, "is missing") from error
         except _DAMAGED as error:
             raise ResultError(file, f"damaged: {error}") from error
+        check_arrays(found, file)
+        return found
 
     def _whole(self, key: str) -> dict[str, Any]:
         """The content of result.json, which is what was written."""

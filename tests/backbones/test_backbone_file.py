@@ -93,8 +93,9 @@ def test_a_run_with_a_file_of_its_own(copy: Path, capsys: pytest.CaptureFixture[
 
 
 def test_weights_that_change_after_planning_fail_the_run(copy: Path, tmp_path: Path) -> None:
+    from in_process import run_one
+
     from benchmark.engine.context import Context
-    from benchmark.engine.runner import run_one
 
     store = ResultStore(tmp_path / "results")
     (spec,) = expand(load_suite("icons"), asked(f"backbone.file={copy}"))

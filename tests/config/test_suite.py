@@ -14,7 +14,7 @@ from suites import faults, toy_suite, write
 from benchmark import registry
 from benchmark.cli import main
 from benchmark.config import SuiteError, expand, find_suite, load_suite, suite_files
-from benchmark.config.expand import STREAM_KEYS
+from benchmark.config.assignments import STREAM_KEYS
 from benchmark.config.suite import SUITES_FOLDER
 from benchmark.registry import UnknownNameError
 from benchmark.spec import Recipe

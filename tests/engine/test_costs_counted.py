@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from in_process import run_one
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,7 +18,6 @@ from benchmark.data.stream import make_tasks
 from benchmark.engine import cost
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
-from benchmark.engine.runner import run_one
 from benchmark.method import Batch, Method, Task
 from benchmark.registry import METHODS
 from benchmark.results.costs import COSTS

@@ -6,16 +6,17 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from in_process import run_one
 from toy_runs import lasting, numbers, run, same, with_method
 
 from benchmark.engine import checkpoint
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
-from benchmark.engine.runner import run_one
 from benchmark.registry import METHODS
 from benchmark.results.store import ResultStore
 from benchmark.spec import RunSpec
@@ -57,7 +58,10 @@ def stamp(file: Path) -> int:
 
 @pytest.mark.parametrize("method", METHODS.names())
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
-    spec: RunSpec, tmp_path: Path, method: str
+    spec: RunSpec,
+    tmp_path: Path,
+    method: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     torch.set_num_threads(1)
     spec = with_method(spec, method)
@@ -69,6 +73,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
             break
         # The first one at once: the fastest runs end within LONGEST.
         kills += killed(spec, cut_store.root, draws.uniform(0, LONGEST) if kills else 0.0)
+    record_property("kills", kills)  # in the report of pytest --junitxml
     assert kills
     assert same(numbers(store, whole.key), numbers(cut_store, whole.key))
     assert lasting(store, whole.key) == lasting(cut_store, whole.key)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from in_process import run_one
 
 from benchmark.backbones.catalogue import BackboneError
 from benchmark.config import SuiteError
 from benchmark.engine.context import Context
 from benchmark.engine.plan import notes_in_words, plan_runs
-from benchmark.engine.runner import run_one
 from benchmark.registry import METHODS
 from benchmark.results.store import ResultStore
 from benchmark.spec import RunSpec

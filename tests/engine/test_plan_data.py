@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_process import run_one
 from PIL import Image
 
 from benchmark.config import Overrides, SuiteError, expand, load_suite
 from benchmark.config.command import run_arguments
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
-from benchmark.engine.runner import run_one
 from benchmark.results.store import ResultStore
 from benchmark.spec import RunSpec
 

@@ -12,13 +12,13 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from in_process import run_one
 from toy_runs import numbers, run, run_cut, same
 
 from benchmark.engine import checkpoint
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
-from benchmark.engine.runner import run_one
 from benchmark.events import Event, Message
 from benchmark.metrics import prediction_metrics
 from benchmark.registry import METHODS

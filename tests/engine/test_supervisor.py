@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.engine import supervisor
 from benchmark.engine.plan import PlannedRun, plan_runs
 from benchmark.engine.pool import ExecutionSettings, execute
-from benchmark.events import Event
+from benchmark.events import Event, Message
 from benchmark.results.store import ResultStore
 from benchmark.spec import RunSpec
 
@@ -82,3 +83,30 @@ def test_data_that_changed_after_planning_are_a_failure(
     planned = plan_runs([spec], ResultStore(tmp_path))
     assert carry_out([replace(planned[0], data_hash="other")], tmp_path, jobs) == [planned[0].label]
     assert "changed after" in str(ResultStore(tmp_path).read(planned[0].key)["outcome"]["error"])
+
+
+def test_a_hook_that_hangs_ends_at_its_limit(
+    spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
+) -> None:
+    hang = "import time; time.sleep(600)"
+    write_plugin("hangs", f"    def begin_epoch(self, task, epoch):\n        {hang}\n")
+    planned = plan_runs([replace(spec, method="hangs")], ResultStore(tmp_path))
+    settings = ExecutionSettings(tmp_path, jobs=1, device="cpu", hook_limit=1.0)
+    assert execute(planned, settings, lambda event: None) == [planned[0].label]
+    outcome = ResultStore(tmp_path).read(planned[0].key)["outcome"]
+    assert outcome["status"] == "failed"
+    assert outcome["error"] == "begin_epoch took longer than 1 s, the limit of --hook-limit"
+
+
+def test_silence_is_told_and_harms_nothing(
+    spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SILENCE", 0.5)
+    pause = "import time; time.sleep(3 * (task.index == 0 and epoch == 0))"
+    write_plugin("pauses", f"    def begin_epoch(self, task, epoch):\n        {pause}\n")
+    seen: list[Event] = []
+    planned = plan_runs([replace(spec, method="pauses")], ResultStore(tmp_path))
+    settings = ExecutionSettings(tmp_path, jobs=1, device="cpu")
+    assert execute(planned, settings, seen.append) == []
+    told = [event.text for event in seen if isinstance(event, Message)]
+    assert any("no step for" in text and text.endswith("in begin_epoch") for text in told)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from in_process import run_one
 from toy_runs import lasting, numbers, run, run_interrupted, same, with_method
 
 from benchmark.engine import checkpoint, within_task
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
-from benchmark.engine.runner import run_one
 from benchmark.engine.task_loop import TaskLoop
 from benchmark.events import Event, Message
 from benchmark.registry import METHODS

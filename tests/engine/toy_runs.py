@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from in_process import run_one
 from torch import Tensor
 
 from benchmark.engine.context import Context
 from benchmark.engine.plan import PlannedRun, plan_runs
-from benchmark.engine.runner import run_one
 from benchmark.engine.task_loop import TaskLoop
 from benchmark.events import Event, TaskDone
 from benchmark.interruption import Interrupted, interruptible

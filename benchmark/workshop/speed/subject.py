@@ -11,7 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from benchmark.config.expand import check_used, read_assignments, values_for
+from benchmark.config.assignments import check_used, read_assignments, values_for
 from benchmark.config.reading import as_suite_error
 from benchmark.data.stream import TrainingData, make_tasks
 from benchmark.data.transforms import plain
