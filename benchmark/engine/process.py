@@ -6,6 +6,7 @@ image. The parent's side is `engine.pool`.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -160,6 +161,7 @@ def _carry_out(connection: Connection[Any, Any], images: Connection[Any, Any]) -
     if method.plugin is not None:
         add_plugin(method.plugin)
     METHODS.get(method.name)  # the run comes with settings of a class of its module
+    gc.freeze()  # what was imported stays: no collection looks through it again
     run: Assignment = connection.recv()
     fence.close(run.closed, run.allowed)
     data = RemoteData(connection, images, run, context)

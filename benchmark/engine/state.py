@@ -16,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from benchmark.engine import hooks
+from benchmark.engine.template import NotCopyableError, Template
 from benchmark.method import Method, Task
 from benchmark.seeds import seed_globally
 
@@ -48,25 +49,56 @@ class Builder:
     seed: int
     device: torch.device
     _initial: dict[str, Tensor] = field(default_factory=dict)
-    _pretrained: list[weakref.ref[nn.Parameter]] = field(default_factory=list)
+    _pretrained: list[weakref.ref[Tensor] | None] = field(default_factory=list)
+    _template: tuple[int, Template[Method]] | None = None  # after so many tasks
+    _copyable: bool = True
+    _unpacked: tuple[bytes, dict[str, Any]] = (b"", {})  # the state loaded last, and its content
 
     def build(self, state: bytes = b"", finished: int = 0) -> Method:
         """The method before its first task, or after `finished` tasks with the state `pack` made.
 
         Raises `StateError` where the state does not fit.
         """
+        method, pretrained = self._grown(finished)
+        self._pretrained = [None if one is None else weakref.ref(one) for one in pretrained]
+        if state:
+            self.load(method, state)
+        seed_globally(self.seed, "built", finished)
+        return method.eval()
+
+    def _grown(self, finished: int) -> tuple[Method, list[Tensor | None]]:
+        """A method that has grown for tasks and learned nothing, and its pre-trained parameters.
+
+        It is made and grown once, and copied from then on where that is safe.
+        """
+        if self._template is None or self._template[0] > finished:
+            done, (method, pretrained) = 0, self._made()
+        else:
+            done, (method, pretrained) = self._template[0], self._template[1].copy()
+            if done == finished:
+                return method, pretrained
+        for task in self.tasks[done:finished]:
+            self.grow(method, task)
+        if self._copyable:
+            try:
+                template = Template(method, (self.settings, *self.tasks), pretrained)
+            except NotCopyableError:
+                self._template, self._copyable = None, False
+            else:
+                self._template = finished, template
+                return template.copy()
+        return method, pretrained
+
+    def _made(self) -> tuple[Method, list[Tensor | None]]:
+        """A new method and its pre-trained parameters."""
         seed_globally(self.seed, "construction")
         own = copy.deepcopy(self.backbone).requires_grad_(True)
-        self._pretrained = [weakref.ref(parameter) for parameter in own.parameters()]
+        pretrained: list[Tensor | None] = list(own.parameters())
         method: Method = hooks.call(self.kind, "__init__", own, self.settings)
         method.to(self.device)
         if not self._initial:
             self._initial = _backbone_tensors(method)
-        for task in self.tasks[:finished]:
-            self.grow(method, task)
-        if state:
-            self.load(method, state)
-        return method.eval()
+        return method, pretrained
 
     def backbone_bits(self) -> bytes:
         """SHA-256 of the pre-trained parameters of the method built last; empty if it trains them.
@@ -77,7 +109,7 @@ class Builder:
         if self.kind.trains_backbone:
             return b""
         for reference in self._pretrained:
-            parameter = reference()
+            parameter = None if reference is None else reference()
             digest.update(b"gone" if parameter is None else bits(parameter))
         return digest.digest()
 
@@ -86,7 +118,13 @@ class Builder:
 
         The method then has exactly this state.
         """
-        _load(method, {**self._initial, **unpacked(state)})
+        if self._unpacked[0] is not state:
+            self._unpacked = state, unpacked(state)
+        own = {
+            name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+            for name, value in self._unpacked[1].items()
+        }
+        _load(method, {**self._initial, **own})
 
     def grow(self, method: Method, task: Task) -> None:
         """Let the method grow for a task, from random streams of the task's own."""
