@@ -33,7 +33,7 @@ from benchmark.storage import is_file
 from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields, some_fields
 
 SUITES_FOLDER = Path(__file__).resolve().parent.parent / "suites"
-DEFAULT_SUITE = "icons"
+DEFAULT_SUITE = "quick"
 
 
 # -- types of values ----------------------------------------------------------------------------
@@ -224,6 +224,9 @@ class Suite(Grid):
 
     name: str = ""
     description: str = ""
+    reading: Annotated[
+        tuple[str, ...], OneOrMore(), Field(description="lines above its table: how to read it")
+    ] = ()
     extends: Annotated[str, Field(description="suite whose values hold where this has none")] = ""
     only: Annotated[
         tuple[str, ...], OneOrMore(), Field(description="methods of the extended suite to keep")

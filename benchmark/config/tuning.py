@@ -31,6 +31,10 @@ class TuningSettings(StrictModel):
         float,
         Field(gt=0, lt=1, description="share of the training images in place of the test images"),
     ] = 0.2
+    tasks: Annotated[
+        int,
+        Field(ge=0, description="first tasks of the stream that a trial learns; 0: all"),
+    ] = 0
     rates: Annotated[int, Field(ge=1, le=20, description="trials of the learning rate")] = 4
     values: Annotated[
         int, Field(ge=1, le=20, description="trials of the setting, the value in force among them")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DatasetInfo
+from benchmark.data.base import Dataset, DatasetInfo, DataSource, Split
 from benchmark.data.packed import ASSETS as ALL_ASSETS
 from benchmark.data.packed import Packed, Side, embedded_dataset
 from benchmark.spec import Augmentation
@@ -26,6 +27,7 @@ SHADING = 38  # largest change of brightness across an image, of 255: 0.15
 NOISE = 13  # largest change of a pixel by noise, of 255: 0.05, a standard deviation of 0.03
 GHOST = 4  # how far a ghost takes the ground to its colour, of 16
 LUMINANCE = (299, 587, 114)  # thousandths
+SMALL_TRAIN, SMALL_TEST = 40, 20  # images of each class in letters_small
 _TRIES = 16  # pairs of colours drawn for an image; the first with enough contrast is taken
 
 
@@ -108,6 +110,24 @@ def _colours(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ink, np.where(fits.any(axis=1)[:, None], ground, plain)
 
 
+def spaced(split: Split, count: int) -> Split:
+    """`count` images of each class, evenly spaced among those that there are."""
+    rows = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
+    kept = [own[np.arange(count) * len(own) // count] for own in rows]
+    return split.subset(np.sort(np.concatenate(kept)))
+
+
+def _load_small(source: DataSource) -> Dataset:
+    whole = INFO.load(source)
+    train, test = spaced(whole.train, SMALL_TRAIN), spaced(whole.test, SMALL_TEST)
+    return replace(whole, name="letters_small", train=train, test=test)
+
+
+def _small_hash(source: DataSource) -> str:
+    content = f"{Packed(ASSETS).manifest_hash()} {SMALL_TRAIN} {SMALL_TEST}"
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
 INFO = DATASETS.add(
     "letters",
     DatasetInfo(
@@ -121,5 +141,16 @@ INFO = DATASETS.add(
         images=(12000, 3000),
         # No flip: mirrored, some characters are others.
         augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1), flip=0.0),
+    ),
+)
+SMALL = DATASETS.add(
+    "letters_small",
+    replace(
+        INFO,
+        name="letters_small",
+        summary="part of letters, 40 + 20 images a class, for a first look within minutes",
+        manifest_hash=_small_hash,
+        load=_load_small,
+        images=(100 * SMALL_TRAIN, 100 * SMALL_TEST),
     ),
 )

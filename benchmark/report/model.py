@@ -105,7 +105,10 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """name: for file names; caption: what the numbers are and how the rows are ordered."""
+    """name: for file names; caption: what the numbers are and how the rows are ordered.
+
+    reading: lines above the table on how to read it.
+    """
 
     name: str
     title: str
@@ -113,6 +116,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = field(default=())
+    reading: tuple[str, ...] = ()
 
     def column(self, key: str) -> int:
         """Position of the first column called `key`."""

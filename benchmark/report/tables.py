@@ -7,6 +7,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from benchmark.config.reading import read_mapping
+from benchmark.config.suite import suite_files
 from benchmark.report.fairness.tuned import tuning_line
 from benchmark.report.formatting import file_name
 from benchmark.report.model import Cell, Column, Table, TableRow
@@ -53,8 +55,21 @@ def block_table(block: Block) -> Table:
     caption = f"{_ACCURACY} {_COSTS} {_ORDER}"
     notes = Notes(_tuning([block]))
     rows = tuple(table_row(row, columns, notes) for row in block.rows)
-    table = Table(block.name, block.title, caption, columns, rows, notes.texts)
+    table = Table(block.name, block.title, caption, columns, rows, notes.texts, _reading(block))
     return with_best(table, [block])
+
+
+def _reading(block: Block) -> tuple[str, ...]:
+    """What the suite of all the block's runs says on how to read its table."""
+    results = [run.result for row in block.rows for run in row.done]
+    suites = {result["environment"]["suite"] for result in results}
+    file = suite_files().get(suites.pop() or "") if len(suites) == 1 else None
+    if file is None:
+        return ()
+    suite = read_mapping(file)
+    meant = suite.get("dataset", ())
+    meant = [meant] if isinstance(meant, str) else meant
+    return tuple(suite.get("reading", ())) if block.key.dataset in meant else ()
 
 
 def table_row(

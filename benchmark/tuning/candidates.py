@@ -72,6 +72,8 @@ def candidates(
             spec = replace(asked, validation=suite.tuning.validation)
         elif not spec.validation > 0:
             errors.add(_NO_TEST, "--set validation")
+        if suite.tuning.tasks:
+            spec = replace(spec, tasks=spec.tasks[: suite.tuning.tasks])
         reason = METHODS.get(spec.method).skip(spec)
         if reason is not None:
             skipped[spec.method] = reason

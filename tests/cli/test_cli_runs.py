@@ -17,7 +17,7 @@ from benchmark.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 # The cheapest comparison there is: nothing is trained, the features are read once.
-QUICK = ["--method", "ncm", "--tasks", "2", "--jobs", "1", "--threads", "1"]
+QUICK = ["--suite", "icons", "--method", "ncm", "--tasks", "2", "--jobs", "1", "--threads", "1"]
 
 FAILING = '''
 """One method."""

@@ -188,11 +188,12 @@ def test_the_choice_is_shown_with_the_lines_for_the_suite(
     )
 
 
-def test_the_icons_suite_has_the_values_that_its_record_chose() -> None:
-    record = read_record(COMMITTED)
-    suite = load_suite("icons")
-    tasks = "+".join(map(str, record.tasks))
-    overrides = Overrides((record.dataset,), (record.backbone,), tasks=(tasks,), seeds=(0,))
+@pytest.mark.parametrize("name", ["icons", "quick"])
+def test_a_suite_has_the_values_that_its_record_chose(name: str) -> None:
+    record = read_record(SUITES_FOLDER / "tuning" / f"{name}.yaml")
+    suite = load_suite(name)
+    assert suite.tuned == name
+    overrides = Overrides((record.dataset,), (record.backbone,), seeds=(0,))
     specs = {spec.method: spec for spec in expand(suite, overrides)}
     assert set(record.methods) == set(specs)
     for name, method in record.methods.items():

@@ -8,7 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmark.data import letters
+from benchmark.data import DATASETS, letters
+from benchmark.data.base import DataSource
 from benchmark.data.packed import Packed
 
 
@@ -62,3 +63,20 @@ def test_colours_depend_on_the_name_alone() -> None:
     masks = np.full((3, 8, 8), 7, np.uint8)
     assert np.array_equal(letters.colour(masks, "one"), letters.colour(masks, "one"))
     assert not np.array_equal(letters.colour(masks, "one"), letters.colour(masks, "two"))
+
+
+def test_the_small_set_has_equal_parts_of_every_class_and_its_own_hash() -> None:
+    whole, small = (DATASETS.get(name) for name in ("letters", "letters_small"))
+    source = DataSource()
+    loaded = small.load(source)
+    assert loaded.name == "letters_small"
+    for split, full, count, total in (
+        (loaded.train, whole.load(source).train, letters.SMALL_TRAIN, small.images[0]),
+        (loaded.test, whole.load(source).test, letters.SMALL_TEST, small.images[1]),
+    ):
+        assert len(split.labels) == len(split.images) == len(split.domains) == total
+        assert np.bincount(split.labels).tolist() == [count] * 100
+        known = {image.tobytes() for image in full.images.array}  # type: ignore[attr-defined]
+        assert all(image.tobytes() in known for image in split.images.array)  # type: ignore[attr-defined]
+        assert len(set(split.domains)) > 0.8 * len(set(full.domains)), "spread over the families"
+    assert small.manifest_hash(source) != whole.manifest_hash(source)

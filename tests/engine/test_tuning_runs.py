@@ -85,6 +85,15 @@ def test_no_test_image_or_label_is_looked_at(
     assert "of the test split were looked at" in capsys.readouterr().out
 
 
+def test_trials_may_learn_the_first_tasks_alone(suite: Callable[..., list[str]]) -> None:
+    tuning = {"rates": 2, "values": 1, "widen": 0, "tasks": 2}
+    assert main(suite(tasks=4, tuning=tuning)) == 0
+    assert read_record(RECORD).tasks == (2, 2)
+    runs = stored().values()
+    assert {tuple(run["spec"]["tasks"]) for run in runs} == {(2, 2)}
+    assert {len(run["outcome"]["accuracy"]) for run in runs} == {2}
+
+
 def test_trials_on_a_fifth_of_the_training_images_are_recorded(
     suite: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,16 +9,19 @@ import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
+from benchmark.config import DEFAULT_SUITE, load_suite
 from benchmark.report.build import WRITERS, Report
 from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.formatting import file_name
 from benchmark.report.model import Cell, Column, Table, TableRow, cell_text
 from benchmark.report.notes import annotated
+from benchmark.report.page import render_page
 from benchmark.report.rows import make_blocks
 from benchmark.report.tables import block_table, overviews
 from benchmark.results.store import Result, ResultStore
@@ -350,3 +353,27 @@ def test_no_name_commands_the_terminal_from_a_table() -> None:
 def test_long_names_of_files_stay_apart() -> None:
     first, second = (file_name(f"overview-{'long' * 40}-{end}") for end in "ab")
     assert first != second and len(first) == len(second) == 100
+
+
+def test_the_suite_of_all_runs_says_how_to_read_the_table() -> None:
+    lines = load_suite(DEFAULT_SUITE).reading
+    assert lines
+    on = {"icons": False, "letters_small": True}
+
+    def table(dataset: str, *suites: str) -> Table:
+        results = [make_result(make_spec(seed=i, dataset=dataset))[0] for i in range(len(suites))]
+        for result, suite in zip(results, suites, strict=True):
+            result["environment"]["suite"] = suite
+        (block,) = make_blocks(results)  # type: ignore[arg-type]
+        return block_table(block)
+
+    for dataset, meant in on.items():
+        assert table(dataset, "quick", "quick").reading == (lines if meant else ())
+        assert table(dataset, "quick", "mine").reading == ()
+        assert table(dataset, "icons").reading == ()
+    shown = table("letters_small", "quick")
+    html = render_page(Report((), (shown,), (), ""), {})
+    for text in (terminal.plain(shown), terminal.drawn(shown, 80), markdown.render(shown), html):
+        above = " ".join(unescape(text).split()).partition("inflora ")[0]
+        for line in lines:
+            assert line.replace("_", "") in above.replace("\\", "").replace("_", "")

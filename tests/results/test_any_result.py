@@ -24,7 +24,7 @@ from benchmark.results.store import RESULT, ResultStore, run_numbers
 from benchmark.storage import content_digest
 
 SMALL = settings(
-    max_examples=300,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

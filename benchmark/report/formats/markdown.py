@@ -22,7 +22,8 @@ def render(table: Table) -> str:
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     lines.insert(1, _line(rule, widths))
     notes = [f"{number}. {_escape(note)}" for number, note in enumerate(table.notes, 1)]
-    parts = [f"### {_escape(table.title)}", "\n".join(lines), _escape(table.caption)]
+    parts = [f"### {_escape(table.title)}", *map(_escape, table.reading)]
+    parts += ["\n".join(lines), _escape(table.caption)]
     if notes:
         parts.append("Notes:\n\n" + "\n".join(notes))
     return "\n\n".join(parts) + "\n"

@@ -73,6 +73,8 @@ def _printed(table: Table, grids: list[Grid], notes: list[str], width: int, *, c
         highlight=False,
     )
     console.print(Text(table.title, style="bold"))
+    for line in table.reading:
+        console.print(Text(line))
     for grid in grids:
         console.print("", grid, sep="\n")
     if notes:

@@ -69,7 +69,7 @@ class SelfSupervisedSettings:
     epochs: int = 4
     batch_size: int = 64
     seed: int = 0
-    precision: Precision = "bfloat16"
+    precision: Precision = "float32"
     initial_positions: float = 0.3  # deviation of the positions and the class token at the start
     views: ViewSettings = field(default_factory=ViewSettings)
     masks: MaskSettings | None = None  # None: no masked patches, DINO; otherwise iBOT
