@@ -56,7 +56,7 @@ def run(*words: str, text: str = "", **environment: str) -> subprocess.Completed
             "s.yaml: sedes: unknown key, did you mean 'seeds'?",
         ),
         (["--set", "training.lrr=1"], {}, "unknown key, did you mean 'lr'?"),
-        (["--tasks", "7"], {}, "7 tasks do not divide the 100 classes of icons"),
+        (["--tasks", "7"], {}, "7 tasks do not divide the 100 classes of letters_small"),
         (["--plugin", "mine.py"], {}, "mine.py: cannot be read as a plug-in file"),
         (
             ["--plugin", "mine.py", "--method", "my_method"],

@@ -158,6 +158,8 @@ CHEATS = {
                         "__name__ == 'Connection':\n                o.send(Ending({'status': "
                         "'done', 'error': None, 'marks': []}))", CAUGHT),
 }  # fmt: skip
+# The process of a run has hidden what it imported from the collector; a cheat can undo that.
+ALSO_FROZEN = ("gc.get_objects()", "(gc.unfreeze() or gc.get_objects())")
 QUICK = (
     "gc", "reads_quietly", "known_order", "says_so_for_once", "keeps_in_the_module",
     "hides_parameters", "asks_for_the_next_task", "tells_an_ending",
@@ -171,7 +173,7 @@ def test_no_cheat_gains_unseen(
     names: tuple[str, ...], spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
 ) -> None:
     for name in names:
-        write_plugin(name, CHEATS[name][0])
+        write_plugin(name, CHEATS[name][0].replace(*ALSO_FROZEN))
     short = replace(spec, tasks=(2, 6), recipe=replace(spec.recipe, epochs=1))
     store = ResultStore(tmp_path / "results")
     asked = [replace(short, method=name) for name in ("sequential", *names)]

@@ -24,7 +24,7 @@ from benchmark.spec import RunSpec
 pytestmark = pytest.mark.slow
 
 INTERVAL = 0.02  # seconds between two saves within a task
-LONGEST = 0.5  # seconds that a process goes on after its first save
+LONGEST = 0.12  # seconds that a process goes on after its first save
 PROCESSES = 100  # that a run may take
 
 

@@ -31,7 +31,8 @@ BREAKING = {
         "torch.set_grad_enabled(False)", "depends on no trained parameter",
     ),
     "halves_everything": (
-        "import gc; [m.half() for m in gc.get_objects() if isinstance(m, torch.nn.Module)]", "",
+        "import gc; gc.unfreeze(); "
+        "[m.half() for m in gc.get_objects() if isinstance(m, torch.nn.Module)]", "",
     ),
 }  # fmt: skip
 
