@@ -14,9 +14,11 @@ from synthetic_results import make_result, make_spec, write_campaign
 from benchmark import metrics, registry
 from benchmark.backbones.catalogue import available
 from benchmark.cli import build_parser, main
-from benchmark.config import expand, load_suite
+from benchmark.config import DEFAULT_SUITE, expand, load_suite
 from benchmark.report.figures import render
+from benchmark.report.formats import markdown
 from benchmark.report.rows import make_blocks
+from benchmark.report.tables import block_table
 from benchmark.results.frame import load_results
 from benchmark.results.store import ResultStore
 
@@ -220,12 +222,19 @@ def committed(table: str) -> dict[str, dict[str, str]]:
         return {row["row"]: row for row in csv.DictReader(file)}
 
 
-def test_the_table_of_results_is_that_of_the_committed_runs() -> None:
-    shown = rows(README, "Results on the embedded icons")
-    table = read(TABLES / f"{BLOCK}.md").replace("**", "").splitlines()
-    wanted = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[4:]]
-    wanted = [[*cells[:4], cells[5]] for cells in wanted if len(cells) > 5]
-    assert shown == wanted
+def test_the_first_table_is_that_of_the_committed_runs_of_the_default_suite() -> None:
+    store = ResultStore(ROOT / "results" / "quick")
+    (block,) = make_blocks(store.results(verified=True))
+    assert not store.problems
+    table = block_table(block)
+    text = markdown.render(table).replace("**", "").splitlines()
+    wanted = [line.strip("|").split("|") for line in text if line.startswith("| ")][2:]
+    shown = rows(README, "The first table")
+    assert shown == [[wanted[i][j].strip() for j in (0, 1, 2, 3, 5)] for i in range(len(wanted))]
+    assert [name for name, *_ in shown] == [row.label for row in table.rows]
+    assert set(load_suite(DEFAULT_SUITE).methods) == {row.method for row in table.rows}
+    for line in table.reading:
+        assert line in " ".join(read(README).split())
 
 
 def test_the_table_of_methods_says_what_each_keeps() -> None:
