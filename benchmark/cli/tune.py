@@ -32,7 +32,8 @@ _ABOUT = """\
 Every method gets the same number of trials (`tuning` of the suite: `rates` + `values`). The first
 go to its learning rate: the suite's, a `factor` above and below it, then on from the better side.
 The others go, at the best rate, to the one setting that the method's `search` names; a method
-without `search` spends them on its rate too.
+without `search` spends them on its rate too. `tasks: 5` lets trials learn the first five tasks
+alone.
 
 Where the best rate or value is the smallest or largest tried, trials beyond it are added, `widen`
 at most for each, until the best has a neighbour on both sides or its range ends: rates go on by

@@ -91,27 +91,15 @@ class Supervisor:
 
     def work(self) -> None:
         """Carry out all runs."""
-        self._fill()
-        while self._running:
-            ended: dict[_Run, Ending] = {}
-            for connection in wait(list(self._running), POLL):
+        while self._queue or self._running:
+            while self._queue and self._free:
+                self._start(self._queue.pop(0), self._free.pop())
+            ready = wait(list(self._running), POLL) if self._running else ()
+            for connection in ready:
                 run = self._running[connection]  # type: ignore[index]
-                if (ending := run.attend()) is not None:
-                    ended[run] = ending
-            for run in self._running.values():
-                if run not in ended and (late := run.look(self._settings.hook_limit)) is not None:
-                    ended[run] = late
-            for run in ended:
-                self._running = {c: other for c, other in self._running.items() if other is not run}
-                self._free.append(run.index)
-            self._fill()  # the next runs begin while these are recorded
-            for run, ending in ended.items():
-                self._close(run.planned, run.close(ending))
-
-    def _fill(self) -> None:
-        """Begin with as many runs as may be carried out at a time."""
-        while self._queue and self._free:
-            self._start(self._queue.pop(0), self._free.pop())
+                self._end(run, run.attend())
+            for run in list(self._running.values()):
+                self._end(run, run.look(self._settings.hook_limit))
 
     def _start(self, planned: PlannedRun, index: int) -> None:
         """Begin with a run, or record at once that it cannot be had."""
@@ -131,6 +119,13 @@ class Supervisor:
         # The next run's process starts while this run trains.
         waiting = self._queue[:1]
         self._spare = _Process(_ahead(waiting[0], self._settings, index)) if waiting else None
+
+    def _end(self, run: _Run, ending: Ending | None) -> None:
+        """Record a run that has come to its end."""
+        if ending is not None:
+            self._running = {c: other for c, other in self._running.items() if other is not run}
+            self._free.append(run.index)
+            self._close(run.planned, run.close(ending))
 
     def _close(self, planned: PlannedRun, status: str) -> None:
         if status == "failed":

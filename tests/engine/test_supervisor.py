@@ -86,6 +86,7 @@ def test_data_that_changed_after_planning_are_a_failure(
     assert "changed after" in str(ResultStore(tmp_path).read(planned[0].key)["outcome"]["error"])
 
 
+@pytest.mark.slow  # its process is given time to end by itself
 def test_a_hook_that_hangs_ends_at_its_limit(
     spec: RunSpec, tmp_path: Path, write_plugin: WritePlugin
 ) -> None:
