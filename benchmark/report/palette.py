@@ -65,7 +65,8 @@ def coloured_rows(block: Block, wanted: Iterable[str]) -> frozenset[int]:
 
     Args:
         block: All rows, if they are few enough; else, until the places are taken, the rows
-            wanted, the bounds and the rows that no other is significantly better than.
+            wanted, the bounds and the rows that no other is significantly better than; where single
+            runs allow no test, those of the highest final accuracy.
         wanted: Methods, or labels of rows.
     """
     rows = block.rows
@@ -74,7 +75,7 @@ def coloured_rows(block: Block, wanted: Iterable[str]) -> frozenset[int]:
     names = set(wanted)
     first = [i for i, row in enumerate(rows) if names & {row.method, row.label}]
     first += [i for i, row in enumerate(rows) if row.section != 1]
-    first += sorted(best_rows(rows, "final").best)
+    first += sorted(best_rows(rows, "final").best) or range(len(rows))  # by falling accuracy
     return frozenset(list(dict.fromkeys(first))[:MOST_COLOURED])
 
 

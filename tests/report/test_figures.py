@@ -369,6 +369,15 @@ def test_many_rows_leave_colour_to_the_best_the_bounds_and_the_highlighted(tmp_p
     assert len(coloured_rows(block, [f"m{i}" for i in range(12)])) == MOST_COLOURED
 
 
+def test_of_many_rows_of_one_run_the_highest_are_in_colour(tmp_path: Path) -> None:
+    methods = ("sequential", "ncm", *(f"m{i}" for i in range(12)), "joint")
+    block, _ = campaign_of(tmp_path, methods, seeds=1)
+    shown = coloured_rows(block, ())
+    assert len(shown) == MOST_COLOURED
+    own = [i for i, row in enumerate(block.rows) if row.section == 1]
+    assert shown >= {*own[: MOST_COLOURED - 3], *(set(range(len(block.rows))) - set(own))}
+
+
 @pytest.mark.parametrize("kind", ["accuracy", "parameters"])
 def test_rows_without_colour_are_grey_and_named(tmp_path: Path, kind: str) -> None:
     block, options = many_rows(tmp_path)
