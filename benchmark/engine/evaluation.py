@@ -5,17 +5,16 @@ All this happens where the method runs, without labels: `engine.examiner` has th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.data.loading import Loader, Request
 from benchmark.data.transforms import InputRange
 from benchmark.engine import hooks
-from benchmark.engine.state import bits
+from benchmark.engine.state import Snapshot, tensors_of
 from benchmark.engine.trainer import autocast
 from benchmark.method import Method
 from benchmark.results.schema import BATCH_MARK
@@ -98,24 +97,15 @@ def predicted(
         MethodError: Logits are malformed, differ, or the method has changed its state.
     """
     method = build()
-    before = fingerprint(method)
+    before = Snapshot(tensors_of(method))
     logits = test.logits(method, asked, precision)
     _check_logits(method, logits, len(asked), seen)
-    if fingerprint(method) != before:
+    if not before.shows(tensors_of(method)):
         raise hooks.wrong(method, "predict", "changed the method's state")
     if not method.batch_dependent:
         again = test.logits_alone(build(), asked[probes], precision)
         _check_independence(method, logits, probes, again, precision)
     return logits, method.batch_dependent
-
-
-def fingerprint(module: nn.Module) -> bytes:
-    """SHA-256 over names and bits of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, value in (*module.named_parameters(), *module.named_buffers()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(bits(value))
-    return digest.digest()
 
 
 def choices(logits: Tensor, class_groups: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,7 @@ from benchmark.seeds import seed_globally
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
+_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
 _EXTRA = "_extra_state"  # how `state_dict` calls what `get_extra_state` returns
 
 
@@ -53,6 +53,7 @@ class Builder:
     _template: tuple[int, Template[Method]] | None = None  # after so many tasks
     _copyable: bool = True
     _unpacked: tuple[bytes, dict[str, Any]] = (b"", {})  # the state loaded last, and its content
+    _fits: bytes = b""  # a state that methods were seen to have once it was loaded
 
     def build(self, state: bytes = b"", finished: int = 0) -> Method:
         """The method before its first task, or after `finished` tasks with the state `pack` made.
@@ -86,7 +87,6 @@ class Builder:
                 self._template, self._copyable = None, False
             else:
                 self._template = finished, template
-                return template.copy()
         return method, pretrained
 
     def _made(self) -> tuple[Method, list[Tensor | None]]:
@@ -100,18 +100,16 @@ class Builder:
             self._initial = _backbone_tensors(method)
         return method, pretrained
 
-    def backbone_bits(self) -> bytes:
-        """SHA-256 of the pre-trained parameters of the method built last; empty if it trains them.
+    def pretrained(self) -> Iterator[tuple[str, Tensor]]:
+        """The pre-trained parameters of the method built last; none if it trains them.
 
         Parts that the method has put into the backbone are its own and do not count.
         """
-        digest = hashlib.sha256()
-        if self.kind.trains_backbone:
-            return b""
-        for reference in self._pretrained:
-            parameter = None if reference is None else reference()
-            digest.update(b"gone" if parameter is None else bits(parameter))
-        return digest.digest()
+        if not self.kind.trains_backbone:
+            for number, reference in enumerate(self._pretrained):
+                parameter = None if reference is None else reference()
+                if parameter is not None:
+                    yield str(number), parameter
 
     def load(self, method: Method, state: bytes) -> None:
         """Give a method of the right shape the state that `pack` made; `StateError` if it has not.
@@ -124,7 +122,11 @@ class Builder:
             name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
             for name, value in self._unpacked[1].items()
         }
-        _load(method, {**self._initial, **own})
+        whole = {**self._initial, **own}
+        _load(method, whole)
+        if self._fits is not state:  # once: methods are built of it three times
+            _check_loaded(method, whole)
+            self._fits = state
 
     def grow(self, method: Method, task: Task) -> None:
         """Let the method grow for a task, from random streams of the task's own."""
@@ -147,9 +149,31 @@ class Builder:
         return packed(state)
 
 
-def bits(tensor: Tensor) -> memoryview:
-    """The bits of a tensor."""
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+class Snapshot:
+    """Copies of tensors, each on its device, that show later whether a bit has changed."""
+
+    def __init__(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        self._kept = {name: tensor.detach().clone() for name, tensor in tensors}
+
+    def shows(self, tensors: Iterable[tuple[str, Tensor]]) -> bool:
+        """Whether these are the same tensors by name, shape, kind and every bit."""
+        now = dict(tensors)
+        return now.keys() == self._kept.keys() and all(
+            _same_bits(kept, now[name].detach()) for name, kept in self._kept.items()
+        )
+
+
+def tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """All parameters and buffers by name, those that are not stored included."""
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    if (a.shape, a.dtype, a.device) != (b.shape, b.dtype, b.device):
+        return False
+    whole = _WHOLE.get(a.element_size(), torch.uint8)  # -0.0 is not 0.0, and a NaN is itself
+    return torch.equal(a.contiguous().flatten().view(whole), b.contiguous().flatten().view(whole))
 
 
 def packed(content: dict[str, Any]) -> bytes:
@@ -201,14 +225,22 @@ def _backbone_tensors(method: Method) -> dict[str, Tensor]:
 
 
 def _load(method: Method, state: dict[str, Any]) -> None:
-    """Load strictly, and see that the method then has this state."""
-    shapes = method.state_dict()
+    """Load strictly; `StateError` says what does not fit."""
     try:
         method.load_state_dict(state, strict=True)
+    except Exception as error:
+        faults = "; ".join(_misfits(state, method.state_dict())) or "; ".join(
+            _extra_faults(method, state)
+        )
+        raise StateError(faults or f"cannot be loaded: {error}") from error
+
+
+def _check_loaded(method: Method, state: dict[str, Any]) -> None:
+    """Raise `StateError` where a method does not have the state that was loaded."""
+    try:
         now = method.state_dict()
     except Exception as error:
-        faults = "; ".join(_misfits(state, shapes)) or "; ".join(_extra_faults(method, state))
-        raise StateError(faults or f"cannot be loaded: {error}") from error
+        raise StateError(f"cannot be read again: {error}") from error
     lost = [name for name in state.keys() | now.keys() if not _same(state.get(name), now.get(name))]
     if lost:
         names = ", ".join(map(_named, sorted(lost)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from benchmark.data.stream import TrainingImages
 from benchmark.engine import checkpoint, cost, hooks
 from benchmark.engine.checkpoint import Progress, Saved
 from benchmark.engine.context import Context, input_range, preparation
-from benchmark.engine.evaluation import TestSet, choices, fingerprint, predicted
+from benchmark.engine.evaluation import TestSet, choices, predicted
 from benchmark.engine.examiner import RunData
 from benchmark.engine.outside import kept_outside
 from benchmark.engine.plan import PlannedRun
-from benchmark.engine.state import Builder, StateError
+from benchmark.engine.state import Builder, Snapshot, StateError, tensors_of
 from benchmark.engine.trainer import Observer, TaskRecord, autocast, train_task
 from benchmark.engine.within_task import ResumeError, TaskSaver
 from benchmark.events import EpochDone, Event, Message, RunStarted, TaskStarted
@@ -59,7 +59,7 @@ class TaskLoop(Observer):
         self.builder = Builder(
             self.kind, spec.settings, backbone.model, self.tasks, spec.seed, context.device
         )
-        self._frozen_bits = fingerprint(backbone.model)
+        self._frozen = Snapshot(tensors_of(backbone.model))
         self._outside = kept_outside(self.kind)
         self._earlier_seconds = 0.0  # of processes that worked on the run before
         emit(RunStarted(planned.key, planned.label, len(self.tasks), spec.recipe.epochs))
@@ -141,13 +141,13 @@ class TaskLoop(Observer):
 
     def prepared(self, method: Method, task: Task) -> None:
         """Remember the backbone as it is before training."""
-        self._current.backbone = self.builder.backbone_bits()
+        self._current.backbone = Snapshot(self.builder.pretrained())
 
     def trained(self, method: Method, task: Task) -> None:
         """Check the backbone, and count the operations of a step of the last task."""
         progress = self._current.progress
         self._collect_marks(method, progress)
-        if self.builder.backbone_bits() != self._current.backbone:
+        if not self._current.backbone.shows(self.builder.pretrained()):
             raise hooks.MethodError(
                 f"{method.name} declares trains_backbone = False, but training changed the backbone"
             )
@@ -261,7 +261,7 @@ class TaskLoop(Observer):
 
     def _check_outside(self) -> None:
         """A method may keep numbers in its state alone."""
-        if fingerprint(self.frozen_model) != self._frozen_bits:
+        if not self._frozen.shows(tensors_of(self.frozen_model)):
             raise hooks.MethodError("the method changed the frozen backbone, which is not its own")
         for name, count in kept_outside(self.kind).items():
             if count > self._outside.get(name, 0):
@@ -308,4 +308,4 @@ class _Current:
 
     data: TrainingImages
     progress: Progress
-    backbone: bytes = b""
+    backbone: Snapshot = field(default_factory=lambda: Snapshot(()))

@@ -47,7 +47,7 @@ class Template(Generic[M]):
     def __init__(
         self, module: M, shared: Iterable[object], marked: Sequence[Tensor | None]
     ) -> None:
-        """Take over a module, which must not be used any more.
+        """Take the module as it is now; what becomes of it later is of no consequence.
 
         Args:
             module: What is copied.
@@ -63,11 +63,11 @@ class Template(Generic[M]):
             pickler.dump(module)
         except Exception as error:
             raise NotCopyableError(str(error)) from error
-        self._content = content.getvalue()
-        self._tensors = [_Kept.of(tensor) for tensor in pickler.tensors]
-        places = [kept.value.untyped_storage().data_ptr() for kept in self._tensors]
+        places = [tensor.untyped_storage().data_ptr() for tensor in pickler.tensors]
         if len(set(places) - {0}) < len([place for place in places if place]):
             raise NotCopyableError("tensors that share their memory")
+        self._content = content.getvalue()
+        self._tensors = [_Kept.of(tensor) for tensor in pickler.tensors]
         numbers = {id(tensor): number for number, tensor in enumerate(pickler.tensors)}
         self._marked = [numbers.get(id(tensor)) for tensor in marked]
 
@@ -90,7 +90,8 @@ class _Kept:
     @classmethod
     def of(cls, tensor: Tensor) -> _Kept:
         parameter = isinstance(tensor, nn.Parameter)
-        return cls(tensor.detach().cpu(), tensor.device, parameter, tensor.requires_grad)
+        value = tensor.detach().to("cpu", copy=True)
+        return cls(value, tensor.device, parameter, tensor.requires_grad)
 
     def copy(self) -> Tensor:
         own = self.value.clone().to(self.device)
