@@ -14,7 +14,7 @@ STORE := $(if $(RESULTS),--results $(RESULTS))
 DATA := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 .DEFAULT_GOAL := help
-.PHONY: setup bench plan report list check test test-fast coverage lint type speed clean help
+.PHONY: setup bench plan paper report list check test test-fast coverage lint type speed clean help
 
 setup: $(READY)  ## make the virtual environment and install clbench into it
 
@@ -30,6 +30,12 @@ bench: $(READY)  ## run what is missing of the suite, then print the table
 
 plan: $(READY)  ## what `make bench` would run, and what is done
 	$(strip $(BIN)/clbench plan $(SELECT) $(STORE) $(DATA))
+
+paper: $(READY)  ## plan the runs of a table of the InfLoRA paper: TABLE=1; RUN=1 carries them out
+	$(if $(TABLE),,$(error say which table of the paper: make paper TABLE=1))
+	$(strip $(BIN)/clbench paper $(TABLE) $(if $(RUN),--run) $(if $(METHOD),--method $(METHOD)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(foreach pair,$(SET),--set '$(pair)') \
+		$(STORE) $(DATA) $(if $(JOBS),--jobs $(JOBS)))
 
 report: $(READY)  ## tables and figures from whatever is finished
 	$(strip $(BIN)/clbench report $(STORE))

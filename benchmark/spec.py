@@ -14,7 +14,7 @@ PROTOCOL_VERSION = 2
 
 SEEDS = range(2**32)  # what numpy's generators take
 
-InputRange = Literal["unit", "native"]
+Interpolation = Literal["bilinear", "bicubic"]
 Precision = Literal["fp32", "bf16"]
 Scenario = Literal["class", "domain"]
 
@@ -22,6 +22,7 @@ NonNegative = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 _Part = Annotated[float, pydantic.Field(gt=0, le=1)]
 _Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+_Finite = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 HeldOut = Annotated[float, pydantic.Field(ge=0, lt=1)]  # a share of the training images
 NoAugmentation = Literal["none"]
 
@@ -98,6 +99,39 @@ class Augmentation:
     flip: Share = 0.5  # probability that the crop is mirrored
     # c: brightness, contrast and saturation are multiplied by 1 - c to 1 + c; 0: left alone
     colour: Share = 0.0
+    interpolation: Interpolation = "bilinear"  # when the crop is brought to the backbone's size
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config={"strict": True})
+class Evaluation:
+    """How a test image is brought to the backbone's size, as by torchvision's transforms.
+
+    It is resized, then its centre is cut out. For a size of 224 and a crop of 0.875 that is
+    Resize(256) and CenterCrop(224).
+
+    Raises:
+        pydantic.ValidationError: Names every value that cannot be used.
+    """
+
+    resize: Literal["shorter", "both"] = "shorter"  # side that is brought to size / crop pixels
+    # side of the centre as a share of that side; 1: nothing is cut off
+    crop: Annotated[float, pydantic.Field(ge=0.1, le=1)] = 0.875
+    interpolation: Interpolation = "bilinear"
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config={"strict": True})
+class Normalisation:
+    """Pixels in [0, 1] less the mean, divided by the deviation: red, green and blue.
+
+    Raises:
+        pydantic.ValidationError: Names every value that cannot be used.
+    """
+
+    mean: tuple[_Finite, _Finite, _Finite]
+    std: tuple[_Positive, _Positive, _Positive]
+
+
+InputRange = Literal["unit", "native"] | Normalisation
 
 
 @runtime_checkable
@@ -122,13 +156,14 @@ class RunSpec:
     recipe: Recipe
     backbone: str
     seed: int
-    input_range: InputRange = "unit"  # [0, 1], or the backbone's own mean and std
+    input_range: InputRange = "unit"  # [0, 1], or less a mean and divided by a deviation
     precision: Precision = "fp32"
     validation: HeldOut = 0.0  # share of the training images that replaces the test images
     split: str = "default"  # which of the data set's published splits
     backbone_file: str = ""  # path of the backbone's weights where they are the user's own
     scenario: Scenario = "class"  # new classes in every task, or a new domain of the same classes
     augmentation: Augmentation | NoAugmentation = Augmentation()  # noqa: RUF009 - frozen
+    evaluation: Evaluation = Evaluation()  # noqa: RUF009 - frozen
     protocol: int = PROTOCOL_VERSION
 
 

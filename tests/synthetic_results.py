@@ -54,7 +54,10 @@ def role_of(method: str) -> str:
 def make_predictions(spec: RunSpec) -> Arrays:
     """Predictions that get worse with every later task, in the form of `predictions.npz`."""
     new, loss, _ = METHODS.get(spec.method, (80.0, 4.0, 0))
-    rng = np.random.default_rng(zlib.crc32(repr(spec).encode()))
+    # Without the fields that came later: the tests' numbers stay what they were.
+    told = repr(spec).replace(f", evaluation={spec.evaluation}", "")
+    told = told.replace(", interpolation='bilinear'", "")
+    rng = np.random.default_rng(zlib.crc32(told.encode()))
     tasks = len(spec.tasks)
     task_of_class = np.repeat(np.arange(tasks), spec.tasks).astype(np.int16)
     classes = [np.flatnonzero(task_of_class == task) for task in range(tasks)]

@@ -12,7 +12,7 @@ NAMES = tuple(f"class {c}" for c in range(CLASSES))
 
 def toy_dataset() -> Dataset:
     """Images of 16 x 16 pixels: 12 of every class to train on, 6 to test on, in two domains."""
-    return Dataset("toy", NAMES, _split(12, 1), _split(6, 2), "resize")
+    return Dataset("toy", NAMES, _split(12, 1), _split(6, 2))
 
 
 def _split(per_class: int, seed: int) -> Split:

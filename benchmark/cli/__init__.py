@@ -18,6 +18,7 @@ from benchmark.cli import (
     explain,
     listing,
     method,
+    paper,
     plan,
     pretrain,
     replay,
@@ -34,7 +35,7 @@ from benchmark.words import visible
 
 DONE, SOME_FAILED, WRONG_USAGE = 0, 1, 2
 COMMANDS: tuple[Command, ...] = (
-    run.run, plan.plan, tune.tune, report.report, explain.explain, compare.compare,
+    run.run, plan.plan, tune.tune, paper.paper, report.report, explain.explain, compare.compare,
     listing.list_names, method.new, method.check,
     data.prepare, data.decode, data.build, data_views.show, data_views.verify,
     pretrain.supervised, pretrain.dino, pretrain.ibot, pretrain.probe,

@@ -93,6 +93,8 @@ def _show(found: Explanation) -> None:
         say(f"stream    {_stream(found.spec)}")
         if "augmentation" in found.spec:  # else its runs differ
             say(f"augment   {block_text(found.spec['augmentation'])}")
+        if "evaluation" in found.spec:
+            say(f"evaluate  {block_text(found.spec['evaluation'])}")
         say(f"settings  {pairs(found.settings) or 'none'}")
         say(f"training  {pairs(found.recipe)}")
         for line in _origin(found.runs):
@@ -171,7 +173,8 @@ def _stream(spec: Mapping[str, Any]) -> str:
     """The shared specification, the data set first, without what is empty."""
     first = ("dataset", "split", "scenario", "tasks", "order", "backbone")
     names = dict.fromkeys(name for name in (*first, *spec) if spec.get(name, "") != "")
-    names.pop("augmentation", None)  # has a line of its own
+    for name in ("augmentation", "evaluation"):  # have lines of their own
+        names.pop(name, None)
     return ", ".join(
         task_text(spec[name]) if name == "tasks" else pairs({name: spec[name]}) for name in names
     )

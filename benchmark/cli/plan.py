@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmark.data.base import DataSource
     from benchmark.engine.forecast import Estimate, Forecaster
     from benchmark.engine.plan import PlannedRun
+    from benchmark.results.store import ResultStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +40,7 @@ def plan(options: PlanOptions) -> int:
     check_device(options.device, here=False)  # the runs may be for another machine
     asked = read_request(options, options.seeds, options.tuned)
     from benchmark.cli.resolved import resolved_lines
-    from benchmark.engine.forecast import Forecaster, estimate
     from benchmark.engine.plan import headline, notes_in_words, plan_runs
-    from benchmark.engine.pool import default_jobs
     from benchmark.results.store import ResultStore
 
     store = ResultStore(options.results)
@@ -61,17 +60,30 @@ def plan(options: PlanOptions) -> int:
         )
         for line in resolved_lines(specs) if options.settings else ():
             say(line)
-        forecaster = Forecaster(options.device, options.threads or 1, options.data_root)
-        cost = estimate(runs, store, forecaster)
-        say(cost_line(cost, options.jobs or default_jobs(options.device)))
-        lines = (
-            assumptions(forecaster),
-            *to_fetch(runs, options.data_root),
-            *lacking.values(),
-        )
-        for line in filter(None, lines):
-            say(line)
+        say_costs(runs, store, options)
+        say_lacking(runs, options, lacking)
     return 0
+
+
+def say_costs(runs: Sequence[PlannedRun], store: ResultStore, options: ExecutionOptions) -> None:
+    """Print what the open runs will take, and what that rests on."""
+    from benchmark.engine.forecast import Forecaster, estimate
+    from benchmark.engine.pool import default_jobs
+
+    forecaster = Forecaster(options.device, options.threads or 1, options.data_root)
+    cost = estimate(runs, store, forecaster)
+    say(cost_line(cost, options.jobs or default_jobs(options.device)))
+    if line := assumptions(forecaster):
+        say(line)
+
+
+def say_lacking(
+    runs: Sequence[PlannedRun], options: ExecutionOptions, lacking: Mapping[str, str]
+) -> None:
+    """Print what the open runs need and this machine does not have, and how to get it."""
+    for line in (*to_fetch(runs, options.data_root), *lacking.values()):
+        if line:
+            say(line)
 
 
 def cost_line(cost: Estimate, jobs: int) -> str:

@@ -20,7 +20,7 @@ from benchmark.cli.options import (
 
 if TYPE_CHECKING:
     from benchmark.report.model import Report
-    from benchmark.report.paper.tables import Numbers
+    from benchmark.report.paper.reproduced import Form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,11 @@ class ReportOptions:
     out: Path | None = option(
         Path, "DIR", "folder for the report; default: report in the results folder"
     )
-    paper: Numbers | None = option(
-        help="the InfLoRA paper's tables: published numbers, ours, both, or ours minus the "
-        "published; default: both, for tables that we have runs for",
-        choices=("reported", "ours", "both", "delta"),
+    paper: Form | None = option(
+        help="the InfLoRA paper's tables in its own layout: published numbers, ours, both, or ours "
+        "minus the published; or number by number, reproduced: paper, official log, ours and the "
+        "difference; default: reproduced, for tables that we have runs for",
+        choices=("reported", "ours", "both", "delta", "reproduced"),
     )
     relative_to: str = option(
         str,

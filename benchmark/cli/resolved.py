@@ -20,7 +20,7 @@ def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         asked: Mapping[str, Any] = spec_dict(spec)
-        shared = ("method", "recipe", "settings", "augmentation", *STREAM_KEYS)
+        shared = ("method", "recipe", "settings", "augmentation", "evaluation", *STREAM_KEYS)
         parts = [asked[key] for key in shared]
         groups.setdefault(json.dumps(parts), []).append(spec)
     for runs in groups.values():
@@ -28,6 +28,7 @@ def resolved_lines(specs: Iterable[RunSpec]) -> Iterator[str]:
         yield f"{runs[0].method}: {_places(runs)}"
         yield f"  stream: {pairs({key: values[key] for key in STREAM_KEYS})}"
         yield f"  augmentation: {block_text(values['augmentation'])}"
+        yield f"  evaluation: {block_text(values['evaluation'])}"
         yield f"  training: {pairs(values['recipe'])}"
         yield f"  settings: {pairs(values['settings']) or 'none'}"
 

@@ -25,6 +25,8 @@ from benchmark.engine.device import check_device
 from benchmark.results.schema import Keep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmark.config import Suite
     from benchmark.engine.launchers import Work
     from benchmark.engine.plan import PlannedRun
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(RunSelectionOptions, ExecutionOptions):
-    """Options of `clbench run`."""
+class CarryOutOptions(ExecutionOptions):
+    """How runs are carried out, and what is kept of them."""
 
     workers: int | None = option(positive, "N", "threads of each run that decode image files")
     hook_limit: int | None = option(
@@ -58,6 +60,11 @@ class RunOptions(RunSelectionOptions, ExecutionOptions):
     no_report: bool = flag("train only; leave the table to clbench report")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(RunSelectionOptions, CarryOutOptions):
+    """Options of `clbench run`."""
+
+
 @command(
     "run",
     RunOptions,
@@ -67,12 +74,31 @@ class RunOptions(RunSelectionOptions, ExecutionOptions):
 )
 def run(options: RunOptions) -> int:
     """Carry out what is missing; 1 when a run failed."""
+    begin(options)
+    asked = read_request(options, options.seeds, options.tuned)
+    return carry_out(asked, options, options.plugin, options.tuned)
+
+
+def begin(options: CarryOutOptions) -> None:
+    """Check the device, and start what takes long, before anything else is read."""
     if options.launcher == "local":  # others may run on another machine
         check_device(options.device)
         from benchmark.engine.pool import warm_up
 
         warm_up()
-    asked = read_request(options, options.seeds, options.tuned)
+
+
+def carry_out(
+    asked: Sequence[tuple[Suite, list[RunSpec]]],
+    options: CarryOutOptions,
+    plugins: list[Path],
+    tuned: str = "",
+) -> int:
+    """Carry out what is missing of the runs of suites, then print their tables.
+
+    Returns:
+        1 when a run failed, else 0.
+    """
     from benchmark.cli.data import complete
     from benchmark.engine.launchers import LAUNCHERS
 
@@ -80,7 +106,7 @@ def run(options: RunOptions) -> int:
     # One error names everything that could not be had.
     needed = sorted({(spec.dataset, spec.split) for _, specs in asked for spec in specs})
     complete([(name, data_source(options, split)) for name, split in needed])
-    work = [_work(suite, specs, options) for suite, specs in asked]
+    work = [_work(suite, specs, options, plugins, tuned) for suite, specs in asked]
     failed = launch(work, options.results, console)
     if failed is None:
         return 0
@@ -149,12 +175,18 @@ def execution(options: ExecutionOptions, suite: Suite, plugins: list[Path]) -> E
     )
 
 
-def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
+def _work(
+    suite: Suite,
+    specs: list[RunSpec],
+    options: CarryOutOptions,
+    plugins: list[Path],
+    tuned: str,
+) -> Work:
     from benchmark.engine.launchers import Work
     from benchmark.engine.plan import notes_in_words, plan_runs
     from benchmark.results.store import ResultStore
 
-    store, choices = ResultStore(options.results), suite.choices(options.tuned)
+    store, choices = ResultStore(options.results), suite.choices(tuned)
     notes: list[str] = []
     with console.step_progress(sys.stderr) as on_progress:
         runs = plan_runs(
@@ -168,23 +200,26 @@ def _work(suite: Suite, specs: list[RunSpec], options: RunOptions) -> Work:
     for note in [*notes, *notes_in_words(runs)]:
         warn(note)
     settings = replace(
-        execution(options, suite, options.plugin),
+        execution(options, suite, plugins),
         workers=options.workers or 0,
         keep=options.predictions,
         hook_limit=options.hook_limit or 0,
     )
-    commands = [_command(run, suite, options) for run in runs if run.open]
+    record = _record(tuned)
+    commands = [_command(run, suite, options, plugins, record) for run in runs if run.open]
     return Work(suite.name, runs, settings, commands)
 
 
-def _record(options: RunOptions) -> str:
+def _record(tuned: str) -> str:
     """The tuning record as it is named in any folder."""
     from benchmark.config.tuned import find_record
 
-    return str(find_record(options.tuned).resolve()) if options.tuned else ""
+    return str(find_record(tuned).resolve()) if tuned else ""
 
 
-def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
+def _command(
+    run: PlannedRun, suite: Suite, options: CarryOutOptions, plugins: list[Path], record: str
+) -> str:
     """The command for one run, which works from any folder."""
     from benchmark.config.command import in_shell, run_arguments
 
@@ -200,9 +235,9 @@ def _command(run: PlannedRun, suite: Suite, options: RunOptions) -> str:
         ("--predictions", None if options.predictions == "all" else options.predictions),
         ("--threads", options.threads),
         ("--checkpoint-every", options.checkpoint_every),
-        *(("--plugin", plugin.resolve()) for plugin in options.plugin),
+        *(("--plugin", plugin.resolve()) for plugin in plugins),
     ]
     given = [text for name, value in shared if value is not None for text in (name, str(value))]
     return in_shell(
-        [*program, "run", *run_arguments(run.spec, suite, _record(options)), "--no-report", *given]
+        [*program, "run", *run_arguments(run.spec, suite, record), "--no-report", *given]
     )

@@ -6,30 +6,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from benchmark.config.preparation import BLOCKS as PREPARATIONS
+from benchmark.config.preparation import INPUT_RANGE
 from benchmark.config.reading import parse
 from benchmark.registry import METHODS, UnknownNameError
-from benchmark.spec import Augmentation, Recipe, Settings, values_of
+from benchmark.spec import Recipe, Settings, values_of
 from benchmark.validation import Errors, check_field, unknown_key
 
-STREAM_KEYS = ("order", "input_range", "precision", "validation", "split", "scenario")
+STREAM_KEYS = ("order", INPUT_RANGE, "precision", "validation", "split", "scenario")
 BACKBONE_FILE = "backbone.file"
-AUGMENTATION = "augmentation"
 _BLOCKS = ("training", "settings")
 _FORMS = (
     *STREAM_KEYS,
     BACKBONE_FILE,
-    AUGMENTATION,
-    f"{AUGMENTATION}.KEY",
+    *(form for name in PREPARATIONS for form in (name, f"{name}.KEY")),
     *(f"{owner}{b}.KEY" for owner in ("", "METHOD.") for b in _BLOCKS),
 )
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One `--set`: `block` is training, settings, augmentation, or empty for a key of all runs.
+    """One `--set`: `block` is training, settings, augmentation, evaluation, or empty.
 
-    `method` is empty when the value is meant for every selected method that has the key; `key` is
-    empty where a value is given for the whole augmentation.
+    It is empty for a key of all runs. `method` is empty when the value is meant for every selected
+    method that has the key; `key` is empty where a value is given for a whole block.
     """
 
     option: str
@@ -60,8 +60,8 @@ def _read(text: str, configs: Mapping[str, type[Any]]) -> Assignment:
         return Assignment(option, "", "", parts[0], parse(value))
     if path.strip() == BACKBONE_FILE:  # a path is taken as it stands
         return Assignment(option, "", "", BACKBONE_FILE, value)
-    if parts[0] == AUGMENTATION and len(parts) <= 2:
-        return Assignment(option, "", AUGMENTATION, "".join(parts[1:]), parse(value))
+    if parts[0] in PREPARATIONS and len(parts) <= 2:
+        return Assignment(option, "", parts[0], "".join(parts[1:]), parse(value))
     if len(parts) in (2, 3) and parts[-2] in _BLOCKS:
         method = parts[0] if len(parts) == 3 else ""
         return Assignment(option, method, parts[-2], parts[-1], parse(value))
@@ -78,7 +78,7 @@ def _in_a_block(path: str, configs: Mapping[str, type[Any]]) -> str:
         "settings": [configs[name] for name in owner or configs if name in configs],
     }
     if not owner:
-        kinds[AUGMENTATION] = [Augmentation]
+        kinds |= {name: [kind] for name, kind in PREPARATIONS.items()}
     for block, having in kinds.items():
         if set(owner) <= configs.keys() and any(
             key == field.name for kind in having for field in fields(kind)

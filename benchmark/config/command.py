@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from benchmark.config.assignments import AUGMENTATION, BACKBONE_FILE, STREAM_KEYS, unread
+from benchmark.config.assignments import BACKBONE_FILE, STREAM_KEYS, unread
 from benchmark.config.expand import Overrides, expand
+from benchmark.config.preparation import AUGMENTATION, EVALUATION
 from benchmark.config.reading import parse
 from benchmark.config.suite import Suite, suite_files
 from benchmark.spec import RunSpec, values_of
@@ -57,7 +58,8 @@ def complete_arguments(spec: SpecBlock, suite: str) -> list[str]:
     changes = [(key, values[key]) for key in STREAM_KEYS]
     if spec["backbone_file"]:
         changes.append((BACKBONE_FILE, spec["backbone_file"]))
-    changes += _block(AUGMENTATION, values["augmentation"])
+    changes += _block(AUGMENTATION, values[AUGMENTATION])
+    changes += _block(EVALUATION, values[EVALUATION])
     changes += [(f"training.{key}", value) for key, value in spec["recipe"].items()]
     changes += [(f"settings.{key}", value) for key, value in spec["settings"].items()]
     return _arguments(suite, values, _task_text(spec["tasks"]), spec["seed"], changes)
@@ -110,11 +112,12 @@ def _value_text(value: Any) -> str:
 def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:
     for key in STREAM_KEYS:
         if getattr(plain, key) != getattr(wanted, key):
-            yield key, getattr(wanted, key)
+            yield key, to_jsonable_python(getattr(wanted, key))
     if wanted.backbone_file:
         yield BACKBONE_FILE, wanted.backbone_file
     if plain.augmentation != wanted.augmentation:
         yield from _block(AUGMENTATION, to_jsonable_python(wanted.augmentation))
+    yield from _changed(EVALUATION, vars(plain.evaluation), vars(wanted.evaluation))
     changed = dict(_changed("training", vars(plain.recipe), vars(wanted.recipe)))
     idle = {f"training.{key}" for key in (*wanted.recipe.unread(), "lr_scales")}
     # What this run alone makes no use of is only taken with the whole recipe.

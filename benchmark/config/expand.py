@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.backbones import catalogue
+from benchmark.config import prepared
 from benchmark.config.assignments import (
-    AUGMENTATION,
     BACKBONE_FILE,
     STREAM_KEYS,
     Assignment,
@@ -20,7 +20,7 @@ from benchmark.config.assignments import (
     read_assignments,
     values_for,
 )
-from benchmark.config.augmentation import NONE, changed, read_change
+from benchmark.config.preparation import INPUT_RANGE, read_input_range
 from benchmark.config.reading import as_suite_error
 from benchmark.config.suite import (
     DEFAULT_SUITE,
@@ -37,14 +37,12 @@ from benchmark.data.orders import seed_of
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import (
     SEEDS,
-    Augmentation,
-    NoAugmentation,
     Recipe,
     RunSpec,
     Settings,
 )
 from benchmark.storage import is_file
-from benchmark.validation import Errors, check_field
+from benchmark.validation import Errors
 
 _FINDERS = {"dataset": dataset_info, "backbone": catalogue.find, "method": METHODS.source}
 
@@ -122,7 +120,8 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
         if stream["split"] not in known:
             error = UnknownNameError(f"split of {name}", stream["split"], known)
             errors.add(error, "split")
-    augmentations = _augmentations(suite, all_datasets, assignments, errors)
+    augmentations = prepared.augmentations(suite, all_datasets, assignments, errors)
+    evaluations = prepared.evaluations(suite, all_datasets, assignments, errors)
     check_used(assignments, configs, errors)
     backbone_file = _weights_file(assignments, _once(b for grid in grids for b in grid[1]), errors)
     domains = stream["scenario"] == "domain"
@@ -157,6 +156,7 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
             backbone_file=backbone_file,
             seed=seed,
             augmentation=augmentations[dataset],
+            evaluation=evaluations[dataset],
             **(stream | {"order": stream["order"].format(seed=seed)}),
         )
         for dataset, backbone, tasks in products
@@ -262,7 +262,12 @@ def _domain_tasks(given: Overrides, dataset: str, errors: Errors) -> tuple[tuple
 
 def _stream(suite: Suite, assignments: list[Assignment], errors: Errors) -> dict[str, Any]:
     """Values of the keys of the data stream; the order may hold `{seed}`, each run's own."""
-    changed = values_for(assignments, "", "", RunSpec, errors)
+    pixels = [one for one in assignments if one.key == INPUT_RANGE and not one.block]
+    others = [one for one in assignments if one not in pixels]
+    changed = values_for(others, "", "", RunSpec, errors)
+    for one in pixels:
+        with errors.at(one.option):
+            changed[INPUT_RANGE] = read_input_range(one.value)
     values = {key: getattr(suite, key) for key in STREAM_KEYS} | changed
     origin, folder = f"{suite.path}: order", suite.path.parent
     if "order" in changed:
@@ -270,29 +275,6 @@ def _stream(suite: Suite, assignments: list[Assignment], errors: Errors) -> dict
     with errors.at(origin):
         values["order"] = _order(values["order"], folder)
     return values
-
-
-def _augmentations(
-    suite: Suite, datasets: Iterable[str], assignments: Iterable[Assignment], errors: Errors
-) -> dict[str, Augmentation | NoAugmentation]:
-    """The augmentation on each data set: its own, then the suite's and the user's values."""
-    asked: list[Mapping[str, Any] | NoAugmentation] = []
-    for one in assignments:
-        if one.block == AUGMENTATION:
-            with errors.at(one.option):
-                asked.append(
-                    {one.key: check_field(Augmentation, one.key, one.value)}
-                    if one.key
-                    else read_change(one.value)
-                )
-                if NONE in asked and any(change != NONE for change in asked):
-                    raise ValueError(f"cannot go with {AUGMENTATION}={NONE}")
-    found = {}
-    for name in datasets:
-        own = suite.per_dataset.get(name)
-        suites = [suite.augmentation, *([own.augmentation] if own else [])]
-        found[name] = changed(dataset_info(name).augmentation, [*suites, *asked])
-    return found
 
 
 def _order(order: str, folder: Path) -> str:

@@ -22,13 +22,13 @@ from pydantic import (
 from pydantic_core import PydanticKnownError
 
 from benchmark.backbones import catalogue
-from benchmark.config.augmentation import Change
+from benchmark.config.preparation import Change, EvaluationChange, Pixels
 from benchmark.config.reading import SuiteError, as_suite_error, read_mapping
 from benchmark.config.tuned import Choices, find_record, read_choices
 from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info, full_name
 from benchmark.registry import METHODS, UnknownNameError
-from benchmark.spec import SEEDS, HeldOut, InputRange, Precision, Recipe, Scenario
+from benchmark.spec import SEEDS, HeldOut, Precision, Recipe, Scenario
 from benchmark.storage import is_file
 from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields, some_fields
 
@@ -182,6 +182,7 @@ class DatasetPlan(StrictModel):
     """What a suite does otherwise on one data set."""
 
     augmentation: Change = Field(default_factory=dict)
+    evaluation: EvaluationChange = Field(default_factory=dict)
 
 
 def _known(plans: Mapping[str, DatasetPlan]) -> Mapping[str, DatasetPlan]:
@@ -237,7 +238,9 @@ class Suite(Grid):
     order: Annotated[
         str, Field(description="natural, shuffled (each seed its own), shuffled:SEED, or a file")
     ] = "natural"
-    input_range: InputRange = "unit"
+    input_range: Annotated[
+        Pixels, Field(description="unit: [0, 1]; native: the backbone's; or mean and std of yours")
+    ] = "unit"
     precision: Precision = "fp32"
     validation: Annotated[
         HeldOut, Field(description="share of the training images in place of the test images")
@@ -246,6 +249,10 @@ class Suite(Grid):
     scenario: Scenario = "class"
     augmentation: Annotated[
         Change, Field(description="of training images; what is left out is the data set's own")
+    ] = Field(default_factory=dict)
+    evaluation: Annotated[
+        EvaluationChange,
+        Field(description="resizing of test images; what is left out is the data set's own"),
     ] = Field(default_factory=dict)
     per_dataset: Annotated[
         Mapping[str, DatasetPlan],
@@ -351,7 +358,7 @@ def load_suite(name_or_path: str) -> Suite:
 
 _OWN = ("name", "description", "extends", "only")  # never taken from another suite
 # Plans by name, and their blocks.
-_NAMED = {"methods": ("training", "settings"), "per_dataset": ("augmentation",)}
+_NAMED = {"methods": ("training", "settings"), "per_dataset": ("augmentation", "evaluation")}
 
 
 def _base_file(path: Path, content: Mapping[str, Any]) -> Path | None:
@@ -387,9 +394,10 @@ def _base_file(path: Path, content: Mapping[str, Any]) -> Path | None:
 def _merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """What the suite in `path` holds, given its own content and the suite it extends.
 
-    Its own values win, key by key: of the suite, of `training`, `tuning` and `augmentation`, of
-    `training` and `settings` of every method, and of `augmentation` of every data set. A value is
-    replaced whole, be it a list, a mapping such as lr_scales, or the `search` of a method.
+    Its own values win, key by key: of the suite, of `training`, `tuning`, `augmentation` and
+    `evaluation`, of `training` and `settings` of every method, and of `augmentation` and
+    `evaluation` of every data set. A value is replaced whole, be it a list, a mapping such as
+    lr_scales, or the `search` of a method.
     """
     inherited = {key: value for key, value in read_mapping(base).items() if key not in _OWN}
     order = str(inherited.get("order", "natural"))
@@ -399,7 +407,7 @@ def _merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
     if len(Path(tuned).parts) > 1 or tuned.endswith((".yaml", ".yml")):
         inherited["tuned"] = str((base.parent / Path(tuned).expanduser()).resolve())
     content = {**inherited, **{key: own[key] for key in own if key not in ("extends", "only")}}
-    for block in ("training", "tuning", "augmentation"):
+    for block in ("training", "tuning", "augmentation", "evaluation"):
         content[block] = _updated(inherited.get(block), own.get(block))
     for block, inner in _NAMED.items():
         base_plans = inherited.get(block) or {}

@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmark.data.pictures import UNREADABLE, read_picture
-from benchmark.spec import Augmentation
+from benchmark.spec import Augmentation, Evaluation
 from benchmark.words import plural
 
 _NAMED = 3  # missing files that an error names
@@ -122,17 +122,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set ready to be read; nothing but small data sets is held in memory.
-
-    evaluation: how a test image is brought to the backbone's size s: "resize" to s x s, or
-    "centre", the middle s x s after its shorter side was resized to s * 256 / 224.
-    """
+    """A data set ready to be read; nothing but small data sets is held in memory."""
 
     name: str
     class_names: tuple[str, ...]
     train: Split
     test: Split
-    evaluation: Literal["resize", "centre"] = "centre"
 
 
 class Entry(NamedTuple):
@@ -299,6 +294,7 @@ class DatasetInfo:
     splits: tuple[str, ...] = ("default",)
     # Of training images, where neither suite nor user says otherwise.
     augmentation: Augmentation = Augmentation()  # noqa: RUF009 - frozen
+    evaluation: Evaluation = Evaluation()  # noqa: RUF009 - frozen; of test images, likewise
     domains: tuple[str, ...] = ()  # in the order of the domain-incremental protocol
     files: tuple[Remote, ...] = ()  # those of the default split
     split_files: tuple[tuple[str, Remote], ...] = ()  # (split, file) of the other splits

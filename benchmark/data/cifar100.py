@@ -25,6 +25,7 @@ from benchmark.data.base import (
     Split,
 )
 from benchmark.data.location import check_split, find_folder
+from benchmark.spec import Evaluation
 
 SIDE = 32
 DOMAIN = "photo"
@@ -115,7 +116,7 @@ def _read(folder: Path, _stamps: tuple[tuple[int, int], ...]) -> tuple[Dataset, 
         digest.update(f"\n{len(split.labels)}\n".encode())
         digest.update(split.labels.astype("<i8").data)
         digest.update(split.images.array.data)
-    return Dataset("cifar100", names, train, test, evaluation="resize"), digest.hexdigest()
+    return Dataset("cifar100", names, train, test), digest.hexdigest()
 
 
 def _survey(source: DataSource, on_fault: OnFault) -> tuple[Path, Dataset | None]:
@@ -140,6 +141,7 @@ INFO = DATASETS.add(
         load=lambda source: _content(source)[0],
         survey=_survey,
         images=(50_000, 10_000),
+        evaluation=Evaluation(resize="both", crop=1.0),
         download_bytes=170_000_000,
         files=(_ARCHIVE,),
     ),

@@ -11,7 +11,7 @@ from benchmark.data import DATASETS
 from benchmark.data.base import DatasetInfo
 from benchmark.data.packed import ASSETS as ALL_ASSETS
 from benchmark.data.packed import Packed, Side, embedded_dataset
-from benchmark.spec import Augmentation
+from benchmark.spec import Augmentation, Evaluation
 
 ASSETS = ALL_ASSETS / "icons"
 
@@ -59,5 +59,6 @@ INFO = DATASETS.add(
         images=(5529, 1804),
         # A small drawing of which much is cut off is no longer told from others.
         augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1)),
+        evaluation=Evaluation(resize="both", crop=1.0),
     ),
 )

@@ -17,7 +17,7 @@ from benchmark.data import DATASETS
 from benchmark.data.base import Dataset, DatasetInfo, DataSource, Split
 from benchmark.data.packed import ASSETS as ALL_ASSETS
 from benchmark.data.packed import Packed, Side, embedded_dataset
-from benchmark.spec import Augmentation
+from benchmark.spec import Augmentation, Evaluation
 
 ASSETS = ALL_ASSETS / "letters"
 
@@ -141,6 +141,7 @@ INFO = DATASETS.add(
         images=(12000, 3000),
         # No flip: mirrored, some characters are others.
         augmentation=Augmentation(scale=(0.85, 1.0), ratio=(0.9, 1.1), flip=0.0),
+        evaluation=Evaluation(resize="both", crop=1.0),
     ),
 )
 SMALL = DATASETS.add(

@@ -16,11 +16,16 @@ from torch import Tensor
 
 from benchmark.data.base import ArrayImages, Images
 from benchmark.data.transforms import Augment, Resize, plain
+from benchmark.spec import Evaluation, Interpolation
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
 AHEAD = 4  # batches decoded while the device is busy with one
 KEPT_BYTES = 4 << 30  # decoded test images that are kept between evaluations
+_PILLOW: dict[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ class MemoryLoader(Loader):
 
     def __init__(self, images: Tensor, preparation: Preparation | None = None) -> None:
         self._images = images
-        self._preparation = preparation or Preparation(images.shape[-1], resize=Resize(False))
+        whole = Resize(Evaluation(resize="both", crop=1.0))
+        self._preparation = preparation or Preparation(images.shape[-1], resize=whole)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -183,13 +189,13 @@ class FileLoader(Loader):
         return self._kept[position]
 
     def _cropped(self, raw: np.ndarray, draws: Tensor) -> Tensor:
-        size = self._preparation.size
-        box = self._preparation.augment.boxes(draws, raw.shape[0], raw.shape[1])
+        size, augment = self._preparation.size, self._preparation.augment
+        box = augment.boxes(draws, raw.shape[0], raw.shape[1])
         top, left, height, width = (
             int(edge) for edge in (box.top, box.left, box.height, box.width)
         )
         part = Image.fromarray(raw[top : top + height, left : left + width])
-        part = part.resize((size, size), Image.Resampling.BILINEAR)
+        part = part.resize((size, size), _PILLOW[augment.settings.interpolation])
         if bool(box.flip):
             part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return _tensor(part)
@@ -197,7 +203,8 @@ class FileLoader(Loader):
     def _resized(self, raw: np.ndarray) -> Tensor:
         size, resize = self._preparation.size, self._preparation.resize
         height, width = resize.shape(raw.shape[0], raw.shape[1], size)
-        whole = Image.fromarray(raw).resize((width, height), Image.Resampling.BILINEAR)
+        method = _PILLOW[resize.settings.interpolation]
+        whole = Image.fromarray(raw).resize((width, height), method)
         top, left = resize.corner(height, width, size)
         return _tensor(whole.crop((left, top, left + size, top + size)))
 

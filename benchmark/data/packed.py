@@ -99,7 +99,7 @@ def embedded_dataset(
         for images, labels in [load_split(side)]
     )
     names = tuple(packed.class_names())
-    return Dataset(packed.folder.name, names, train, test, evaluation="resize")
+    return Dataset(packed.folder.name, names, train, test)
 
 
 @functools.cache

@@ -8,14 +8,16 @@ of whole batches on the device.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torchvision.transforms.functional import rgb_to_grayscale
 
-from benchmark.spec import Augmentation
+from benchmark.spec import Augmentation, Evaluation, Interpolation
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -25,7 +27,7 @@ ATTEMPTS = 10  # crops drawn until one fits into the image, as torchvision does
 CROP_DRAWS = 2 * ATTEMPTS + 3
 COLOUR_DRAWS = 4
 DRAWS = CROP_DRAWS + COLOUR_DRAWS
-CROP_RATIO = 224 / 256  # side of the centre crop to the shorter side before it
+_ROUNDING = 1e-6  # of a pixel: a share that stands for whole pixels gives them
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Augment:
 
     def __call__(self, images: Tensor, draws: Tensor, size: int) -> Tensor:
         """uint8 [B, 3, H, W] -> float32 [B, 3, size, size] in [0, 1]; draws: [B, DRAWS]."""
-        crops = resample(images, self.boxes(draws, *images.shape[2:]), (size, size))
+        boxes = self.boxes(draws, *images.shape[2:])
+        crops = resample(images, boxes, (size, size), self.settings.interpolation)
         return self.colours(crops, draws)
 
     def _largest(self, height: int, width: int) -> tuple[int, int]:
@@ -136,43 +139,74 @@ def _change_colour(images: Tensor, kind: Tensor, factor: Tensor) -> Tensor:
     return moved.clamp(0, 1)
 
 
-def resample(images: Tensor, boxes: Boxes, size: tuple[int, int]) -> Tensor:
+def resample(
+    images: Tensor, boxes: Boxes, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> Tensor:
     """Cut out a part of every image and bring it to `size`, all images in two matrix products.
 
-    Bilinear with antialiasing where it shrinks, as torchvision's `resized_crop` on one image.
-    uint8 [B, 3, H, W] -> float32 [B, 3, *size] in [0, 1].
+    Antialiased where it shrinks, as torchvision's `resized_crop` on one image. Bicubic goes beyond
+    the range of its pixels; as in Pillow each of the two passes ends within it. Which comes first
+    shows where that happens: here across, as it was for long in Pillow.
+
+    Args:
+        images: uint8 [B, 3, H, W].
+        boxes: The parts.
+        size: Height and width of the result.
+        interpolation: How pixels are weighted.
+
+    Returns:
+        float32 [B, 3, *size] in [0, 1].
     """
     device = images.device
-    down = _weights(boxes.top, boxes.height, size[0], images.shape[2]).to(device)  # [B, s, H]
-    across = _weights(boxes.left, boxes.width, size[1], images.shape[3])
+    kernel = _KERNELS[interpolation]
+    down = _weights(boxes.top, boxes.height, size[0], images.shape[2], kernel).to(device)
+    across = _weights(boxes.left, boxes.width, size[1], images.shape[3], kernel)
     across = torch.where(boxes.flip[:, None, None], across.flip(1), across).to(device)  # [B, s, W]
-    return down[:, None] @ plain(images) @ across.mT[:, None]
+    pixels = plain(images)
+    if interpolation == "bilinear":
+        return down[:, None] @ pixels @ across.mT[:, None]
+    return (down[:, None] @ (pixels @ across.mT[:, None]).clamp_(0, 1)).clamp_(0, 1)
 
 
-def _weights(start: Tensor, length: Tensor, out: int, full: int) -> Tensor:
+def _weights(start: Tensor, length: Tensor, out: int, full: int, kernel: _Kernel) -> Tensor:
     """How much each of `full` pixels adds to each of `out`: float32 [B, out, full]."""
     step = length.double()[:, None, None] / out
     centre = (torch.arange(out, dtype=torch.float64)[None, :, None] + 0.5) * step
     pixel = torch.arange(full)[None, None, :] - start[:, None, None]
-    weights = (1 - (pixel + 0.5 - centre).abs() / step.clamp(min=1)).clamp(min=0)
+    weights = kernel((pixel + 0.5 - centre).abs() / step.clamp(min=1))
     weights = weights * ((pixel >= 0) & (pixel < length[:, None, None]))
     return (weights / weights.sum(dim=2, keepdim=True)).float()
 
 
+def _triangle(distance: Tensor) -> Tensor:
+    return (1 - distance).clamp(min=0)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """The cubic convolution of Pillow, and of torch with antialiasing (its a is -0.5)."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return torch.where(distance < 1, near, far * (distance < 2))
+
+
+_Kernel: TypeAlias = Callable[[Tensor], Tensor]  # weight by the distance in output pixels
+_KERNELS: dict[Interpolation, _Kernel] = {"bilinear": _triangle, "bicubic": _cubic}
+
+
 @dataclass(frozen=True)
 class Resize:
-    """How a test image is brought to the backbone's size: squeezed into it, or its centre."""
+    """How a test image is brought to the backbone's size: resized, then its centre."""
 
-    centre: bool = True
+    settings: Evaluation = Evaluation()  # noqa: RUF009 - frozen
 
     def shape(self, height: int, width: int, size: int) -> tuple[int, int]:
         """Height and width before the centre is cut out, with torchvision's rounding."""
-        if not self.centre:
-            return size, size
-        short = int(size / CROP_RATIO)
+        side = int(size / self.settings.crop + _ROUNDING)
+        if self.settings.resize == "both":
+            return side, side
         if height <= width:
-            return short, int(short * width / height)
-        return int(short * height / width), short
+            return side, int(side * width / height)
+        return int(side * height / width), side
 
     def corner(self, height: int, width: int, size: int) -> tuple[int, int]:
         """Top and left of the centre of an image of this size."""
@@ -181,10 +215,12 @@ class Resize:
     def __call__(self, images: Tensor, size: int) -> Tensor:
         """uint8 [B, 3, H, W] -> float32 [B, 3, size, size] in [0, 1]."""
         height, width = images.shape[2:]
-        if not self.centre and (height, width) == (size, size):
-            return plain(images)
-        whole = torch.tensor([0]), torch.tensor([height]), torch.tensor([width])
-        full = Boxes(whole[0], whole[0], whole[1], whole[2], torch.tensor([False]))
         shape = self.shape(height, width, size)
+        if shape == (height, width):
+            resized = plain(images)
+        else:
+            whole = torch.tensor([0]), torch.tensor([height]), torch.tensor([width])
+            full = Boxes(whole[0], whole[0], whole[1], whole[2], torch.tensor([False]))
+            resized = resample(images, full, shape, self.settings.interpolation)
         top, left = self.corner(*shape, size)
-        return resample(images, full, shape)[:, :, top : top + size, left : left + size]
+        return resized[:, :, top : top + size, left : left + size]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -18,7 +17,7 @@ from benchmark.data.orders import class_order
 from benchmark.data.stream import Stream, stream_hash
 from benchmark.data.transforms import Augment, InputRange, Resize
 from benchmark.results.schema import Keep
-from benchmark.spec import Augmentation, RunSpec
+from benchmark.spec import Augmentation, Normalisation, RunSpec
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
@@ -73,21 +72,21 @@ class Context:
         return self._backbones[name, file]
 
 
-def preparation(
-    spec: RunSpec, evaluation: Literal["resize", "centre"], backbone: Backbone
-) -> Preparation:
-    """How images are resized and augmented for the backbone; evaluation: as of `Dataset`."""
+def preparation(spec: RunSpec, backbone: Backbone) -> Preparation:
+    """How images are resized and augmented for the backbone."""
     size = backbone.spec.input_size or 224
-    resize = Resize(centre=evaluation == "centre")
+    resize = Resize(spec.evaluation)
     if isinstance(spec.augmentation, Augmentation):
         return Preparation(size, Augment(spec.augmentation), resize)
     return Preparation(size, resize=resize)
 
 
 def input_range(spec: RunSpec, backbone: Backbone) -> InputRange:
-    """[0, 1] as the paper's official code feeds it, or the backbone's own mean and std."""
+    """[0, 1] as the paper's official code feeds it, the backbone's own mean and std, or others."""
     if spec.input_range == "unit":
         return InputRange()
+    if isinstance(spec.input_range, Normalisation):
+        return InputRange(spec.input_range.mean, spec.input_range.std)
     if backbone.spec.mean is None or backbone.spec.std is None:
         raise ValueError(f"{spec.backbone}: input_range native needs a known mean and std")
     return InputRange(backbone.spec.mean, backbone.spec.std)
@@ -97,6 +96,5 @@ def inputs_in_words(prepared: Preparation, pixels: InputRange) -> dict[str, str]
     """What a run does to its images beside what its specification says: equal texts mean equal."""
     return {
         "image size": str(prepared.size),
-        "resizing": str(prepared.resize),
         "pixel range": str(pixels),
     }

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +42,11 @@ class Outline:
 
     tasks: those it learns, one for joint training. stages: how many evaluations there could be.
     class_groups: int16 [C], the task of every class, all 0 where every task has all classes.
-    evaluation: how a test image is brought to the backbone's size (`data.base.Dataset`).
     """
 
     tasks: list[Task]
     stages: int
     class_groups: np.ndarray
-    evaluation: Literal["resize", "centre"]
 
 
 class RunData(ABC):
@@ -105,7 +103,6 @@ class Examiner(RunData):
             tasks,
             len(self.counts),
             _class_groups(spec, self._stream),
-            context.dataset(spec.dataset, spec.split).evaluation,
         )
         self._answers: dict[int, dict[str, np.ndarray]] = {}
 

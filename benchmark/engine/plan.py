@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from benchmark.backbones import catalogue
 from benchmark.backbones.catalogue import WeightFacts
 from benchmark.backbones.load import shape_of, weight_facts
 from benchmark.backbones.places import MissingWeightsError
@@ -24,6 +25,11 @@ from benchmark.results.schema import TunedBlock
 from benchmark.results.store import ResultStore, run_key
 from benchmark.spec import RunSpec
 from benchmark.words import plural
+
+_NO_RANGE = (
+    "input_range: native: a file does not say the mean and deviation of {}: give them, as in "
+    "--set 'input_range={{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}'"
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ def plan_runs(
         source = method_hash(METHODS.source(spec.method))
         key, status = "", "not prepared"
         if data and weights:
-            key = run_key(_portable(spec), source, data, weights)
+            usual = dataset_info(spec.dataset).evaluation
+            key = run_key(_portable(spec), source, data, weights, usual)
             if key in met:
                 note = _same_data(spec, met[key])
                 said += [note] if note and note not in said else []
@@ -136,9 +143,11 @@ def notes_in_words(runs: Iterable[PlannedRun]) -> list[str]:
 
 
 def _check_sizes(specs: Iterable[RunSpec], inputs: _Inputs) -> None:
-    """Raise `SuiteError` with everything that settings ask of a backbone or a stream in vain."""
+    """Raise `SuiteError` with everything that is asked of a backbone or a stream in vain."""
     faults: dict[str, None] = {}
     for spec in specs:
+        if spec.input_range == "native" and catalogue.find(spec.backbone).source == "file":
+            faults[_NO_RANGE.format(spec.backbone)] = None
         size = inputs.size(spec.backbone, spec.backbone_file)
         kind = METHODS.get(spec.method)
         if size is None or _reason_to_skip(spec) is not None:

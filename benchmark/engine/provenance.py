@@ -82,7 +82,7 @@ def _git(*arguments: str) -> str | None:
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that decide a number."""
     found = {"python": platform.python_version()}
-    for name in ("torch", "torchvision", "timm", "numpy"):
+    for name in ("torch", "torchvision", "timm", "numpy", "pillow"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -48,7 +48,7 @@ class TaskLoop(Observer):
         backbone = context.backbone(spec.backbone, spec.backbone_file)
         if backbone.weight_hash != planned.weight_hash:
             raise BackboneError(f"the weights of {spec.backbone} changed after the run was planned")
-        self.preparation = preparation(spec, data.outline.evaluation, backbone)
+        self.preparation = preparation(spec, backbone)
         self.range = input_range(spec, backbone)
         self.frozen_model = backbone.model
         self.kind = METHODS.get(spec.method)

@@ -19,7 +19,7 @@ UNDEFINED = "-"
 PLUS_MINUS = "±"
 UNVERIFIED = "?"  # after a published number that no first-hand source states
 
-Source = Literal["ours", "reported", "delta"]
+Source = Literal["ours", "reported", "logged", "delta"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Column:
     """One column and how its numbers are shown: value / scale with `decimals`.
 
     kind: "spread" shows mean and standard deviation, "value" the mean, "runs" how many runs are
-    behind the row. source: numbers of our runs, published ones, or ours less the published.
+    behind the row. source: numbers of our runs, published ones, those of the official logs, or ours
+    less the published.
     group: a heading over neighbouring columns. drop: where there is no room, columns go in falling
     order of this number; 0 stays.
     """
@@ -41,6 +42,11 @@ class Column:
     decimals: int = 2
     group: str = ""
     drop: int = 0
+
+    @property
+    def theirs(self) -> bool:
+        """Whether the numbers were made by others."""
+        return self.source in ("reported", "logged")
 
     @property
     def heading(self) -> str:
@@ -93,7 +99,8 @@ class Cell:
 class TableRow:
     """A method, or a variant of it.
 
-    section: rows of different sections are set apart; notes: 1-based numbers of the table's notes.
+    section: rows of different sections are set apart, 0 and 2 step back; notes: 1-based numbers of
+    the table's notes.
     """
 
     label: str
@@ -185,7 +192,7 @@ def _published_text(cell: Cell, column: Column, plus_minus: str) -> str:
     if published is None:
         return ""
     doubt = "" if published.verified else UNVERIFIED
-    if column.source == "reported":
+    if column.theirs:
         std = None if column.kind == "value" else published.std
         return _with_spread(published.mean, std, column, plus_minus) + doubt
     if math.isnan(mean):

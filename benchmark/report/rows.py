@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 # Every number that rows, tables and figures can show, by name.
 NUMBERS: Mapping[str, Metric[...]] = {**METRICS, **COSTS}
-_VARIANT_FIELDS = ("settings", "recipe", "augmentation", "input_range", "precision")
+_VARIANT_FIELDS = (
+    "settings", "recipe", "augmentation", "evaluation", "input_range", "precision",
+)  # fmt: skip
 
 Replicate: TypeAlias = tuple[str, int]  # class order and seed
 
@@ -311,12 +313,17 @@ def variant_labels(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         rivals = [flat[other] for other, s in specs.items() if s["method"] == spec["method"]]
         own = flat[name]
         differing = [
-            f"{field.rpartition('.')[2]}={setting_text(value)}"
+            f"{_short(field)}={setting_text(value)}"
             for field, value in own.items()
             if any(rival.get(field, _of_none(field, value)) != value for rival in rivals)
         ]
         labels[name] = spec["method"] + (f" ({', '.join(differing)})" if differing else "")
     return labels
+
+
+def _short(field: str) -> str:
+    """The name of a field without its block; augmentation and evaluation have some in common."""
+    return field if field.startswith("evaluation.") else field.rpartition(".")[2]
 
 
 def _of_none(field: str, value: Any) -> Any:

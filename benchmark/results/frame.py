@@ -25,12 +25,12 @@ from benchmark.results.store import (
 if TYPE_CHECKING:
     import pandas as pd
 
-_BLOCKS = ("settings", "recipe", "augmentation")
+_BLOCKS = ("settings", "recipe", "augmentation", "evaluation")
 _NESTED = ("tasks", *_BLOCKS)
 # What identifies a run, in both forms.
 _IDENTITY = ("key", "dataset", "split", "scenario", "tasks", "classes_per_task", "backbone",
              "order", "validation", "protocol", "method", "settings", "recipe", "input_range",
-             "precision", "augmentation", "seed")  # fmt: skip
+             "precision", "augmentation", "evaluation", "seed")  # fmt: skip
 
 
 def load_results(
@@ -38,8 +38,9 @@ def load_results(
 ) -> pd.DataFrame:
     """All results under `root` as a tidy DataFrame: one row per run, one column per variable.
 
-    Columns: `key`; the specification (`tasks` is their number; settings, recipe, augmentation and
-    classes_per_task are JSON texts, equal for runs of the same variant); status (done, failed,
+    Columns: `key`; the specification (`tasks` is their number; settings, recipe, augmentation,
+    evaluation, classes_per_task and a mean and deviation given as input_range are JSON texts, equal
+    for runs of the same variant); status (done, failed,
     interrupted), error, marks; `stored`, what the method stores by the names it declares, as JSON
     text; where the run comes from (suite, revision, hashes, tuned and packages as JSON texts,
     device, started, seconds and so on); every metric of `benchmark.metrics.METRICS` in percent or
@@ -55,7 +56,8 @@ def load_results(
 
     long: one row per finished run, stage and task in place of one per run, with the columns that
     identify a run (key, dataset, split, scenario, tasks, classes_per_task, backbone, order,
-    validation, protocol, method, settings, recipe, input_range, precision, augmentation, seed) and
+    validation, protocol, method, settings, recipe, input_range, precision, augmentation,
+    evaluation, seed) and
 
         stage       1 .. tasks, after which task the accuracy was measured
         task        1 .. stage, on whose test images
@@ -170,7 +172,7 @@ def _spec_columns(result: Result) -> dict[str, Any]:
     blocks: Mapping[str, Any] = spec
     return {
         "key": result["key"],
-        **{name: value for name, value in spec.items() if name not in _NESTED},
+        **{name: _plain(value) for name, value in spec.items() if name not in _NESTED},
         "tasks": len(spec["tasks"]),
         "classes_per_task": json.dumps(spec["tasks"]),
         **{name: json.dumps(canonical(blocks[name]), sort_keys=True) for name in _BLOCKS},

@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
-from benchmark.spec import InputRange, NoAugmentation, Precision, Scenario
+from benchmark.results.earlier import completed
+from benchmark.spec import Interpolation, NoAugmentation, Precision, Scenario
 from benchmark.validation import messages
 
 SCHEMA_VERSION = 3
@@ -72,6 +73,22 @@ class AugmentationBlock(TypedDict):
     ratio: list[float]
     flip: float
     colour: float
+    interpolation: Interpolation
+
+
+class EvaluationBlock(TypedDict):
+    """Every field of `benchmark.spec.Evaluation`."""
+
+    resize: Literal["shorter", "both"]
+    crop: float
+    interpolation: Interpolation
+
+
+class NormalisationBlock(TypedDict):
+    """Every field of `benchmark.spec.Normalisation`."""
+
+    mean: list[float]
+    std: list[float]
 
 
 class SpecBlock(TypedDict):
@@ -85,13 +102,14 @@ class SpecBlock(TypedDict):
     recipe: RecipeBlock
     backbone: str
     seed: int
-    input_range: InputRange
+    input_range: Literal["unit", "native"] | NormalisationBlock
     precision: Precision
     validation: float  # share of the training images that replaced the test images; 0: none
     split: str  # which of the data set's published splits
     backbone_file: str  # path of the backbone's weights where one was given
     scenario: Scenario
     augmentation: AugmentationBlock | NoAugmentation  # of the training images
+    evaluation: EvaluationBlock  # how test images were resized
     protocol: int  # version of the runner's rules
 
 
@@ -175,11 +193,11 @@ class Environment(_Method):
     # The first 12 digits of the SHA-256 of every file that decides the run's numbers: the method's
     # own and the runner's.
     sources: dict[str, str]
-    packages: dict[str, str]  # versions of torch, timm, numpy, python
+    packages: dict[str, str]  # versions of torch, timm, numpy, pillow, python and so on
     device: str
     hardware: str
     threads: int
-    # Image size, resizing and pixel range in words.
+    # Image size and pixel range in words.
     inputs: dict[str, str]
     started: str  # ISO 8601, UTC
     seconds: float  # the whole run
@@ -243,8 +261,12 @@ def check_version(content: Any, file: Path) -> None:
 
 
 def check(content: Any, file: Path) -> Result:
-    """`content` of `file` as a result; raises ResultError with everything that is wrong with it."""
+    """`content` of `file` as a result; raises ResultError with everything that is wrong with it.
+
+    What a result of an earlier version lacks is filled in.
+    """
     check_version(content, file)
+    content = completed(content)
     outcome = content.get("outcome")
     done = isinstance(outcome, dict) and outcome.get("status") == "done"
     try:

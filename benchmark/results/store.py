@@ -32,6 +32,7 @@ from benchmark.results.schema import (
     check_arrays,
     check_version,
 )
+from benchmark.spec import Augmentation, Evaluation
 from benchmark.storage import (
     StorageError,
     content_digest,
@@ -76,11 +77,28 @@ def spec_dict(spec: RunSpec) -> SpecBlock:
 
 
 def run_key(
-    spec: RunSpec, method_source_hash: str, data_manifest_hash: str, weight_hash: str
+    spec: RunSpec,
+    method_source_hash: str,
+    data_manifest_hash: str,
+    weight_hash: str,
+    usual: Evaluation = Evaluation(),  # noqa: B008 - frozen
 ) -> str:
-    """16 hexadecimal digits that stand for the run: the same run always has the same key."""
+    """16 hexadecimal digits that stand for the run: the same run always has the same key.
+
+    usual: how the data set's test images are resized where nobody says otherwise.
+    """
+    asked: dict[str, Any] = dict(spec_dict(spec))
     # A path on one machine counts for nothing; what lies there is in the weights' hash.
-    asked = {name: part for name, part in spec_dict(spec).items() if name != "backbone_file"}
+    del asked["backbone_file"]
+    # What all runs had before it could be chosen is in no key, so that theirs are as they were.
+    if spec.evaluation == usual:
+        del asked["evaluation"]
+    if (
+        isinstance(spec.augmentation, Augmentation)
+        and spec.augmentation.interpolation == "bilinear"
+    ):
+        asked["augmentation"] = {**asked["augmentation"]}
+        del asked["augmentation"]["interpolation"]
     parts = {
         "spec": canonical(asked),
         "method": method_source_hash,

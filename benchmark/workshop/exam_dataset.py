@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.data import DATASETS
 from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, Split
-from benchmark.workshop.exam_world import SIDE, TASKS
+from benchmark.workshop.exam_world import EVALUATION, SIDE, TASKS
 
 NAMES = [f"class {number}" for number in range(sum(TASKS))]
 
@@ -16,7 +16,7 @@ NAMES = [f"class {number}" for number in range(sum(TASKS))]
 @cache
 def dataset() -> Dataset:
     """6 images of each class to train on, 4 to test on."""
-    return Dataset("exam", tuple(NAMES), _split(6, 1), _split(4, 2), "resize")
+    return Dataset("exam", tuple(NAMES), _split(6, 1), _split(4, 2))
 
 
 def _split(per_class: int, seed: int) -> Split:
@@ -38,5 +38,6 @@ DATASETS.add(
         class_names=lambda _source: list(NAMES),
         manifest_hash=lambda _source: "exam",
         load=lambda _source: dataset(),
+        evaluation=EVALUATION,
     ),
 )

@@ -17,11 +17,12 @@ from benchmark.events import Event
 from benchmark.method import MethodConfig
 from benchmark.registry import add_plugin, plugin_files
 from benchmark.results.store import Result, ResultStore
-from benchmark.spec import Recipe, RunSpec
+from benchmark.spec import Evaluation, Recipe, RunSpec
 
 WIDTH, DEPTH, HEADS, SIDE, PATCH = 64, 6, 2, 16, 4
 TASKS = (2, 3, 1)  # uneven, one of them with a class more and one with a single class
 # A plug-in, so that processes of their own know the data set too, and no list of data sets has it.
+EVALUATION = Evaluation(resize="both", crop=1.0)  # nothing is changed
 _DATASET = Path(__file__).with_name("exam_dataset.py")
 
 
@@ -54,6 +55,7 @@ def run_once(method: str, settings: MethodConfig, emit: Callable[[Event], None])
             recipe=Recipe(lr=1e-3, epochs=1, batch_size=6),
             backbone=f"file:{weights}:heads={HEADS}",
             seed=0,
+            evaluation=EVALUATION,
         )
         store = ResultStore(Path(folder) / "results")
         (planned,) = plan_runs([spec], store)

@@ -94,16 +94,20 @@ def test_a_plan_can_show_every_resolved_value(capsys: pytest.CaptureFixture[str]
     at = {line: index for index, line in enumerate(lines)}
     five = at["inflora_b5: imagenet_r in 5 tasks, vit_b16_in21k; seeds 0, 1"]
     more = at["inflora_b5: imagenet_r in 10 and 20 tasks, vit_b16_in21k; seeds 0, 1"]
-    assert lines[five + 4].startswith("  settings: rank 10, lamb 0.98, ")
-    assert lines[more + 4].startswith("  settings: rank 10, lamb 0.99, ")
-    assert "lr 0.0005, epochs 50, batch_size 128" in lines[five + 3]
+    assert lines[five + 5].startswith("  settings: rank 10, lamb 0.98, ")
+    assert lines[more + 5].startswith("  settings: rank 10, lamb 0.99, ")
+    assert "lr 0.0005, epochs 50, batch_size 128" in lines[five + 4]
     all_tasks = at["sequential: imagenet_r in 5, 10 and 20 tasks, vit_b16_in21k; seeds 0, 1"]
     assert lines[all_tasks + 1] == (
         "  stream: order natural, input_range unit, precision fp32, validation 0.0, split default, "
         "scenario class"
     )
     assert lines[all_tasks + 2] == (
-        "  augmentation: scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0"
+        "  augmentation: scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0, "
+        "interpolation bilinear"
     )
-    assert lines[all_tasks + 4] == "  settings: none"
+    assert lines[all_tasks + 3] == (
+        "  evaluation: resize shorter, crop 0.875, interpolation bilinear"
+    )
+    assert lines[all_tasks + 5] == "  settings: none"
     assert "  settings: " not in plan(capsys, *words)

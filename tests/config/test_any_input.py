@@ -44,13 +44,14 @@ values = st.recursive(
 )
 KEYS = [
     "dataset", "backbone", "tasks", "seeds", "order", "input_range", "precision", "validation",
-    "split", "scenario", "augmentation", "per_dataset", "also", "training", "tuned", "tuning",
-    "methods", "extends", "only", "name", "description", "sedes",
+    "split", "scenario", "augmentation", "evaluation", "per_dataset", "also", "training", "tuned",
+    "tuning", "methods", "extends", "only", "name", "description", "sedes",
 ]  # fmt: skip
 PATHS = [
     "training.lr", "training.lr_scales", "training.milestones", "training.epochs", "settings.rank",
     "settings.layers", "toy_rank.settings.scale", "augmentation.scale", "augmentation", "order",
-    "validation", "split", "scenario", "backbone.file", "input_range", "lr", "nonsense",
+    "validation", "split", "scenario", "backbone.file", "input_range", "evaluation.crop",
+    "evaluation", "lr", "nonsense",
 ]  # fmt: skip
 
 

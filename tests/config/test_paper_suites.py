@@ -15,7 +15,7 @@ from suites import asked_again
 from benchmark.config import Overrides, Suite, expand, load_suite, suite_files
 from benchmark.config.command import run_arguments
 from benchmark.data import dataset_info
-from benchmark.spec import RunSpec, values_of
+from benchmark.spec import Augmentation, Evaluation, RunSpec, values_of
 
 EVERY_METHOD = {
     "sequential", "seq_lora", "joint", "linear_probe", "ncm", "l2p", "l2p_pp", "dualprompt",
@@ -144,6 +144,31 @@ def test_the_protocol_of_a_suite(name: str) -> None:
 def test_every_suite_but_those_of_embedded_data_is_checked_here() -> None:
     embedded = {"quick", "icons", "icons_full"}
     assert set(PROTOCOL) == {name for name in suite_files() if name not in embedded}
+
+
+# data set -> scale of the crops, and how test images are resized
+USUAL, MILD = (0.08, 1.0), (0.05, 1.0)
+TRANSFORMS = {
+    "imagenet_r": (USUAL, Evaluation("shorter", 0.875, "bilinear")),
+    "domainnet": (USUAL, Evaluation("shorter", 0.875, "bilinear")),
+    "cifar100": (USUAL, Evaluation("both", 1.0, "bilinear")),
+    "imagenet_a": (MILD, Evaluation("shorter", 0.875, "bicubic")),
+    "cub200": (MILD, Evaluation("shorter", 0.875, "bicubic")),
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOL)
+def test_the_transforms_are_the_papers(name: str) -> None:
+    for spec in runs(name):
+        scale, evaluation = TRANSFORMS[spec.dataset]
+        assert spec.augmentation == Augmentation(scale, (3 / 4, 4 / 3), 0.5, 0.0, "bilinear")
+        assert spec.evaluation == evaluation
+
+
+def test_a_suite_s_transforms_are_for_its_own_data_set_alone() -> None:
+    given = Overrides(dataset=("cifar100",), method=("ncm",), tasks=("10",), seeds=(0,))
+    (spec,) = expand(suite("cub200"), given)
+    assert (spec.augmentation, spec.evaluation) == (Augmentation(), Evaluation("both", 1.0))
 
 
 @pytest.mark.parametrize("name", PROTOCOL)

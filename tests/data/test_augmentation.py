@@ -159,7 +159,7 @@ def test_one_image_alone_gets_what_it_gets_in_a_batch(images: Images) -> None:
 
 def test_none_is_the_way_of_test_images(images: Images) -> None:
     """Shuffled, and to the bit what an evaluation sees."""
-    loader = make_loader(images, Preparation(SIZE, resize=Resize(centre=True)), CPU)
+    loader = make_loader(images, Preparation(SIZE, resize=Resize()), CPU)
     (shown,) = loader.load([Request(torch.arange(len(images)))])
     labels = torch.arange(len(images))
     task = make_tasks([len(images)])[0]

@@ -15,7 +15,7 @@ import pytest
 
 from benchmark.data import cifar100, dataset_info
 from benchmark.data.base import ArrayImages, DataError, DataSource, MissingDataError
-from benchmark.spec import Augmentation
+from benchmark.spec import Augmentation, Evaluation
 
 INFO = dataset_info("cifar100")
 
@@ -38,7 +38,7 @@ def test_the_miniature_is_pickled_as_by_python_2(folder: Path) -> None:
 def test_images_and_labels_are_those_of_the_file(folder: Path) -> None:
     data = INFO.load(DataSource(folder.parent.parent))
     assert data.class_names == ("fine_00", "fine_01", "fine_02", "fine_03")
-    assert (data.evaluation, INFO.augmentation) == ("resize", Augmentation())
+    assert (INFO.evaluation, INFO.augmentation) == (Evaluation("both", 1.0), Augmentation())
     for side, split in (("train", data.train), ("test", data.test)):
         table = pickle.loads((folder / side).read_bytes(), encoding="bytes")
         assert isinstance(split.images, ArrayImages)

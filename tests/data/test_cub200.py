@@ -12,7 +12,7 @@ import pytest
 from benchmark.data import dataset_info
 from benchmark.data.base import DataError, DataSource, FileImages, MissingDataError
 from benchmark.data.cub200 import listing
-from benchmark.spec import Augmentation
+from benchmark.spec import Augmentation, Evaluation
 
 INFO = dataset_info("cub200")
 
@@ -32,7 +32,7 @@ def _set_line(file: Path, number: int, text: str) -> None:
 def test_the_lists_decide_side_and_label(folder: Path, tmp_path: Path) -> None:
     data = INFO.load(DataSource(tmp_path))
     assert data.class_names == tuple(f"00{c + 1}.Made_up_Bird_{c}" for c in range(3))
-    assert (data.evaluation, INFO.augmentation) == ("centre", Augmentation())
+    assert (INFO.evaluation, INFO.augmentation) == (Evaluation(), Augmentation())
     columns = [
         dict(line.split() for line in (folder / f"{name}.txt").read_text().splitlines())
         for name in ("images", "image_class_labels", "train_test_split")

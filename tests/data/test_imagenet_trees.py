@@ -63,7 +63,7 @@ def test_what_is_known_without_the_data() -> None:
 def test_the_tree_is_read_as_it_was_unpacked(source: Path) -> None:
     dataset = imagenet_r.INFO.load(DataSource(source))
     names = miniatures.wordnet_ids(20)
-    assert dataset.class_names == tuple(names) and dataset.evaluation == "centre"
+    assert dataset.class_names == tuple(names) and imagenet_r.INFO.evaluation.resize == "shorter"
     assert len(dataset.train.images) == 20 * 9 and len(dataset.test.images) == 20 * 2
     for split in (dataset.train, dataset.test):
         for path, label, domain in zip(

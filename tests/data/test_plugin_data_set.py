@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmark.data import DATASETS
 from benchmark.data.base import ArrayImages, Dataset, DatasetInfo, Split
+from benchmark.spec import Evaluation
 
 NAMES = ("black", "dark", "light", "white")
 
@@ -29,7 +30,7 @@ def split(shades):
 
 
 def load(source):
-    return Dataset("shades", NAMES, split(range(5)), split(range(5, 7)), evaluation="resize")
+    return Dataset("shades", NAMES, split(range(5)), split(range(5, 7)))
 
 
 INFO = DATASETS.add(
@@ -43,6 +44,7 @@ INFO = DATASETS.add(
         manifest_hash=lambda source: "5" * 64,
         load=load,
         images=(20, 8),
+        evaluation=Evaluation(resize="both", crop=1.0),
     ),
 )
 '''

@@ -14,9 +14,10 @@ from toy_dataset import CLASSES, NAMES, toy_dataset
 from benchmark import registry
 from benchmark.data import DATASETS
 from benchmark.data.base import Dataset, DatasetInfo
-from benchmark.spec import Augmentation, Recipe, RunSpec
+from benchmark.spec import Augmentation, Evaluation, Recipe, RunSpec
 
 AUGMENTATION = Augmentation(scale=(0.5, 1.0))
+EVALUATION = Evaluation(resize="both", crop=1.0)
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def toy_data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
         lambda place: "toyhash",
         lambda place: dataset,
         augmentation=AUGMENTATION,
+        evaluation=EVALUATION,
         domains=("drawn", "painted"),
     )
     monkeypatch.setitem(DATASETS._loaded, "toy", ("", info))
@@ -57,7 +59,7 @@ def spec(toy_data: Dataset, toy_backbone: str) -> RunSpec:
     settings = registry.METHODS.get("sequential").Config()
     return RunSpec(
         "toy", (2, 2, 2, 2), "natural", "sequential", settings, recipe, toy_backbone, seed=0,
-        augmentation=AUGMENTATION,
+        augmentation=AUGMENTATION, evaluation=EVALUATION,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from benchmark.engine.context import Context
 from benchmark.engine.plan import notes_in_words, plan_runs
 from benchmark.registry import METHODS
 from benchmark.results.store import ResultStore
-from benchmark.spec import RunSpec
+from benchmark.spec import Normalisation, RunSpec
 
 
 def asked(spec: RunSpec, method: str, **settings: object) -> RunSpec:
@@ -96,3 +96,10 @@ def test_notes_reach_the_result(spec: RunSpec, tmp_path: Path, toy_backbone: str
     weights, single = run.notes
     assert "1 head a block (a guess" in weights
     assert single == f"task 1 {ZERO}"
+
+
+def test_a_file_of_weights_has_no_range_of_its_own(spec: RunSpec, tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="input_range: native: "):
+        plan_runs([replace(spec, input_range="native")], ResultStore(tmp_path))
+    given = replace(spec, input_range=Normalisation((0.5,) * 3, (0.5,) * 3))
+    assert plan_runs([given], ResultStore(tmp_path))[0].open

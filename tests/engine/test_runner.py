@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from in_process import run_one
-from toy_runs import numbers, run, run_cut, same
+from toy_runs import numbers, run, run_cut, same, with_method
 
 from benchmark.engine import checkpoint
 from benchmark.engine.context import Context
@@ -24,7 +24,7 @@ from benchmark.metrics import prediction_metrics
 from benchmark.registry import METHODS
 from benchmark.results.schema import Keep
 from benchmark.results.store import ResultStore, StorageError, spec_dict
-from benchmark.spec import Augmentation, NoAugmentation, RunSpec
+from benchmark.spec import Augmentation, Evaluation, NoAugmentation, Normalisation, RunSpec
 
 WritePlugin = Callable[[str, str], Path]
 
@@ -52,11 +52,10 @@ def test_result_has_every_block(spec: RunSpec, tmp_path: Path) -> None:
         "benchmark.engine.runner",
         "benchmark.method",
     }
-    assert result["environment"]["inputs"].keys() == {
-        "image size",
-        "resizing",
-        "pixel range",
-    }
+    assert result["environment"]["inputs"].keys() == {"image size", "pixel range"}
+    assert result["spec"]["evaluation"] == {
+        "resize": "both", "crop": 1.0, "interpolation": "bilinear"
+    }  # fmt: skip
     assert result["spec"]["augmentation"]["scale"] == [0.5, 1.0]
     assert not (store.folder(planned.key) / checkpoint.NAME).exists()
     assert plan_runs([spec], store)[0].status == "done"
@@ -258,6 +257,22 @@ def test_other_augmentation_is_another_run_with_other_numbers(
     assert len({planned.key for planned, _ in done}) == len(specs)
     losses = [str(store.read(planned.key)["outcome"]["losses"]) for planned, store in done]
     assert len(set(losses)) == len(specs)
+    for one, (planned, store) in zip(specs, done, strict=True):
+        assert store.read(planned.key)["spec"] == spec_dict(one)
+
+
+def test_other_inputs_are_other_runs_with_other_numbers(spec: RunSpec, tmp_path: Path) -> None:
+    ncm = with_method(spec, "ncm")
+    specs = [
+        ncm,
+        replace(ncm, evaluation=Evaluation(resize="both", crop=0.5)),
+        replace(ncm, evaluation=Evaluation(resize="both", crop=0.5, interpolation="bicubic")),
+        replace(ncm, input_range=Normalisation((0.5, 0.4, 0.3), (0.5, 0.25, 0.125))),
+    ]
+    done = [run(one, tmp_path) for one in specs]
+    assert len({planned.key for planned, _ in done}) == len(specs)
+    scores = [store.predictions(planned.key)["top_scores/3"].tobytes() for planned, store in done]
+    assert len(set(scores)) == len(specs)
     for one, (planned, store) in zip(specs, done, strict=True):
         assert store.read(planned.key)["spec"] == spec_dict(one)
 

@@ -332,7 +332,12 @@ def test_command_prints_runs_origin_and_commands(
     assert "(seeds 1, 2)" in out
     assert "\x1b" not in out
     assert "method    source" in out
-    assert "augment   scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0" in lines
+    (augment,) = (line for line in lines if line.startswith("augment   "))
+    assert augment == (
+        "augment   scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0, "
+        "interpolation bilinear"
+    )
+    assert "evaluate  resize shorter, crop 0.875, interpolation bilinear" in lines
     assert shown(capsys, *options, "slca", "n")[0] == 0
 
 

@@ -120,12 +120,22 @@ PLANTED: dict[str, tuple[Plant, str]] = {
     ),
     "augmentation": (
         put("spec", "augmentation", "flip", value=0.0),
-        "augmentation scale [0.08, 1], ratio [0.75, 1.33333], flip 0, colour 0; the other rows "
-        "have scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0",
+        "augmentation scale [0.08, 1], ratio [0.75, 1.33333], flip 0, colour 0, interpolation "
+        "bilinear; the other rows have scale [0.08, 1], ratio [0.75, 1.33333], flip 0.5, colour 0, "
+        "interpolation bilinear",
     ),
     "no augmentation": (
         put("spec", "augmentation", value="none"),
         "augmentation none; the other rows have scale [0.08, 1], ",
+    ),
+    "interpolation of test images": (
+        put("spec", "evaluation", "interpolation", value="bicubic"),
+        "evaluation resize shorter, crop 0.875, interpolation bicubic; the other rows have resize "
+        "shorter, crop 0.875, interpolation bilinear",
+    ),
+    "a mean and a deviation": (
+        put("spec", "input_range", value={"mean": [0.5] * 3, "std": [0.25] * 3}),
+        "input range mean [0.5, 0.5, 0.5], std [0.25, 0.25, 0.25]; the other rows have unit",
     ),
     "image size": (
         put("environment", "inputs", "image size", value="64"),

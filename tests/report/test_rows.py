@@ -11,7 +11,7 @@ from benchmark.report.formatting import task_text
 from benchmark.report.notes import annotated
 from benchmark.report.rows import Block, Row, make_blocks
 from benchmark.report.tables import block_table
-from benchmark.spec import Augmentation, Recipe, RunSpec
+from benchmark.spec import Augmentation, Evaluation, Normalisation, Recipe, RunSpec
 
 
 def finished(spec: RunSpec, **options: Any) -> Any:
@@ -84,6 +84,10 @@ def test_other_settings_make_rows_named_by_what_differs() -> None:
         make_spec("l2p_pp", augmentation=Augmentation(scale=(0.5, 1.0), flip=0.0)),
         make_spec("lae", augmentation=Augmentation()),
         make_spec("lae", augmentation="none"),
+        make_spec("c_lora", evaluation=Evaluation(interpolation="bicubic")),
+        make_spec("c_lora", augmentation=Augmentation(interpolation="bicubic")),
+        make_spec("dualprompt", input_range=Normalisation((0.5,) * 3, (0.5,) * 3)),
+        make_spec("dualprompt"),
     ]
     block = one_block(*map(finished, specs))
     assert {line.label for line in block.rows} == {
@@ -98,6 +102,10 @@ def test_other_settings_make_rows_named_by_what_differs() -> None:
         "l2p_pp (scale=[0.5, 1])",
         "lae (augmentation=random)",
         "lae (augmentation=none)",
+        "c_lora (interpolation=bilinear, evaluation.interpolation=bicubic)",
+        "c_lora (interpolation=bicubic, evaluation.interpolation=bilinear)",
+        "dualprompt (mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])",
+        "dualprompt (input_range=unit)",
     }
     assert all(len(line.done) == 1 for line in block.rows)
     assert {line.variant for line in block.rows if line.method == "inflora"} == {0, 1}

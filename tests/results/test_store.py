@@ -24,7 +24,7 @@ from benchmark.results.store import (
     run_key,
     spec_dict,
 )
-from benchmark.spec import Augmentation, Recipe
+from benchmark.spec import Augmentation, Evaluation, Normalisation, Recipe
 from benchmark.storage import content_digest
 
 LAST_BUT_ONE = ("/0", "/1", "/2", "/3")  # ends of names of predictions, of five tasks
@@ -71,6 +71,11 @@ def test_key_does_not_depend_on_how_the_same_thing_is_written() -> None:
         {"augmentation": Augmentation(ratio=(1.0, 1.0))},
         {"augmentation": Augmentation(flip=0.0)},
         {"augmentation": Augmentation(colour=0.1)},
+        {"augmentation": Augmentation(interpolation="bicubic")},
+        {"evaluation": Evaluation(resize="both")},
+        {"evaluation": Evaluation(crop=1.0)},
+        {"evaluation": Evaluation(interpolation="bicubic")},
+        {"input_range": Normalisation((0.5,) * 3, (0.5,) * 3)},
         {"validation": 0.1},
         {"protocol": 99},
     ],

@@ -86,7 +86,7 @@ def explain_cell(
     at hand, where notes are to say what has changed since.
     """
     cell = row.cells[position_of(table, column)]
-    shown = () if column.source == "reported" else (*cell.runs, *cell.broken)
+    shown = () if column.theirs else (*cell.runs, *cell.broken)
     there = [results[key] for key in shown if key in results]
     # A rank is not the mean of numbers of its runs.
     own = column.kind != "runs" and column.key not in MEANINGS
@@ -154,6 +154,8 @@ def meaning(column: Column) -> str:
     words = f"{number.title}: {number.explanation}" if number else title
     if column.source == "reported":
         return f"{words}; as published by others, not measured here"
+    if column.source == "logged":
+        return f"{words}; from the logs of the official code, not measured here"
     over = "mean and sample standard deviation" if column.kind == "spread" else "mean"
     if column.source == "delta":
         return f"{words}; mean over our runs less the published number"
@@ -163,8 +165,9 @@ def meaning(column: Column) -> str:
 def counts(cell: Cell, column: Column) -> Iterator[str]:
     """What there is to say about how many runs are behind a cell."""
     if column.source != "ours" and cell.published is None:
-        yield "nothing was published for this"
-    if column.source == "reported":
+        logged = column.source == "logged"
+        yield "no official log of this is known" if logged else "nothing was published for this"
+    if column.theirs:
         return
     if cell.total > len(cell.runs):
         open_runs = cell.total - len(cell.runs) - len(cell.broken)

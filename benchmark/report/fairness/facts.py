@@ -24,20 +24,21 @@ _RECIPE = {  # how much is trained on; how fast (rates, optimizer, schedule) is 
 def facts(result: Result) -> dict[str, str]:
     """The facts of one finished run by name."""
     spec, outcome, environment = result["spec"], result["outcome"], result["environment"]
-    order = spec["order"]
+    order, pixels = spec["order"], block_text(spec["input_range"])
     found = {
         "backbone weights": environment["weight_hash"],
-        "input range": spec["input_range"],
+        "input range": pixels,
         "precision": spec["precision"],
         "augmentation": block_text(spec["augmentation"]),
+        "evaluation": block_text(spec["evaluation"]),
         # Split lists, images, the order's content and the share held out are all in this hash.
         f"data ({order} order)": environment["data_manifest_hash"],
         f"test images per task ({order} order)": listing(outcome["test_counts"]),
-        # Image size, resizing and pixel range as the run had them.
+        # Image size and pixel range as the run had them.
         **environment["inputs"],
     }
     if "pixel range" in found:  # compared among rows of the same input range
-        found[f"{spec['input_range']} input range"] = found.pop("pixel range")
+        found[f"{pixels} input range"] = found.pop("pixel range")
     # File by file: a commit that touches none of these changes no number.
     sources = environment.get("sources", {})
     found |= {CODE + file: digest for file, digest in sources.items()}

@@ -49,11 +49,12 @@ def _fields(cell: Cell, column: Column) -> dict[str, float | bool | None]:
         mean, std, verified = published.mean, published.std, published.verified
     if column.source == "delta":
         if mean is None or math.isnan(ours.mean):
-            return {"_difference": None, "_reported_verified": None}
-        return {"_difference": ours.mean - mean, "_reported_verified": verified}
+            return {"_difference": None, "_difference_verified": None}
+        return {"_difference": ours.mean - mean, "_difference_verified": verified}
+    name = f"_{column.source}"
     if spread:
-        return {"_reported_mean": mean, "_reported_std": std, "_reported_verified": verified}
-    return {"_reported": mean, "_reported_verified": verified}
+        return {f"{name}_mean": mean, f"{name}_std": std, f"{name}_verified": verified}
+    return {name: mean, f"{name}_verified": verified}
 
 
 def _literal(text: str) -> str:

@@ -114,7 +114,7 @@ def _grid(table: Table, *, screen: bool, ascii_only: bool = False, narrow: bool 
             star = ("*" if best else " ") if has_star else ""
             text = cell_text(cell, column, plus_minus) + star
             cells.append(Text(text, no_wrap=True, style="bold" if best and screen else ""))
-        style = "dim" if screen and row.section != 1 else ""  # references step back
+        style = "dim" if screen and row.section in (0, 2) else ""  # references step back
         grid.add_row(Text(_label(row)), *cells, style=style, end_section=last)
     return grid
 

@@ -41,7 +41,7 @@ def sort_value(cell: Cell, column: Column) -> float | None:
         return None if column.kind == "runs" and not cell.total else _finite(mean)
     if cell.published is None:
         return None
-    if column.source == "reported":
+    if column.theirs:
         return _finite(cell.published.mean)
     return _finite(cell.summary.mean - cell.published.mean)
 
@@ -146,7 +146,7 @@ def _cell(cell: Cell, column: Column, collected: _Collected) -> dict[str, Any]:
         "sort": sort_value(cell, column),
         "notes": list(counts(cell, column)),
     }
-    if column.source != "reported" and (cell.runs or cell.broken):
+    if not column.theirs and (cell.runs or cell.broken):
         found["runs"] = collected.group(cell)
         if column.kind != "runs":
             found["values"] = [_finite(value) for value in cell.values]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from benchmark.report.rows import BlockKey
 
-PAPER = "inflora"  # as in results/reported
+# As in results/reported.
+PAPER = "inflora"
+LOGS = ("logs", "first_logs")  # of the paper's official code
 _BOUNDS = ("joint", "sequential")
 _COMPARED = ("l2p_pp", "dualprompt", "coda_p", "c_lora", "lae", "inflora_b5", "inflora")
 FORMS = {"l2p_pp": "the paper's L2P is the form with prefixes, l2p_pp here"}
@@ -14,12 +16,16 @@ FORMS = {"l2p_pp": "the paper's L2P is the form with prefixes, l2p_pp here"}
 
 @dataclass(frozen=True)
 class Split:
-    """A pair of columns: one data set in equal tasks on one backbone."""
+    """A pair of columns: one data set in equal tasks on one backbone.
+
+    suite: the one of the package that has its runs.
+    """
 
     title: str
     dataset: str
     classes: int
     tasks: int
+    suite: str
     backbone: str = "vit_b16_in21k"
 
     def holds(self, key: BlockKey) -> bool:
@@ -54,6 +60,11 @@ class Layout:
         return self.bounds + self.methods
 
     @property
+    def number(self) -> int:
+        """1 of Table 1."""
+        return int(self.table.split()[-1])
+
+    @property
     def name(self) -> str:
         """For file names: `paper-table-1`."""
         return f"paper-{self.table.lower().replace(' ', '-')}"
@@ -64,16 +75,18 @@ class Layout:
         return f"{self.table} (InfLoRA paper): {self.subject}"
 
 
-_IMAGENET_R = tuple(Split(f"{n} tasks", "imagenet_r", 200, n) for n in (5, 10, 20))
+def _imagenet_r(suite: str) -> tuple[Split, ...]:
+    return tuple(Split(f"{n} tasks", "imagenet_r", 200, n, suite) for n in (5, 10, 20))
+
 
 LAYOUTS = (
-    Layout("Table 1", "ImageNet-R", _IMAGENET_R, _COMPARED, _BOUNDS, others=True),
+    Layout("Table 1", "ImageNet-R", _imagenet_r("imagenet_r"), _COMPARED, _BOUNDS, others=True),
     Layout(
         "Table 2",
         "CIFAR100 and DomainNet",
         (
-            Split("CIFAR100, 10 tasks", "cifar100", 100, 10),
-            Split("DomainNet, 5 tasks", "domainnet", 345, 5),
+            Split("CIFAR100, 10 tasks", "cifar100", 100, 10, "cifar100"),
+            Split("DomainNet, 5 tasks", "domainnet", 345, 5, "domainnet"),
         ),
         _COMPARED,
         _BOUNDS,
@@ -82,15 +95,15 @@ LAYOUTS = (
     Layout(
         "Table 3",
         "design of the branches on ImageNet-R",
-        _IMAGENET_R,
+        _imagenet_r("ablations"),
         ("inflora_random", "inflora_nt", "inflora_mperp", "inflora"),
     ),
     Layout(
         "Table 4",
         "ImageNet-R in 10 tasks on self-supervised backbones",
         (
-            Split("DINO", "imagenet_r", 200, 10, "vit_b16_dino"),
-            Split("iBOT", "imagenet_r", 200, 10, "vit_b16_ibot"),
+            Split("DINO", "imagenet_r", 200, 10, "imagenet_r_selfsup", "vit_b16_dino"),
+            Split("iBOT", "imagenet_r", 200, 10, "imagenet_r_selfsup", "vit_b16_ibot"),
         ),
         _COMPARED,
         others=True,
@@ -99,8 +112,8 @@ LAYOUTS = (
         "Table 5",
         "classifier alignment in 10 tasks",
         (
-            Split("CIFAR100", "cifar100", 100, 10),
-            Split("ImageNet-R", "imagenet_r", 200, 10),
+            Split("CIFAR100", "cifar100", 100, 10, "alignment"),
+            Split("ImageNet-R", "imagenet_r", 200, 10, "alignment"),
         ),
         ("slca", "inflora_ca"),
         more=("inflora",),

@@ -30,6 +30,8 @@ class Setting:
     weighting: Literal["", "tasks", "images", "unclear"] = ""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
 
 

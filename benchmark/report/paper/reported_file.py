@@ -141,7 +141,7 @@ class _Table(StrictModel):
         """The table's setting with what is known of one method over it."""
         own = self.methods.get(method or "", {})
         merged = {**self.setting, **own}
-        for name in ("recipe", "settings"):
+        for name in ("recipe", "settings", "augmentation", "evaluation"):
             merged[name] = {**self.setting.get(name, {}), **own.get(name, {})}
         merged["unknown"] = (*self.setting.get("unknown", ()), *own.get("unknown", ()))
         return Setting(**merged)

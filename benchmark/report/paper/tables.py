@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from benchmark.metrics import METRICS
-from benchmark.report.formatting import listing, setting_text
+from benchmark.report.formatting import block_text, listing, setting_text
 from benchmark.report.model import UNVERIFIED, Cell, Column, Source, Table, TableRow
 from benchmark.report.notes import Notes, joined_notes
 from benchmark.report.paper.layouts import FORMS, LAYOUTS, METHODS, PAPER, Layout, Split
@@ -70,7 +70,7 @@ def has_runs(table: Table) -> bool:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A pair of columns with what there is for it."""
 
     split: Split
@@ -85,11 +85,11 @@ class _Part:
 
 
 def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers: Numbers) -> Table:
-    parts = [_part(layout, split, blocks, reported) for split in layout.splits]
+    parts = [part_of(layout, split, blocks, reported) for split in layout.splits]
     columns = tuple(column for part in parts for column in _columns(part.split, numbers))
     notes = Notes()
     rows = []
-    listed = _rows(layout, parts, reported, numbers)
+    listed = rows_of(layout, parts, reported, numbers)
     variants = Counter(method for method, _, ours in listed if any(ours))
     for method, label, ours in listed:
         # Beside several settings of ours a published number stands only where a run of ours does.
@@ -100,7 +100,7 @@ def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers:
             for column in _columns(part.split, numbers)
         ]
         own = [
-            None if bare and row is None else _notes(method, row, part, numbers)
+            None if bare and row is None else notes_of(method, row, part, numbers)
             for part, row in zip(parts, ours, strict=True)
         ]
         said = joined_notes([part.split.title for part in parts], own)
@@ -120,7 +120,8 @@ def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers:
     return with_best(table, used) if has_runs(table) else table
 
 
-def _part(layout: Layout, split: Split, blocks: Sequence[Block], reported: Reported) -> _Part:
+def part_of(layout: Layout, split: Split, blocks: Sequence[Block], reported: Reported) -> Part:
+    """What there is for a pair of columns: of our blocks the one nearest to the paper."""
     fitting = sorted((block for block in blocks if split.holds(block.key)), key=_preference)
     entries = reported.find(
         paper=PAPER,
@@ -130,7 +131,7 @@ def _part(layout: Layout, split: Split, blocks: Sequence[Block], reported: Repor
         backbone=split.backbone,
         scenario="class",
     )
-    return _Part(
+    return Part(
         split,
         fitting[0] if fitting else None,
         tuple(block for block in fitting[1:] if block.finished),
@@ -167,8 +168,8 @@ def _columns(split: Split, numbers: Numbers) -> list[Column]:
     return columns
 
 
-def _rows(
-    layout: Layout, parts: Sequence[_Part], reported: Reported, numbers: Numbers
+def rows_of(
+    layout: Layout, parts: Sequence[Part], reported: Reported, numbers: Numbers
 ) -> list[tuple[str, str, list[Row | None]]]:
     """Method, label and our row of each part: the paper's rows in its order, then others."""
     labels = _labels(layout, reported)
@@ -203,7 +204,7 @@ def _labels(layout: Layout, reported: Reported) -> dict[str, str]:
     return found
 
 
-def _cell(method: str, row: Row | None, part: _Part, column: Column) -> Cell:
+def _cell(method: str, row: Row | None, part: Part, column: Column) -> Cell:
     if column.kind == "runs":
         return Cell() if row is None else row_cell(row, column)
     entry = part.entry(method, column.key)
@@ -216,7 +217,7 @@ def _cell(method: str, row: Row | None, part: _Part, column: Column) -> Cell:
     return replace(row_cell(row, column), published=published)
 
 
-def _notes(method: str, row: Row | None, part: _Part, numbers: Numbers) -> list[str] | None:
+def notes_of(method: str, row: Row | None, part: Part, numbers: Numbers) -> list[str] | None:
     """What has to be known of a row in one pair of columns; None where it has nothing there."""
     entries = [part.entries.get((method, metric)) for metric in _SHORT]
     known = [entry for entry in entries if entry is not None] if numbers != "ours" else []
@@ -252,7 +253,7 @@ def _blanks(known: Sequence[Entry]) -> list[str]:
     return found
 
 
-def _caption(layout: Layout, parts: Sequence[_Part], reported: Reported, numbers: Numbers) -> str:
+def _caption(layout: Layout, parts: Sequence[Part], reported: Reported, numbers: Numbers) -> str:
     words = [_ACCURACY, _CAPTIONS[numbers]]
     titles = {entry.title for entry in reported.find(paper=PAPER, table=layout.table)}
     if numbers != "ours" and titles:
@@ -290,6 +291,8 @@ def differences(published: Setting, row: Row) -> list[str]:
             found.append(_contrast(words, spec[name], wanted))
     found += _mapping(published.recipe, spec["recipe"])
     found += _mapping(published.settings, spec["settings"])
+    for block in ("augmentation", "evaluation"):
+        found += _transforms(block, getattr(published, block), spec[block])
     if spec["backbone_file"]:
         found.append("backbone weights: ours from a file given by hand")
     found += _weighting(published.weighting, row)
@@ -310,6 +313,16 @@ def _mapping(published: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[
     for name, wanted in published.items():
         if canonical(ours.get(name)) != canonical(wanted):
             yield _contrast(name, ours.get(name), wanted)
+
+
+def _transforms(
+    block: str, published: Mapping[str, Any], ours: Mapping[str, Any] | str
+) -> Iterator[str]:
+    if isinstance(ours, str):
+        if published:
+            yield f"{block}: ours {ours}, published {block_text(published)}"
+        return
+    yield from (f"{block} {text}" for text in _mapping(published, ours))
 
 
 def _weighting(published: str, row: Row) -> Iterator[str]:
