@@ -35,7 +35,87 @@ class VitShape:
     reg_tokens: int = 0
     no_embed_class: bool = False
     pre_norm: bool = False
-    global_pool: Literal["token", "avg"] = "token"
+    global_pool: Literal["token", "avg", "map"] = "token"
+    fc_norm: bool | None = None
+
+
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What no tensor's shape tells of a ViT's layers; the defaults are those of timm's ViTs.
+
+    Attributes:
+        activation: Of the MLP; None where nothing tells.
+        epsilon: Added to the variance in every layer norm; None where nothing tells.
+        gated: Whether the MLP's first layer has a second half that multiplies the first (SwiGLU).
+        distilled: Whether features are the mean of the class and a distillation token (DeiT).
+    """
+
+    activation: Activation | None = "gelu"
+    epsilon: float | None = 1e-6
+    gated: bool = False
+    distilled: bool = False
+
+
+_POOLING = {
+    "token": "the class token",
+    "avg": "the mean of the patches",
+    "map": "attention pooling",
+}
+
+
+def pooling_in_words(pool: str, distilled: bool = False) -> str:
+    """Return what features are read off, by timm's name of a pooling."""
+    if distilled:
+        return "the mean of the class and the distillation token"
+    return _POOLING.get(pool, pool)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What was loaded, as a reader of its numbers needs it; None where its model does not say.
+
+    Attributes:
+        image_size: In pixels, of the pre-training.
+        pooling: What features are read off, in words.
+        mean: Channel means of the pre-training's input; `std` its deviations.
+    """
+
+    heads: int | None
+    image_size: int | None
+    patch_size: int | None
+    pooling: str
+    activation: str | None
+    epsilon: float | None
+    mean: Triple | None
+    std: Triple | None
+
+    def facts(self) -> dict[str, str]:
+        """Return what is known, in words."""
+        known = {
+            "heads": self.heads,
+            "image size": self.image_size and f"{self.image_size} px",
+            "patch size": self.patch_size and f"{self.patch_size} px",
+            "features": self.pooling,
+            "activation": self.activation,
+            "epsilon": self.epsilon and f"{self.epsilon:g}",
+            "input range": self._range(),
+        }
+        return {name: str(value) for name, value in known.items() if value}
+
+    def in_words(self) -> str:
+        """Return what is known in one line."""
+        return ", ".join(f"{name} {value}" for name, value in self.facts().items())
+
+    def _range(self) -> str:
+        if self.mean is None or self.std is None:
+            return ""
+        if (self.mean, self.std) == ((0.0,) * 3, (1.0,) * 3):
+            return "[0, 1]"
+        mean, std = (" ".join(f"{x:g}" for x in triple) for triple in (self.mean, self.std))
+        return f"mean {mean} std {std}"
 
 
 @dataclass(frozen=True)
@@ -81,12 +161,14 @@ class WeightFacts:
         width: Channels of a token.
         depth: Blocks.
         notes: What was assumed or chosen in reading a file, in words.
+        network: The network that was loaded.
     """
 
     weight_hash: str
     width: int
     depth: int
     notes: tuple[str, ...] = ()
+    network: Network | None = None
 
 
 BACKBONES: Registry[BackboneSpec] = Registry(

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from safetensors import deserialize
 
-from benchmark.backbones.catalogue import BackboneSpec, WeightFacts
-from benchmark.backbones.places import weights_folder
+from benchmark.backbones.catalogue import BackboneSpec, Layers, WeightFacts
+from benchmark.backbones.places import state_of, weights_folder
 from benchmark.storage import write_atomically
 
 SMALL = 16_000_000  # bytes up to which reading a file again is cheap
-READING = 2  # raised when the same file would give other tensors than before
+READING = 3  # raised when the same file would give other tensors than before
 
 _FACTS = TypeAdapter(WeightFacts)
 _STORED = {"F32": "<f4", "BF16": "<u2"}  # how numpy reads the bytes of a type
@@ -36,9 +36,14 @@ def hash_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> str:
     return digest.hexdigest()
 
 
-def with_heads(tensor_hash: str, heads: int) -> str:
-    """Return the hash of tensors that are used with so many heads, which no shape tells."""
-    return hashlib.sha256(f"{tensor_hash} heads={heads}".encode()).hexdigest()
+def with_heads(tensor_hash: str, heads: int, layers: Layers = Layers()) -> str:  # noqa: B008 - frozen
+    """Return the hash of tensors that are used with heads and layers which no shape tells."""
+    text = f"{tensor_hash} heads={heads}"
+    if layers.activation != Layers().activation and not layers.gated:
+        text += f" activation={layers.activation}"
+    if layers.epsilon != Layers().epsilon:
+        text += f" epsilon={layers.epsilon:g}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -63,14 +68,12 @@ def note_of(file: Path, spec: BackboneSpec) -> Path | None:
     of the last change of the directory entry (ctime) tells files apart that were copied over each
     other with size and date preserved.
     """
-    path = file.resolve()
-    stat = path.stat()
-    if stat.st_size <= SMALL:
+    state = state_of(file)
+    if file.stat().st_size <= SMALL:
         return None
     shape = None if spec.shape is None else asdict(spec.shape)
-    state = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     use = [READING, version("timm"), spec.timm_name, shape, spec.heads]
-    name = hashlib.sha256(json.dumps([state, use]).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([str(file.resolve()), state, use]).encode()).hexdigest()[:32]
     return weights_folder() / ".hashes" / f"{name}.json"
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from benchmark.backbones.catalogue import BackboneError, BackboneSpec, VitShape, WeightFacts, find
+from benchmark.backbones.catalogue import (
+    BackboneError,
+    BackboneSpec,
+    Layers,
+    Network,
+    VitShape,
+    WeightFacts,
+    find,
+    pooling_in_words,
+)
 from benchmark.backbones.hashing import (
     hash_tensors,
     note_of,
@@ -17,7 +26,14 @@ from benchmark.backbones.hashing import (
     remember,
     remembered,
 )
-from benchmark.backbones.places import absence, check_network, fetch_original, located, with_file
+from benchmark.backbones.places import (
+    absence,
+    check_network,
+    fetch_original,
+    located,
+    state_of,
+    with_file,
+)
 
 if TYPE_CHECKING:
     from benchmark.backbones.model import Backbone
@@ -59,9 +75,7 @@ def weight_facts(name: str, *, file: Path | None = None, fetch: bool = True) -> 
         check_network(spec)
         raise absence(spec, "the first run that needs them fetches them")
     # A file that changes has another state, so the cache below does not hide the change.
-    stat = None if path is None else path.stat()
-    state = stat and (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    return _facts(spec, state)
+    return _facts(spec, None if path is None else state_of(path))
 
 
 def weight_hash_of(name: str, *, file: Path | None = None, fetch: bool = True) -> str:
@@ -83,12 +97,23 @@ def _embedded(spec: BackboneSpec) -> WeightFacts | None:
     """Return the facts of weights that are part of the project, stored under plain names."""
     if spec.source != "embedded" or spec.weight_file is None or spec.sha256 is None:
         return None
-    assert spec.shape is not None
+    shape, layers = spec.shape, Layers()
+    assert shape is not None
     try:
         tensors = read_safetensors(spec.weight_file)
     except (SafetensorError, OSError, KeyError) as error:
         raise BackboneError(f"weight file {spec.weight_file} cannot be read: {error}") from error
-    return WeightFacts(hash_tensors(tensors), spec.shape.embed_dim, spec.shape.depth)
+    network = Network(
+        shape.num_heads,
+        spec.input_size,
+        spec.patch_size,
+        pooling_in_words(shape.global_pool),
+        layers.activation,
+        layers.epsilon,
+        spec.mean,
+        spec.std,
+    )
+    return WeightFacts(hash_tensors(tensors), shape.embed_dim, shape.depth, network=network)
 
 
 @cache
@@ -138,8 +163,10 @@ def _build(spec: BackboneSpec, image_size: int | None, level: int) -> Backbone:
     backbone = build(spec, image_size)
     _check_hash(backbone.spec, backbone.weight_hash)
     if backbone.left_out:
+        from benchmark.backbones.formats.base import listing
+
         text = "%s: %s: ignored what is not part of the backbone: %s"
-        _log.log(level, text, spec.name, spec.weight_file, ", ".join(backbone.left_out))
+        _log.log(level, text, spec.name, spec.weight_file, listing(list(backbone.left_out)))
     remember(note or _note(spec), backbone.facts)  # it may have been fetched now
     return backbone
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,27 +11,27 @@ import timm
 import torch
 from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
 
-from benchmark.backbones.catalogue import BackboneError, BackboneSpec, VitShape, WeightFacts
-from benchmark.backbones.files import UNREADABLE, WeightFile, listing, read_weights
+from benchmark.backbones.catalogue import (
+    BackboneError,
+    BackboneSpec,
+    Layers,
+    VitShape,
+    WeightFacts,
+)
+from benchmark.backbones.files import read_weights
+from benchmark.backbones.formats.base import MOCO, UNREADABLE, WeightFile, listing
 from benchmark.backbones.hashing import hash_tensors, with_heads
+from benchmark.backbones.network import described, layers_of, new_vit
 from benchmark.backbones.places import HUB_FILES, check_hub, check_network, hub_file
-from benchmark.words import plural
+from benchmark.backbones.shapes import assumed, infer_shape, known_heads, shape_and_layers
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
-_NEEDED = {
-    "patch_embed.proj.weight": "[W, 3, P, P]",
-    "pos_embed": "[1, N, W]",
-    "blocks.0.mlp.fc1.weight": "[M, W]",
-}
 _POOLED = (
     "reads its features by attention pooling, which no method here can adapt: take a ViT that "
     "reads its class token or the mean of its tokens"
 )
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
-_MAX_DEPTH = 1000
 
 
 @dataclass(frozen=True)
@@ -65,13 +62,14 @@ def build(spec: BackboneSpec, image_size: int | None) -> Backbone:
     else:
         weights = read_weights(spec.weight_file)
         left_out = weights.left_out
-        notes = (*weights.notes, *_assumptions(spec, weights))
-        model, spec = _from_file(spec, spec.weight_file, weights)
+        model, spec, said = _from_file(spec, spec.weight_file, weights)
+        notes = (*weights.notes, *said)
     spec = _completed(spec, model)
     weight_hash = hash_tensors({key: value.numpy() for key, value in model.state_dict().items()})
     if spec.source == "file":
-        weight_hash = with_heads(weight_hash, _heads(model))
-    facts = WeightFacts(weight_hash, model.embed_dim, len(model.blocks), notes)
+        weight_hash = with_heads(weight_hash, _heads(model), layers_of(model))
+    network = described(model, spec)
+    facts = WeightFacts(weight_hash, model.embed_dim, len(model.blocks), notes, network)
     if image_size is not None and image_size != spec.input_size:
         if image_size % (spec.patch_size or 1):
             raise BackboneError(
@@ -81,104 +79,6 @@ def build(spec: BackboneSpec, image_size: int | None) -> Backbone:
         model.set_input_size(img_size=(image_size, image_size))
         spec = replace(spec, input_size=image_size)
     return Backbone(model.eval(), spec, facts, left_out)
-
-
-def _check_vit(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise `BackboneError` for tensors that are no timm ViT of square patches."""
-    if any(name.startswith("attn_pool.") for name in tensors):
-        raise BackboneError(f"{path}: this model {_POOLED}")
-    if missing := [name for name in _NEEDED if name not in tensors]:
-        held = listing(sorted(tensors))
-        raise BackboneError(f"{path}: not a timm ViT: lacks {', '.join(missing)}; it holds {held}")
-    for name, form in _NEEDED.items():
-        if tensors[name].ndim != form.count(",") + 1 or 0 in tensors[name].shape:
-            size = list(tensors[name].shape)
-            raise BackboneError(f"{path}: not a timm ViT: {name} has shape {size}, not {form}")
-    width, channels, patch, other = tensors["patch_embed.proj.weight"].shape
-    if channels != 3 or patch != other:
-        size = [width, channels, patch, other]
-        raise BackboneError(
-            f"{path}: patch_embed.proj.weight has shape {size}, not [W, 3, P, P]: only square "
-            "patches of colour images are supported"
-        )
-
-
-def _positions(
-    tensors: Mapping[str, Tensor], class_token: int, registers: int, path: Path
-) -> tuple[int, bool]:
-    """Return the side of the square grid of patches, and whether only patches have positions.
-
-    A square number of positions tells which. `BackboneError` where it may be either.
-    """
-    positions, prefix = tensors["pos_embed"].shape[1], class_token + registers
-    side = math.isqrt(positions)
-    scaled = "blocks.0.ls1.gamma" in tensors  # as in every published one without such positions
-    if prefix and side**2 == positions:
-        others = math.isqrt(max(positions - prefix, 0)) ** 2
-        if others == positions - prefix > 0 or not (registers or scaled):
-            with_prefix = f"{side - 1} x {side + 1}" if prefix == 1 else f"{positions - prefix}"
-            raise BackboneError(
-                f"{path}: pos_embed of {positions} tokens may be that of {side} x {side} patches "
-                f"or of {with_prefix} and {prefix} more tokens: nothing tells which"
-            )
-        return side, True
-    side = math.isqrt(max(positions - prefix, 0))
-    if side == 0 or side * side != positions - prefix:
-        raise BackboneError(
-            f"{path}: pos_embed of {positions} tokens does not cover a square image"
-        )
-    return side, False
-
-
-def infer_shape(tensors: Mapping[str, Tensor], heads: int | None, path: Path) -> VitShape:
-    """Read the architecture off tensors under timm's names.
-
-    The number of heads cannot be read off the shapes: 64 channels a head unless it is given.
-    """
-    _check_vit(tensors, path)
-    width, _, patch, _ = tensors["patch_embed.proj.weight"].shape
-    class_token = "cls_token" in tensors
-    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
-    side, no_embed_class = _positions(tensors, int(class_token), registers, path)
-    heads = heads or max(1, width // 64)
-    if width % heads:
-        raise BackboneError(f"{path}: width {width} cannot be split into {heads} heads")
-    depth = 1 + max(int(block[1]) for name in tensors if (block := _BLOCK.match(name)))
-    if depth > _MAX_DEPTH:
-        raise BackboneError(f"{path}: not a timm ViT: it names a block {depth - 1}")
-    return VitShape(
-        img_size=side * patch,
-        patch_size=patch,
-        embed_dim=width,
-        depth=depth,
-        num_heads=heads,
-        mlp_ratio=tensors["blocks.0.mlp.fc1.weight"].shape[0] / width,
-        qkv_bias="blocks.0.attn.qkv.bias" in tensors,
-        qk_norm="blocks.0.attn.q_norm.weight" in tensors,
-        init_values=1.0 if "blocks.0.ls1.gamma" in tensors else None,
-        class_token=class_token,
-        reg_tokens=registers,
-        no_embed_class=no_embed_class,
-        pre_norm="norm_pre.weight" in tensors,
-        global_pool="avg" if "fc_norm.weight" in tensors or not class_token else "token",
-    )
-
-
-def _assumptions(spec: BackboneSpec, weights: WeightFile) -> tuple[str, ...]:
-    """Return what no tensor of a file says of its architecture, in words; all others are known."""
-    if spec.shape is not None or spec.timm_name is not None or spec.weight_file is None:
-        return ()
-    named = spec.heads or weights.heads
-    shape = infer_shape(weights.tensors, named, spec.weight_file)
-    side = shape.img_size // shape.patch_size
-    heads = f"{plural(shape.num_heads, 'head')} a block"
-    if not named:
-        heads += f" (a guess, width {shape.embed_dim} / 64: file:PATH:heads=N names the number)"
-    grid = f"a square grid of {side} x {side} patches"
-    if shape.no_embed_class:
-        grid += " with no positions for its other tokens"
-    pooled = "the class token" if shape.global_pool == "token" else "the mean of the patches"
-    return (f"weights {spec.weight_file.name} are read as {heads}, {grid}, features of {pooled}",)
 
 
 def cached_file(spec: BackboneSpec) -> Path | None:
@@ -193,41 +93,89 @@ def cached_file(spec: BackboneSpec) -> Path | None:
 
 def _from_file(
     spec: BackboneSpec, path: Path, weights: WeightFile
-) -> tuple[VisionTransformer, BackboneSpec]:
-    """Build the entry's model with a file's tensors; return it and the entry with its shape."""
+) -> tuple[VisionTransformer, BackboneSpec, tuple[str, ...]]:
+    """Return an entry's model with a file's tensors, the entry with its shape, and what to say."""
     if spec.shape is None and spec.timm_name is not None:
-        model = _create(spec, pretrained=False, num_classes=0)
-        _check_fit(model, weights.tensors, path, f"{spec.name} (timm's {spec.timm_name})")
+        wanted = f"{spec.name} (timm's {spec.timm_name})"
+        model, said = _create_for(spec, weights, path)
+        _check_fit(model, weights, path, wanted)
+        _check_heads(_heads(model), weights, path, wanted)
+        said += _check_layers(spec, layers_of(model), weights, path)
         model.load_state_dict(weights.tensors)
-        return model, spec
-    shape = spec.shape
+        return model, spec, said
+    shape, layers = spec.shape, Layers()
     if shape is None:
-        shape = infer_shape(weights.tensors, spec.heads or weights.heads, path)
+        shape, layers = shape_and_layers(weights, spec.heads, path)
         wanted = f"the architecture {_describe(shape)}"
+        said = (assumed(weights, spec.heads, path),)
     else:
         wanted = f"{spec.name} ({_describe(shape)})"
-        if weights.heads not in (None, shape.num_heads):
-            raise BackboneError(
-                f"{path} does not fit {wanted}: it has {weights.heads} heads a block, not "
-                f"{shape.num_heads}"
-            )
+        _check_heads(shape.num_heads, weights, path, wanted)
+        said = _check_layers(spec, layers, weights, path)
     with torch.device("meta"):  # no random numbers are drawn for weights that are replaced
-        model = VisionTransformer(**asdict(shape), num_classes=0)
-    _check_fit(model, weights.tensors, path, wanted)
+        model = new_vit(shape, layers)
+    _check_fit(model, weights, path, wanted)
     model.to_empty(device="cpu")
     model.load_state_dict(weights.tensors)
-    return model, replace(spec, shape=shape)
+    return model, replace(spec, shape=shape), said
 
 
-def _check_fit(
-    model: VisionTransformer, tensors: Mapping[str, Tensor], path: Path, wanted: str
-) -> None:
+def _create_for(
+    spec: BackboneSpec, weights: WeightFile, path: Path
+) -> tuple[VisionTransformer, tuple[str, ...]]:
+    """Return timm's model under an entry's name, for images of the size that a file is for."""
+    model = _create(spec, pretrained=False, num_classes=0)
+    try:
+        size = infer_shape(weights, None, path).img_size
+    except BackboneError:  # what does not fit is said below
+        return model, ()
+    own = model.patch_embed.img_size[0]
+    if size == own:
+        return model, ()
+    said = f"weights {path.name} are for images of {size} px, not the {own} px of {spec.name}"
+    return _create(spec, pretrained=False, num_classes=0, img_size=size), (said,)
+
+
+def _check_heads(heads: int, weights: WeightFile, path: Path, wanted: str) -> None:
+    """Raise `BackboneError` where a file says, or its layout, that it has other heads."""
+    known = known_heads(weights) if weights.heads or weights.family == MOCO else None
+    if known not in (None, heads):
+        raise BackboneError(
+            f"{path} does not fit {wanted}: it has {known} heads a block, not {heads}"
+        )
+
+
+def _check_layers(
+    spec: BackboneSpec, own: Layers, weights: WeightFile, path: Path
+) -> tuple[str, ...]:
+    """Return a note where a file's layout has another epsilon than the model it is read into.
+
+    Raises:
+        BackboneError: Its MLPs compute another activation.
+    """
+    theirs = weights.layers
+    if theirs is None:
+        return ()
+    if theirs.activation is not None and own.activation not in (None, theirs.activation):
+        raise BackboneError(
+            f"{path} does not fit {spec.name}: its MLPs compute {theirs.activation}, not "
+            f"{own.activation}"
+        )
+    if None in (own.epsilon, theirs.epsilon) or own.epsilon == theirs.epsilon:
+        return ()
+    return (
+        f"weights {path.name}: norms have epsilon {own.epsilon:g} as in {spec.name}, "
+        f"not {theirs.epsilon:g} as in {weights.family}",
+    )
+
+
+def _check_fit(model: VisionTransformer, weights: WeightFile, path: Path, wanted: str) -> None:
     """Raise `BackboneError` naming every tensor that is missing, left over or does not fit.
 
     timm's own loaders resample or skip such tensors.
     """
-    expected = model.state_dict()
-    if any(name.startswith("attn_pool.") for name in tensors):
+    expected, tensors = model.state_dict(), weights.tensors
+    if any(name.startswith("attn_pool.") for name in tensors.keys() - expected.keys()):
         raise BackboneError(f"{path}: this model {_POOLED}")
     shared = sorted(expected.keys() & tensors.keys())
     faults = {
@@ -247,7 +195,7 @@ def _check_fit(
     if not any(faults.values()):
         return
     try:
-        content = f"; it is {_describe(infer_shape(tensors, None, path))}"
+        content = f"; it is {_describe(infer_shape(weights, None, path))}"
     except BackboneError:
         content = ""
     parts = [f"{fault}: {listing(names)}" for fault, names in faults.items() if names]
@@ -305,15 +253,16 @@ def _create(spec: BackboneSpec, **options: Any) -> VisionTransformer:
 
 def shape_of_file(spec: BackboneSpec, path: Path) -> VitShape:
     """Return the architecture that a file's tensors have."""
-    found = read_weights(path)
-    return infer_shape(found.tensors, spec.heads or found.heads, path)
+    return shape_and_layers(read_weights(path), spec.heads, path)[0]
 
 
 def shape_of_timm(spec: BackboneSpec) -> VitShape:
     """Return the architecture that timm knows under an entry's name, fetching nothing."""
     with torch.device("meta"):  # takes no memory
         model = _create(spec, pretrained=False, num_classes=0)
-    return infer_shape(model.state_dict(), _heads(model), Path(spec.name))
+    tensors = dict(model.state_dict())
+    known = WeightFile(tensors, class_position=not model.no_embed_class)
+    return infer_shape(known, _heads(model), Path(spec.name))
 
 
 def _heads(model: VisionTransformer) -> int:

@@ -6,6 +6,7 @@ import logging
 import os
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
 HUB = "https://huggingface.co"
 # What timm calls the file of a tag on the hub, in the order it looks for them.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+CONFIG = "config.json"  # that Hugging Face's libraries write beside their weights
 _TIMEOUT = 5.0  # seconds
 
 _log = logging.getLogger(__name__)
@@ -85,6 +87,14 @@ def hub_file(repository: str, names: tuple[str, ...]) -> Path | None:
         if isinstance(cached, str):
             return Path(cached)
     return None
+
+
+def state_of(file: Path) -> tuple[int, ...]:
+    """Return numbers that change with a weight file and with the configuration beside it."""
+    stats = [file.stat()]
+    with suppress(OSError):
+        stats.append((file.parent / CONFIG).stat())
+    return tuple(n for stat in stats for n in (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 def home_of(spec: BackboneSpec) -> Path:

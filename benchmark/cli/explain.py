@@ -161,6 +161,8 @@ def _origin(runs: tuple[RunFact, ...]) -> Iterator[str]:
     }
     if any(run.tuned for run in runs):
         words["tuned"] = [run.tuned for run in runs]
+    if any(run.network for run in runs):
+        words["network"] = [run.network for run in runs]
     for name, texts in words.items():
         distinct = list(dict.fromkeys(texts))
         for text in distinct:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmark.backbones import catalogue
-from benchmark.backbones.catalogue import WeightFacts
+from benchmark.backbones.catalogue import Network, WeightFacts
 from benchmark.backbones.load import shape_of, weight_facts
 from benchmark.backbones.places import MissingWeightsError
 from benchmark.config.reading import SuiteError
@@ -38,7 +38,8 @@ class PlannedRun:
 
     status: done | unfinished | failed | interrupted | missing, or "not prepared" while its data or
     weights are not on this machine; it has no key then. tuned: what chose its values. notes: what a
-    reader of its numbers has to know, as far as it is known before it begins.
+    reader of its numbers has to know, as far as it is known before it begins. network: what the
+    weights are; None while they are not here.
     """
 
     spec: RunSpec
@@ -50,6 +51,7 @@ class PlannedRun:
     weight_hash: str
     tuned: TunedBlock | None = None
     notes: tuple[str, ...] = ()
+    network: Network | None = None
 
     @property
     def label(self) -> str:
@@ -124,8 +126,24 @@ def plan_runs(
         kind, reason = METHODS.get(spec.method), _reason_to_skip(spec)
         tuned = choices.behind(spec) if choices else None
         remarks = (*(facts.notes if facts else ()), *kind.remarks(spec))
-        planned.append(PlannedRun(spec, key, status, reason, source, data, weights, tuned, remarks))
+        network = facts.network if facts else None
+        planned.append(
+            PlannedRun(spec, key, status, reason, source, data, weights, tuned, remarks, network)
+        )
     return planned
+
+
+def networks_in_words(runs: Iterable[PlannedRun]) -> list[str]:
+    """What was loaded for runs, a line for each backbone."""
+    found = {
+        (run.spec.backbone, run.spec.backbone_file): run.network.in_words()
+        for run in runs
+        if run.skip is None and run.network is not None
+    }
+    return [
+        f"{backbone}{f' from {file}' if file else ''}: {network}"
+        for (backbone, file), network in found.items()
+    ]
 
 
 def notes_in_words(runs: Iterable[PlannedRun]) -> list[str]:

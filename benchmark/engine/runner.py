@@ -170,6 +170,7 @@ class Record:
             "weight_hash": planned.weight_hash,
             "sources": provenance.source_hashes(METHODS.source(planned.spec.method)),
             "packages": provenance.packages(),
+            **({"network": planned.network.facts()} if planned.network else {}),
         }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.config.reading import read_mapping
 from benchmark.config.suite import suite_files
 from benchmark.report.fairness.tuned import tuning_line
-from benchmark.report.formatting import file_name
+from benchmark.report.formatting import file_name, pairs
 from benchmark.report.model import Cell, Column, Table, TableRow
 from benchmark.report.notes import Notes, joined_notes
 from benchmark.report.rows import NUMBERS, Block, Row, joined_rows, variant_text
@@ -53,7 +53,7 @@ def block_table(block: Block) -> Table:
         time_column(block.rows, "train_seconds", drop=3),
     )
     caption = f"{_ACCURACY} {_COSTS} {_ORDER}"
-    notes = Notes(_tuning([block]))
+    notes = Notes([*_tuning([block]), *_networks([block])])
     rows = tuple(table_row(row, columns, notes) for row in block.rows)
     table = Table(block.name, block.title, caption, columns, rows, notes.texts, _reading(block))
     return with_best(table, [block])
@@ -92,7 +92,7 @@ def _overview(dataset: str, blocks: Sequence[Block]) -> Table:
     titles = _group_titles(blocks)
     shown = (column("final"), column("average", drop=3), RUNS)
     columns = tuple(replace(column, group=title) for title in titles for column in shown)
-    notes = Notes(_tuning(blocks))
+    notes = Notes([*_tuning(blocks), *_networks(blocks)])
     rows = []
     for label, parts in joined_rows(blocks):
         some = next(row for row in parts if row is not None)
@@ -116,6 +116,18 @@ def _tuning(blocks: Iterable[Block]) -> list[str]:
     """A note on where the settings of the rows were tuned; none where that is not known."""
     rows = [[run.result for run in row.done] for block in blocks for row in block.rows]
     return [line for line in [tuning_line(rows)] if line]
+
+
+def _networks(blocks: Iterable[Block]) -> list[str]:
+    """A note on each network that was loaded for the blocks, where their results know it."""
+    found = {
+        (run.result["spec"]["backbone"], pairs(network))
+        for block in blocks
+        for row in block.rows
+        for run in row.done
+        if (network := run.result["environment"].get("network"))
+    }
+    return [f"Backbone {name}: {words}." for name, words in sorted(found)]
 
 
 def _joined_notes(titles: Sequence[str], rows: Sequence[Row | None]) -> list[str]:

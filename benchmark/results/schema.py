@@ -199,6 +199,9 @@ class Environment(_Method):
     threads: int
     # Image size and pixel range in words.
     inputs: dict[str, str]
+    # Of the backbone that was loaded, in words: heads, image size, pooling, input range and more;
+    # missing from results that do not know.
+    network: NotRequired[dict[str, str]]
     started: str  # ISO 8601, UTC
     seconds: float  # the whole run
 

@@ -23,9 +23,9 @@ def vit_tensors() -> dict[str, Tensor]:
 
 @pytest.fixture
 def weight_file(tmp_path: Path, vit_tensors: dict[str, Tensor]) -> Path:
-    """The same tensors in a safetensors file."""
+    """The same tensors in a safetensors file, which says its heads."""
     path = tmp_path / "small.safetensors"
-    safetensors.torch.save_file(vit_tensors, path)
+    safetensors.torch.save_file(vit_tensors, path, metadata={"num_heads": "2"})
     return path
 
 

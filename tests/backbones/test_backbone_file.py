@@ -85,9 +85,18 @@ def test_faults(option: str, backbones: tuple[str, ...], fault: str, copy: Path)
 
 def test_a_run_with_a_file_of_its_own(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *QUICK, "--set", f"backbone.file={copy}"]) == 0
-    assert "1 to do" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    loaded = "heads 4, image size 32 px, patch size 8 px, features the class token"
+    assert "1 to do" in shown and f"{copy}: {loaded}" in shown
     (result,) = ResultStore("results").results()
     assert result["spec"]["backbone_file"] == str(copy)
+    assert result["environment"]["network"]["input range"] == "[0, 1]"
+    assert main(["explain", "ncm", "Final"]) == 0
+    assert f"network   {loaded}" in capsys.readouterr().out
+    assert main(["report"]) == 0
+    assert f"Backbone tiny_sup: {loaded}" in " ".join(capsys.readouterr().out.split())
+    (page,) = Path("results").rglob("*.html")
+    assert '"network":"heads 4' in page.read_text(encoding="utf-8")
     assert main(["run", *QUICK]) == 0  # the weights are the embedded ones: nothing to do
     assert "1 done, 0 to do" in capsys.readouterr().out
 

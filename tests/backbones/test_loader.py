@@ -30,8 +30,10 @@ def test_architecture_is_inferred(weight_file: Path) -> None:
 @pytest.mark.parametrize(
     "shape",
     [
-        VitShape(reg_tokens=2, init_values=1e-5, qk_norm=True, pre_norm=True),
-        VitShape(class_token=False, global_pool="avg", qkv_bias=False),
+        VitShape(reg_tokens=2, init_values=1e-5, qk_norm=True),
+        VitShape(class_token=False, global_pool="avg"),
+        VitShape(class_token=False, global_pool="avg", init_values=1e-5, fc_norm=False),
+        VitShape(embed_dim=96, mlp_ratio=100 / 96),
         VitShape(no_embed_class=True, reg_tokens=1, mlp_ratio=2.0),
     ],
 )
@@ -45,12 +47,20 @@ def test_variants_are_inferred(shape: VitShape, tmp_path: Path) -> None:
     torch.testing.assert_close(backbone.model(images), model(images))
 
 
-def test_given_heads_win(weight_file: Path) -> None:
-    shape = load_backbone(f"file:{weight_file}:heads=4").spec.shape
-    assert shape is not None
-    assert shape.num_heads == 4
-    with pytest.raises(BackboneError, match="cannot be split into 3 heads"):
-        load_backbone(f"file:{weight_file}:heads=3")
+def test_heads_are_named_where_the_file_does_not_say_them(
+    vit_tensors: dict[str, Tensor], weight_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "silent.safetensors"
+    safetensors.torch.save_file(vit_tensors, path)
+    shape = load_backbone(f"file:{path}:heads=4").spec.shape
+    assert shape is not None and shape.num_heads == 4
+    for heads in (0, 3):
+        with pytest.raises(BackboneError, match=f"cannot be split into {heads} heads"):
+            load_backbone(f"file:{path}:heads={heads}")
+    with pytest.raises(BackboneError, match=r"silent.*number of attention heads.*:heads=N"):
+        load_backbone(f"file:{path}")
+    with pytest.raises(BackboneError, match="says that it has 2 heads a block, not 4"):
+        load_backbone(f"file:{weight_file}:heads=4")
 
 
 def test_hash_is_stable_and_the_same_without_the_model(
@@ -59,12 +69,12 @@ def test_hash_is_stable_and_the_same_without_the_model(
     name = f"file:{weight_file}"
     assert weight_hash_of(name) == load_backbone(name).weight_hash
     assert weight_hash_of(name) == load_backbone(name, image_size=48).weight_hash
-    again = tmp_path / "again.safetensors"
-    safetensors.torch.save_file(dict(reversed(vit_tensors.items())), again)
+    again, heads = tmp_path / "again.safetensors", {"num_heads": "2"}
+    safetensors.torch.save_file(dict(reversed(vit_tensors.items())), again, metadata=heads)
     assert weight_hash_of(f"file:{again}") == weight_hash_of(name)
     other = dict(vit_tensors)
     other["norm.bias"] = other["norm.bias"] + 1
-    safetensors.torch.save_file(other, again)
+    safetensors.torch.save_file(other, again, metadata=heads)
     assert weight_hash_of(f"file:{again}") != weight_hash_of(name)
 
 
@@ -74,9 +84,9 @@ def test_half_precision_is_loaded_and_hashed_as_float32(
 ) -> None:
     path = tmp_path / "half.safetensors"
     safetensors.torch.save_file({k: v.to(dtype) for k, v in vit_tensors.items()}, path)
-    backbone = load_backbone(f"file:{path}")
+    backbone = load_backbone(f"file:{path}:heads=2")
     assert next(backbone.model.parameters()).dtype == torch.float32
-    assert backbone.weight_hash == weight_hash_of(f"file:{path}")
+    assert backbone.weight_hash == weight_hash_of(f"file:{path}:heads=2")
 
 
 def test_hash_of_an_embedded_file_is_the_same_without_torch(
@@ -146,18 +156,19 @@ def test_attention_pooling_is_refused_before_anything_is_fetched(tmp_path: Path)
     )  # fmt: skip
     path = tmp_path / "pooled.safetensors"
     safetensors.torch.save_file(model.state_dict(), path)
-    for backbone, file in ((f"file:{path}", None), ("tiny_sup", path)):
-        with pytest.raises(BackboneError, match=r"pooled\.safetensors: .*attention pooling"):
-            load_backbone(backbone, file=file)
+    with pytest.raises(BackboneError, match=r"pooled\.safetensors: .*attention pooling"):
+        load_backbone("tiny_sup", file=path)
 
 
-def test_heads_are_part_of_the_hash_and_a_guess_is_said(weight_file: Path) -> None:
-    guessed, named = f"file:{weight_file}", f"file:{weight_file}:heads=4"
-    assert weight_hash_of(guessed) != weight_hash_of(named)
-    assert weight_hash_of(guessed) == weight_hash_of(f"{guessed}:heads=2")
-    (note,) = weight_facts(guessed).notes
-    assert "2 heads a block (a guess, width 128 / 64: file:PATH:heads=N names the number)" in note
-    (note,) = weight_facts(named).notes
+def test_heads_are_part_of_the_hash_and_said(
+    vit_tensors: dict[str, Tensor], weight_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "silent.safetensors"
+    safetensors.torch.save_file(vit_tensors, path)
+    two, four = f"file:{path}:heads=2", f"file:{path}:heads=4"
+    assert weight_hash_of(two) != weight_hash_of(four)
+    assert weight_hash_of(two) == weight_hash_of(f"file:{weight_file}")
+    (note,) = weight_facts(four).notes
     assert "4 heads a block, a square grid of 3 x 3 patches, features of the class token" in note
     assert weight_facts("tiny_sup").notes == ()
 

@@ -48,7 +48,7 @@ def toy_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
         img_size=16, patch_size=8, embed_dim=64, depth=2, num_heads=1, num_classes=0
     )
     path = tmp_path_factory.mktemp("backbone") / "toy.safetensors"
-    save_file(vit.state_dict(), path)
+    save_file(vit.state_dict(), path, metadata={"num_heads": "1"})
     return f"file:{path}"
 
 

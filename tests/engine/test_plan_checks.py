@@ -94,7 +94,7 @@ def test_notes_reach_the_result(spec: RunSpec, tmp_path: Path, toy_backbone: str
     (result,) = store.results()
     assert result["outcome"]["marks"] == list(run.notes)
     weights, single = run.notes
-    assert "1 head a block (a guess" in weights
+    assert "1 head a block, a square grid of 2 x 2 patches" in weights
     assert single == f"task 1 {ZERO}"
 
 

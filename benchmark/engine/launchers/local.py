@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.engine.launchers import LAUNCHERS, Output, Work
-from benchmark.engine.plan import headline
+from benchmark.engine.plan import headline, networks_in_words
 from benchmark.engine.pool import execute
 
 
@@ -16,6 +16,8 @@ def run_here(work: Sequence[Work], results: Path, output: Output) -> list[str]:
     failed: list[str] = []
     for suite in work:
         output.say(headline(suite.suite, suite.runs))
+        for line in networks_in_words(suite.runs):
+            output.say(line)
         for run in suite.runs:
             if run.skip is not None:
                 output.say(f"skipped: {run.label}: {run.skip}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.report.evidence.lookup import position_of
 from benchmark.report.evidence.redo import Checkout, conditions, redo_command
-from benchmark.report.formatting import seed_text
+from benchmark.report.formatting import pairs, seed_text
 from benchmark.report.model import UNDEFINED, Cell, Column, Published, Table, TableRow, cell_text
 from benchmark.report.rows import NUMBERS
 from benchmark.report.statistics.rank_spread import MEANINGS
@@ -24,7 +24,7 @@ class RunFact:
     value: its share of the number in the metric's own unit, None where it has none; command: the
     whole command line that redoes it; the rest as in `results.schema`. A run that is not done may
     lack any of it: empty, 0 or None then, and `error` and `traceback` say why. tuned: what chose
-    its values.
+    its values; network: the backbone that was loaded, in words.
     """
 
     key: str
@@ -45,6 +45,7 @@ class RunFact:
     hardware: str = ""
     threads: int = 0
     tuned: str = ""
+    network: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
@@ -119,7 +120,7 @@ def _fact(result: Result, value: float | None) -> RunFact:
     spec, outcome = result["spec"], result["outcome"]
     ending: Mapping[str, Any] = outcome
     environment: Mapping[str, Any] = result["environment"]
-    names = {field.name for field in fields(RunFact)} - {"tuned"}
+    names = {field.name for field in fields(RunFact)} - {"tuned", "network"}
     return RunFact(
         key=result["key"],
         seed=spec["seed"],
@@ -130,6 +131,7 @@ def _fact(result: Result, value: float | None) -> RunFact:
         error=" ".join((outcome["error"] or "").split()),
         traceback=ending.get("traceback", ""),
         tuned=_tuned(environment.get("tuned")),
+        network=pairs(environment.get("network", {})),
         **{name: fact for name, fact in environment.items() if name in names},
     )
 

@@ -16,6 +16,7 @@ from benchmark.results.store import Result
 _RUNS = Column("runs", "n", kind="runs")
 # Of a run's facts those that are its own; the others are the same for many runs.
 _OWN = ("key", "seed", "order", "status", "error", "command", "started", "seconds")
+_KNOWN_LATER = ("tuned", "network")  # older results do not have these
 _NAMES = {"dirty": "uncommitted changes", "version": "clbench"}
 
 
@@ -109,7 +110,8 @@ class _Collected:
             facts = {
                 field.name: getattr(fact, field.name)
                 for field in fields(fact)
-                if field.name not in ("value", *_OWN) and (field.name != "tuned" or fact.tuned)
+                if field.name not in ("value", *_OWN)
+                and (field.name not in _KNOWN_LATER or getattr(fact, field.name))
             }
             packages = {f"{name} version": text for name, text in facts.pop("packages").items()}
             named = {

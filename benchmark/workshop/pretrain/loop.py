@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from benchmark.backbones.files import UNREADABLE
+from benchmark.backbones.formats.base import UNREADABLE
 from benchmark.storage import StorageError, discard, stage, write_atomically
 from benchmark.workshop.pretrain.images import UpstreamImages, check_fit, load_upstream
 from benchmark.workshop.pretrain.probe import curve_split, measure_features

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmark.backbones.files import UNREADABLE
+from benchmark.backbones.formats.base import UNREADABLE
 
 META = "meta_json"
 T = TypeVar("T", int, float, str, list[Any], dict[str, Any])

@@ -1,0 +1,1 @@
+"""The layouts of weight files: each module reads one family's into timm's names."""
