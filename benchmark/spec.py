@@ -161,6 +161,8 @@ class RunSpec:
     validation: HeldOut = 0.0  # share of the training images that replaces the test images
     split: str = "default"  # which of the data set's published splits
     backbone_file: str = ""  # path of the backbone's weights where they are the user's own
+    # side in pixels of the images; None: as the weights were trained on
+    backbone_image_size: Annotated[int, pydantic.Field(ge=1)] | None = None
     scenario: Scenario = "class"  # new classes in every task, or a new domain of the same classes
     augmentation: Augmentation | NoAugmentation = Augmentation()  # noqa: RUF009 - frozen
     evaluation: Evaluation = Evaluation()  # noqa: RUF009 - frozen

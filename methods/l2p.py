@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from benchmark import Batch, MethodConfig, Task, register, setting
-from benchmark.peft.prefix import prompted_tokens
+from benchmark.peft.prefix import check_prompts, prompt_features
 from benchmark.peft.prompt_pool import PromptMethod, cosines, gather_prompts, vote
 
 
@@ -60,6 +60,7 @@ class L2P(PromptMethod[L2PConfig]):
 
     def __init__(self, backbone: VisionTransformer, config: L2PConfig) -> None:
         super().__init__(backbone, config)
+        check_prompts(backbone)
         self.batch_dependent = config.batch_vote
         width = backbone.num_features
         self.prompts = self.uniform(config.pool, config.length, width, high=0.01)  # [M, L, d]
@@ -76,8 +77,7 @@ class L2P(PromptMethod[L2PConfig]):
     def prompt_features(self, images: Tensor, chosen: Tensor) -> Tensor:
         """Mean [B, d] of the outputs at the positions of the chosen prompts [B, k]."""
         prompts = gather_prompts(self.prompts, chosen).flatten(1, 2)  # [B, k L, d]
-        tokens = prompted_tokens(self.backbone, images, prompts=prompts)  # Eq. 2: [P; x]
-        return tokens[:, : prompts.shape[1]].mean(dim=1)
+        return prompt_features(self.backbone, images, prompts)  # Eq. 2: [P; x]
 
     def prompt_loss(self, similarity: Tensor, chosen: Tensor) -> Tensor:
         """Minus the weighted sum of similarities to the chosen keys, averaged over the batch."""

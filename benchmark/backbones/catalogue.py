@@ -78,7 +78,7 @@ class Network:
     """What was loaded, as a reader of its numbers needs it; None where its model does not say.
 
     Attributes:
-        image_size: In pixels, of the pre-training.
+        image_size: In pixels, of the pre-training or as a run asks for.
         pooling: What features are read off, in words.
         mean: Channel means of the pre-training's input; `std` its deviations.
     """

@@ -36,6 +36,8 @@ from benchmark.backbones.places import (
 )
 
 if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
+
     from benchmark.backbones.model import Backbone
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
@@ -134,6 +136,34 @@ def shape_of(name: str) -> VitShape | None:
         except BackboneError:
             return None  # loading it will say what is wrong
     return model.shape_of_timm(spec)
+
+
+def outline_of(name: str, *, file: Path | None = None) -> VisionTransformer:
+    """Return a backbone on the device `meta`, whose tensors have shapes but no content.
+
+    Raises:
+        BackboneError: timm does not have it, it is no backbone, or its file is needed and unusable.
+    """
+    from benchmark.backbones.model import outline
+
+    return outline(with_file(find(name), file))
+
+
+def check_images(name: str, side: int | None, *, file: Path | None = None) -> None:
+    """Raise `BackboneError` where a backbone cannot take square images of so many pixels a side.
+
+    None stands for the images of its pre-training.
+    """
+    spec = with_file(find(name), file)
+    if side is None and (spec.shape is not None or spec.timm_name is None):
+        return  # these are square
+    from benchmark.backbones import architecture
+    from benchmark.backbones.model import outline
+
+    if side is None:
+        architecture.check_square(outline(spec), name)
+    else:
+        architecture.check_side(outline(spec), side, name)
 
 
 def _path(spec: BackboneSpec) -> Path | None:

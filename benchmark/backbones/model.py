@@ -12,6 +12,14 @@ import torch
 from safetensors import SafetensorError
 from timm.models.vision_transformer import VisionTransformer
 
+from benchmark.backbones.architecture import (
+    check_class,
+    check_square,
+    heads_of,
+    input_sizes,
+    resize_input,
+    shape_of_model,
+)
 from benchmark.backbones.catalogue import (
     BackboneError,
     BackboneSpec,
@@ -27,11 +35,6 @@ from benchmark.backbones.places import HUB_FILES, check_hub, check_network, hub_
 from benchmark.backbones.shapes import assumed, infer_shape, known_heads, shape_and_layers
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
-
-_POOLED = (
-    "reads its features by attention pooling, which no method here can adapt: take a ViT that "
-    "reads its class token or the mean of its tokens"
-)
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,14 @@ def build(spec: BackboneSpec, image_size: int | None) -> Backbone:
     spec = _completed(spec, model)
     weight_hash = hash_tensors({key: value.numpy() for key, value in model.state_dict().items()})
     if spec.source == "file":
-        weight_hash = with_heads(weight_hash, _heads(model), layers_of(model))
+        weight_hash = with_heads(weight_hash, heads_of(model), layers_of(model))
     network = described(model, spec)
     facts = WeightFacts(weight_hash, model.embed_dim, len(model.blocks), notes, network)
-    if image_size is not None and image_size != spec.input_size:
-        if image_size % (spec.patch_size or 1):
-            raise BackboneError(
-                f"{spec.name}: image size {image_size} is not a multiple of its patch size "
-                f"{spec.patch_size}"
-            )
-        model.set_input_size(img_size=(image_size, image_size))
+    if image_size is not None:
+        resize_input(model, image_size, spec.name)
         spec = replace(spec, input_size=image_size)
+    else:
+        check_square(model, spec.name)
     return Backbone(model.eval(), spec, facts, left_out)
 
 
@@ -99,7 +99,7 @@ def _from_file(
         wanted = f"{spec.name} (timm's {spec.timm_name})"
         model, said = _create_for(spec, weights, path)
         _check_fit(model, weights, path, wanted)
-        _check_heads(_heads(model), weights, path, wanted)
+        _check_heads(heads_of(model), weights, path, wanted)
         said += _check_layers(spec, layers_of(model), weights, path)
         model.load_state_dict(weights.tensors)
         return model, spec, said
@@ -176,7 +176,9 @@ def _check_fit(model: VisionTransformer, weights: WeightFile, path: Path, wanted
     """
     expected, tensors = model.state_dict(), weights.tensors
     if any(name.startswith("attn_pool.") for name in tensors.keys() - expected.keys()):
-        raise BackboneError(f"{path}: this model {_POOLED}")
+        raise BackboneError(
+            f"{path}: this model reads its features by attention pooling, unlike {wanted}"
+        )
     shared = sorted(expected.keys() & tensors.keys())
     faults = {
         "missing": sorted(expected.keys() - tensors.keys()),
@@ -243,12 +245,8 @@ def _create(spec: BackboneSpec, **options: Any) -> VisionTransformer:
                 f"{spec.name}: timm cannot load {spec.timm_name} ({error}); name a local weight "
                 "file with --set backbone.file=PATH"
             ) from error
-    if not isinstance(model, VisionTransformer):
-        raise BackboneError(f"{spec.name}: {spec.timm_name} is not a VisionTransformer")
-    pool: object = model.global_pool  # timm's own list of them is incomplete
-    if pool not in ("token", "avg"):
-        raise BackboneError(f"{spec.name}: {spec.timm_name} {_POOLED}")
-    return model
+    check_class(model, str(spec.timm_name))
+    return cast(VisionTransformer, model)  # what methods use of it, the other classes have too
 
 
 def shape_of_file(spec: BackboneSpec, path: Path) -> VitShape:
@@ -257,17 +255,24 @@ def shape_of_file(spec: BackboneSpec, path: Path) -> VitShape:
 
 
 def shape_of_timm(spec: BackboneSpec) -> VitShape:
-    """Return the architecture that timm knows under an entry's name, fetching nothing."""
-    with torch.device("meta"):  # takes no memory
-        model = _create(spec, pretrained=False, num_classes=0)
-    tensors = dict(model.state_dict())
-    known = WeightFile(tensors, class_position=not model.no_embed_class)
-    return infer_shape(known, _heads(model), Path(spec.name))
+    """Return the sizes of the architecture that timm knows under an entry's name."""
+    return shape_of_model(outline(spec))
 
 
-def _heads(model: VisionTransformer) -> int:
-    block: Any = model.blocks[0]
-    return int(block.attn.num_heads)
+def outline(spec: BackboneSpec) -> VisionTransformer:
+    """Build the architecture of an entry without its weights: it takes no memory, fetches nothing.
+
+    Raises:
+        BackboneError: It is no backbone, or only weights that are not here could tell.
+    """
+    shape, layers = spec.shape, Layers()
+    if shape is None and spec.timm_name is None and spec.weight_file is not None:
+        path = spec.weight_file
+        shape, layers = shape_and_layers(read_weights(path), spec.heads, path)
+    with torch.device("meta"):
+        if shape is not None:
+            return new_vit(shape, layers)
+        return _create(spec, pretrained=False, num_classes=0)
 
 
 def check_timm_name(spec: BackboneSpec) -> None:
@@ -287,10 +292,11 @@ def check_timm_name(spec: BackboneSpec) -> None:
 def _completed(spec: BackboneSpec, model: VisionTransformer) -> BackboneSpec:
     """Return the entry with what only the model knows: input conventions and sizes."""
     config = cast(dict[str, Any], getattr(model, "pretrained_cfg", None) or {})
+    sizes = input_sizes(model)
     return replace(
         spec,
         mean=spec.mean or config.get("mean"),
         std=spec.std or config.get("std"),
-        input_size=model.patch_embed.img_size[0],
-        patch_size=model.patch_embed.patch_size[0],
+        input_size=sizes.image[0],
+        patch_size=sizes.patch[0],
     )

@@ -11,6 +11,7 @@ from timm.layers.norm import LayerNorm
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
+from benchmark.backbones.architecture import heads_of
 from benchmark.backbones.catalogue import (
     BackboneSpec,
     Layers,
@@ -59,10 +60,9 @@ def layers_of(model: VisionTransformer) -> Layers:
 
 def described(model: VisionTransformer, spec: BackboneSpec) -> Network:
     """Return what was loaded; whatever a model of another kind does not have is None."""
-    block: Any = model.blocks[0]
     layers = layers_of(model)
     return Network(
-        heads=getattr(getattr(block, "attn", None), "num_heads", None),
+        heads=heads_of(model),
         image_size=spec.input_size,
         patch_size=spec.patch_size,
         pooling=pooling_in_words(str(getattr(model, "global_pool", "")), layers.distilled),

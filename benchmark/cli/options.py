@@ -215,7 +215,7 @@ class SelectionOptions:
         str,
         "KEY=VALUE",
         "change a setting: training.lr=0.001, settings.rank=5, inflora.training.epochs=3, "
-        "order=shuffled:1, backbone.file=PATH",
+        "order=shuffled:1, backbone.file=PATH, backbone.image_size=N",
         group=_SELECTION,
         action="append",
         default=[],

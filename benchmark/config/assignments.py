@@ -15,10 +15,14 @@ from benchmark.validation import Errors, check_field, unknown_key
 
 STREAM_KEYS = ("order", INPUT_RANGE, "precision", "validation", "split", "scenario")
 BACKBONE_FILE = "backbone.file"
+BACKBONE_KEYS = {"backbone.image_size": "backbone_image_size"}  # and the field of a run
+NATIVE_KEYS = {"backbone.mean": "mean", "backbone.std": "std"}  # of what input_range native means
 _BLOCKS = ("training", "settings")
 _FORMS = (
     *STREAM_KEYS,
     BACKBONE_FILE,
+    *BACKBONE_KEYS,
+    *NATIVE_KEYS,
     *(form for name in PREPARATIONS for form in (name, f"{name}.KEY")),
     *(f"{owner}{b}.KEY" for owner in ("", "METHOD.") for b in _BLOCKS),
 )
@@ -60,6 +64,10 @@ def _read(text: str, configs: Mapping[str, type[Any]]) -> Assignment:
         return Assignment(option, "", "", parts[0], parse(value))
     if path.strip() == BACKBONE_FILE:  # a path is taken as it stands
         return Assignment(option, "", "", BACKBONE_FILE, value)
+    if path.strip() in BACKBONE_KEYS:
+        return Assignment(option, "", "", BACKBONE_KEYS[path.strip()], parse(value))
+    if path.strip() in NATIVE_KEYS:
+        return Assignment(option, "", "", path.strip(), parse(value))
     if parts[0] in PREPARATIONS and len(parts) <= 2:
         return Assignment(option, "", parts[0], "".join(parts[1:]), parse(value))
     if len(parts) in (2, 3) and parts[-2] in _BLOCKS:

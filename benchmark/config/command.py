@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
 
-from benchmark.config.assignments import BACKBONE_FILE, STREAM_KEYS, unread
+from benchmark.config.assignments import BACKBONE_FILE, BACKBONE_KEYS, STREAM_KEYS, unread
 from benchmark.config.expand import Overrides, expand
 from benchmark.config.preparation import AUGMENTATION, EVALUATION
 from benchmark.config.reading import parse
@@ -58,6 +58,7 @@ def complete_arguments(spec: SpecBlock, suite: str) -> list[str]:
     changes = [(key, values[key]) for key in STREAM_KEYS]
     if spec["backbone_file"]:
         changes.append((BACKBONE_FILE, spec["backbone_file"]))
+    changes += [(key, values[field]) for key, field in BACKBONE_KEYS.items() if field in values]
     changes += _block(AUGMENTATION, values[AUGMENTATION])
     changes += _block(EVALUATION, values[EVALUATION])
     changes += [(f"training.{key}", value) for key, value in spec["recipe"].items()]
@@ -115,6 +116,9 @@ def _differences(plain: RunSpec, wanted: RunSpec) -> Iterator[tuple[str, Any]]:
             yield key, to_jsonable_python(getattr(wanted, key))
     if wanted.backbone_file:
         yield BACKBONE_FILE, wanted.backbone_file
+    for key, field in BACKBONE_KEYS.items():
+        if getattr(plain, field) != getattr(wanted, field):
+            yield key, getattr(wanted, field)
     if plain.augmentation != wanted.augmentation:
         yield from _block(AUGMENTATION, to_jsonable_python(wanted.augmentation))
     yield from _changed(EVALUATION, vars(plain.evaluation), vars(wanted.evaluation))

@@ -12,6 +12,7 @@ from benchmark.backbones import catalogue
 from benchmark.config import prepared
 from benchmark.config.assignments import (
     BACKBONE_FILE,
+    NATIVE_KEYS,
     STREAM_KEYS,
     Assignment,
     check_recipes,
@@ -37,6 +38,7 @@ from benchmark.data.orders import seed_of
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import (
     SEEDS,
+    InputRange,
     Recipe,
     RunSpec,
     Settings,
@@ -269,12 +271,22 @@ def _stream(suite: Suite, assignments: list[Assignment], errors: Errors) -> dict
         with errors.at(one.option):
             changed[INPUT_RANGE] = read_input_range(one.value)
     values = {key: getattr(suite, key) for key in STREAM_KEYS} | changed
+    if own := [one for one in assignments if one.key in NATIVE_KEYS and not one.block]:
+        with errors.at(", ".join(one.option for one in own)):
+            values[INPUT_RANGE] = _native(values[INPUT_RANGE], own)
     origin, folder = f"{suite.path}: order", suite.path.parent
     if "order" in changed:
         origin, folder = "--set order", Path()
     with errors.at(origin):
         values["order"] = _order(values["order"], folder)
     return values
+
+
+def _native(asked: InputRange, given: Sequence[Assignment]) -> InputRange:
+    """What `native` means where `backbone.mean` and `backbone.std` are given."""
+    if asked != "native":
+        raise ValueError("has no effect without input_range: native")
+    return read_input_range({NATIVE_KEYS[one.key]: one.value for one in given})
 
 
 def _order(order: str, folder: Path) -> str:

@@ -33,7 +33,7 @@ class Context:
     keep: Keep = "all"  # which predictions are stored
     checkpoint_every: float = 0.0  # seconds between two saves within a task; 0: on a signal alone
     _datasets: dict[tuple[str, str], Dataset] = field(default_factory=dict)
-    _backbones: dict[tuple[str, str], Backbone] = field(default_factory=dict)
+    _backbones: dict[tuple[str, str, int | None], Backbone] = field(default_factory=dict)
 
     def dataset(self, name: str, split: str) -> Dataset:
         """The data set, loaded once."""
@@ -63,13 +63,14 @@ class Context:
         """Loads images onto the device; `keep`: they will be read several times."""
         return make_loader(images, preparation, self.device, workers=self.workers, keep=keep)
 
-    def backbone(self, name: str, file: str = "") -> Backbone:
+    def backbone(self, name: str, file: str = "", image_size: int | None = None) -> Backbone:
         """The frozen backbone on the device, loaded once and never handed to a method."""
-        if (name, file) not in self._backbones:
-            loaded = load_backbone(name, file=Path(file) if file else None)
+        asked = name, file, image_size
+        if asked not in self._backbones:
+            loaded = load_backbone(name, file=Path(file) if file else None, image_size=image_size)
             loaded.model.to(self.device).eval().requires_grad_(False)
-            self._backbones[name, file] = loaded
-        return self._backbones[name, file]
+            self._backbones[asked] = loaded
+        return self._backbones[asked]
 
 
 def preparation(spec: RunSpec, backbone: Backbone) -> Preparation:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmark.backbones import catalogue
 from benchmark.backbones.catalogue import Network, WeightFacts
-from benchmark.backbones.load import shape_of, weight_facts
+from benchmark.backbones.load import check_images, shape_of, weight_facts
 from benchmark.backbones.places import MissingWeightsError
 from benchmark.config.reading import SuiteError
 from benchmark.config.tuned import Choices
@@ -18,8 +18,8 @@ from benchmark.data.base import DataSource, Listing, MissingDataError, Progress,
 from benchmark.data.listing import fail
 from benchmark.data.orders import class_order
 from benchmark.data.stream import stream_hash
-from benchmark.engine import hooks
 from benchmark.engine.provenance import method_hash
+from benchmark.engine.suitability import Suitability
 from benchmark.registry import METHODS
 from benchmark.results.schema import TunedBlock
 from benchmark.results.store import ResultStore, run_key
@@ -28,7 +28,7 @@ from benchmark.words import plural
 
 _NO_RANGE = (
     "input_range: native: a file does not say the mean and deviation of {}: give them, as in "
-    "--set 'input_range={{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}'"
+    "--set 'backbone.mean=[0.5, 0.5, 0.5]' --set 'backbone.std=[0.5, 0.5, 0.5]'"
 )
 
 
@@ -94,7 +94,8 @@ def plan_runs(
         choices: Of the tuning that is behind the runs, to be stored with those that have them.
         on_progress: Is told how much of the data sets' files is read; once read, they are known.
         notes: Is given a line for each data set of which files are left out, or which is another
-            one that is asked for under another name.
+            one that is asked for under another name; and for each backbone that some method cannot
+            run on, with those that can.
 
     Raises:
         MissingDataError: Data are not there, and `lacking` is not given.
@@ -123,13 +124,14 @@ def plan_runs(
                 continue
             met[key] = spec
             status = store.status(key)
-        kind, reason = METHODS.get(spec.method), _reason_to_skip(spec)
+        kind, reason = METHODS.get(spec.method), inputs.suitability.skip(spec)
         tuned = choices.behind(spec) if choices else None
         remarks = (*(facts.notes if facts else ()), *kind.remarks(spec))
-        network = facts.network if facts else None
+        network = _network(facts, spec)
         planned.append(
             PlannedRun(spec, key, status, reason, source, data, weights, tuned, remarks, network)
         )
+    said += inputs.suitability.notes(asked)
     return planned
 
 
@@ -144,6 +146,14 @@ def networks_in_words(runs: Iterable[PlannedRun]) -> list[str]:
         f"{backbone}{f' from {file}' if file else ''}: {network}"
         for (backbone, file), network in found.items()
     ]
+
+
+def _network(facts: WeightFacts | None, spec: RunSpec) -> Network | None:
+    """What is known of a run's weights, and the size of its images."""
+    network = facts.network if facts else None
+    if network is None or spec.backbone_image_size is None:
+        return network
+    return replace(network, image_size=spec.backbone_image_size)
 
 
 def notes_in_words(runs: Iterable[PlannedRun]) -> list[str]:
@@ -164,11 +174,15 @@ def _check_sizes(specs: Iterable[RunSpec], inputs: _Inputs) -> None:
     """Raise `SuiteError` with everything that is asked of a backbone or a stream in vain."""
     faults: dict[str, None] = {}
     for spec in specs:
+        # First what needs no weights, which may have to be fetched.
+        if inputs.suitability.skip(spec) is not None:
+            continue
+        inputs.check_images(spec.backbone, spec.backbone_file, spec.backbone_image_size)
         if spec.input_range == "native" and catalogue.find(spec.backbone).source == "file":
             faults[_NO_RANGE.format(spec.backbone)] = None
         size = inputs.size(spec.backbone, spec.backbone_file)
         kind = METHODS.get(spec.method)
-        if size is None or _reason_to_skip(spec) is not None:
+        if size is None:
             continue
         tasks = 1 if kind.stream == "joint" else len(spec.tasks)
         for fault in spec.settings.misfits(*size, tasks):
@@ -192,6 +206,8 @@ class _Inputs:
         self.data, self.weights = cache(self._data), cache(self._weights)
         self.size = cache(self._size)
         self.content = cache(self._content)  # shared by all orders
+        self.check_images = cache(self._check_images)
+        self.suitability = Suitability()
 
     def _data(self, dataset: str, split: str, order: str, validation: float) -> str:
         try:
@@ -218,6 +234,9 @@ class _Inputs:
             self._lack(backbone, error)
             return None
 
+    def _check_images(self, backbone: str, file: str, side: int | None) -> None:
+        check_images(backbone, side, file=Path(file) if file else None)
+
     def _size(self, backbone: str, file: str) -> tuple[int, int] | None:
         """Width and depth of a backbone; None where only weights that are not here could tell."""
         if facts := self.weights(backbone, file):
@@ -230,14 +249,6 @@ class _Inputs:
             raise error
         self._lacking[name] = str(error)
         return ""
-
-
-def _reason_to_skip(spec: RunSpec) -> str | None:
-    """What the method says; where that fails, the run itself is to fail by it."""
-    try:
-        return hooks.skip(METHODS.get(spec.method), spec)
-    except hooks.MethodError:
-        return None
 
 
 def _same_data(spec: RunSpec, other: RunSpec) -> str:

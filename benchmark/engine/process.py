@@ -41,6 +41,7 @@ class Ahead:
     threads: int
     backbone: str
     backbone_file: str
+    backbone_image_size: int | None
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _carry_out(connection: Connection[Any, Any], images: Connection[Any, Any]) -
     context = ahead.context
     torch.set_num_threads(ahead.threads)
     with suppress(Exception):  # the run itself will say what is wrong with it
-        context.backbone(ahead.backbone, ahead.backbone_file)
+        context.backbone(ahead.backbone, ahead.backbone_file, ahead.backbone_image_size)
     method: MethodFile = connection.recv()
     if method.plugin is not None:
         add_plugin(method.plugin)

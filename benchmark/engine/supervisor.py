@@ -39,7 +39,8 @@ CPU = torch.device("cpu")
 def _ahead(planned: PlannedRun, settings: ExecutionSettings, index: int) -> Ahead:
     """What the process of a run, the index-th at a time, can make ready."""
     context, threads = _context(settings, index)
-    return Ahead(context, threads, planned.spec.backbone, planned.spec.backbone_file)
+    spec = planned.spec
+    return Ahead(context, threads, spec.backbone, spec.backbone_file, spec.backbone_image_size)
 
 
 def _context(settings: ExecutionSettings, index: int) -> tuple[Context, int]:

@@ -45,7 +45,7 @@ class TaskLoop(Observer):
         self.remarks = planned.notes
         self.context, self.folder, self.data, self.emit = context, folder, data, emit
         spec = self.spec
-        backbone = context.backbone(spec.backbone, spec.backbone_file)
+        backbone = context.backbone(spec.backbone, spec.backbone_file, spec.backbone_image_size)
         if backbone.weight_hash != planned.weight_hash:
             raise BackboneError(f"the weights of {spec.backbone} changed after the run was planned")
         self.preparation = preparation(spec, backbone)

@@ -10,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmark.peft import anatomy
 from benchmark.peft.ports import ParallelPort
 
 SubLayer = Literal["msa", "mlp"]
@@ -98,9 +99,12 @@ class ConvAdapter(nn.Module):
 
 
 def beside(backbone: VisionTransformer, block: int, sublayer: SubLayer) -> ParallelPort:
-    """Port parallel to a sub-layer f of block `block`: f(x) + adapter(x)."""
-    host: nn.Module = getattr(backbone.blocks[block], "attn" if sublayer == "msa" else "mlp")
-    return ParallelPort(host)
+    """Port parallel to a sub-layer f of block `block`: f(x) + adapter(x).
+
+    Raises `UnsuitedError` where the block has no such sub-layer of its own.
+    """
+    find = anatomy.attention if sublayer == "msa" else anatomy.mlp
+    return ParallelPort(find(backbone, block))
 
 
 def scaled_linear(x: Tensor, layer: nn.Linear, scale: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmark.method import MethodConfig, TaskData, setting
+from benchmark.peft import anatomy
 
 RIDGE = 1e-4  # added to the diagonal of every covariance
 OLDEST = 0.9  # lower limit of the factor on old class means
@@ -205,8 +206,11 @@ def load_classifier_(heads: Iterable[nn.Module], weight: Tensor, bias: Tensor) -
 
 
 def renew_final_norm_(backbone: VisionTransformer) -> None:
-    """Replace the LayerNorm that produces features: `fc_norm` where timm pools the tokens."""
-    name = "fc_norm" if isinstance(backbone.norm, nn.Identity) else "norm"
+    """Replace the LayerNorm that produces features: `fc_norm` where timm pools the tokens.
+
+    Raises `UnsuitedError` where no LayerNorm does.
+    """
+    name = anatomy.final_norm(backbone)
     old = getattr(backbone, name)
     fresh = nn.LayerNorm(backbone.num_features, eps=1e-5).to(old.weight)
     setattr(backbone, name, fresh.requires_grad_(old.weight.requires_grad))

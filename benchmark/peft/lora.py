@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +12,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from benchmark.peft import anatomy
 
 TARGETS = "qkv"
 
@@ -76,27 +80,44 @@ class LowRank(nn.Module):
         downs = self.down.numel() * len(self.places) // len(self.down)
         return downs + self.up.numel() + (0 if self.scale is None else self.scale.numel())
 
-    def forward(self, x: Tensor, out: Tensor) -> Tensor:
-        """Add the branch's output for x [..., d_in] to out [..., 3 * d_out], in place."""
+    def forward(self, x: Tensor, out: Tensor, start: int = 0) -> Tensor:
+        """Add the branch's output for x [..., d_in] to out [..., start + 3 * d_out], in place."""
         up = self.up if self.scale is None else self.up * self.scale[:, None, None]
-        hidden = F.linear(x, self.down.flatten(0, 1))
-        # Under autocast `out` is bfloat16 and the parameters are not.
-        added: Tensor = _AddUp.apply(
-            out, hidden.to(out.dtype), up.to(out.dtype), self.places, len(self.down)
-        )
-        return added
+        width = self.up.shape[1]
+        return _added(x, out, self.down, up, [start + place * width for place in self.places])
+
+    def add_one(self, place: int, x: Tensor, out: Tensor) -> Tensor:
+        """Add the output for the target at `place` of "qkv" alone to out [..., d_out], in place."""
+        if place not in self.places:
+            return out
+        i = self.places.index(place)
+        up = self.up[i : i + 1] if self.scale is None else self.up[i : i + 1] * self.scale[i]
+        down = self.down if len(self.down) == 1 else self.down[i : i + 1]
+        return _added(x, out, down, up, [0])
 
 
-class AdaptedQKV(nn.Module):
-    """A frozen qkv projection with the branch in use, if any, added to its output.
+def _added(x: Tensor, out: Tensor, down: Tensor, up: Tensor, columns: list[int]) -> Tensor:
+    """`out` with each target's U D x added from its column on, in place."""
+    hidden = F.linear(x, down.flatten(0, 1))
+    # Under autocast `out` is bfloat16 and the parameters are not.
+    added: Tensor = _AddUp.apply(out, hidden.to(out.dtype), up.to(out.dtype), columns, len(down))
+    return added
+
+
+class QKV(nn.Module, ABC):
+    """Frozen projections to queries, keys and values, which the branch in use is added to.
 
     The branch belongs to the method and is not registered here, so the backbone's parameters stay
     the same.
+
+    Attributes:
+        linear: A layer whose inputs are those of all three.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    linear: nn.Linear
+
+    def __init__(self) -> None:
         super().__init__()
-        self.linear = linear.requires_grad_(False)
         self._branch: tuple[LowRank, ...] = ()  # in a tuple, which nn.Module does not register
         self._merged = False
 
@@ -105,6 +126,11 @@ class AdaptedQKV(nn.Module):
         """The branch in use."""
         return self._branch[0] if self._branch else None
 
+    @property
+    def active(self) -> LowRank | None:
+        """The branch in use, if it adds anything."""
+        return None if self._merged and not torch.is_grad_enabled() else self.branch
+
     def use(self, branch: LowRank | None) -> None:
         """Set the branch to add, or None."""
         self._branch = () if branch is None else (branch,)
@@ -112,57 +138,102 @@ class AdaptedQKV(nn.Module):
 
     def new_branch(self, rank: int, targets: str = "kv", **options: bool) -> LowRank:
         """A `LowRank` with this layer's shape, device and dtype, not in use; options as there."""
-        weight = self.linear.weight
-        branch = LowRank(
-            self.linear.in_features, self.linear.out_features // 3, rank, targets, **options
-        )
-        return branch.to(weight.device, weight.dtype)
+        out_width, in_width = self.weights()[0].shape
+        branch = LowRank(in_width, out_width, rank, targets, **options)
+        return branch.to(self.linear.weight.device, self.linear.weight.dtype)
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Fold the branch in use into the frozen weight and set its up projection to zero.
+        """Fold the branch in use into the frozen weights and set its up projection to zero.
 
         Until the next `use` the branch is skipped where gradients are disabled, as it adds nothing.
         """
         branch = self.branch
         if branch is None:
             return
-        thirds = self.linear.weight.view(3, -1, self.linear.in_features)
+        weights = self.weights()
         for place, change in zip(branch.places, branch.delta(), strict=True):
-            thirds[place] = (thirds[place].double() + change).to(thirds.dtype)
+            weights[place].copy_((weights[place].double() + change).to(weights[place].dtype))
         branch.up.zero_()
         self._merged = True
 
+    @abstractmethod
+    def weights(self) -> Sequence[Tensor]:
+        """The weights of queries, keys and values, [d_out, d_in] each, in the layers' memory."""
+
+
+class AdaptedQKV(QKV):
+    """One projection to all three, from its output number `start` on."""
+
+    def __init__(self, linear: nn.Linear, start: int = 0) -> None:
+        super().__init__()
+        self.linear = linear.requires_grad_(False)
+        self.start = start
+
+    def weights(self) -> Sequence[Tensor]:
+        """The three parts of the weight."""
+        return self.linear.weight[self.start :].view(3, -1, self.linear.in_features).unbind()
+
     def forward(self, x: Tensor) -> Tensor:
-        """qkv(x) [..., 3 * d_out], plus the branch in use."""
+        """The projection of x [..., d_in], [..., start + 3 * d_out], plus the branch in use."""
         out: Tensor = self.linear(x)
-        if self.branch is not None and not (self._merged and not torch.is_grad_enabled()):
-            out = self.branch(x, out)
-        return out
+        branch = self.active
+        return out if branch is None else branch(x, out, self.start)
 
 
-def adapt(backbone: VisionTransformer, blocks: int | None = None) -> list[AdaptedQKV]:
-    """Make the qkv projections of the first `blocks` blocks (default: all) adaptable.
+class SeparateQKV(QKV):
+    """A projection for each of the three."""
 
-    A backbone with fewer blocks has all of them adapted. Raises ValueError for a backbone whose
-    attention has no fused linear qkv projection.
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.parts = [_Part(self, place, linear) for place, linear in enumerate(linears)]
+        self.linear = self.parts[0].linear
+
+    def weights(self) -> Sequence[Tensor]:
+        """The weights of the three."""
+        return [part.linear.weight for part in self.parts]
+
+
+class _Part(nn.Module):
+    """One of separate projections, in the place of the original."""
+
+    def __init__(self, whole: SeparateQKV, place: int, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear.requires_grad_(False)
+        self._whole, self.place = (whole,), place  # in a tuple, as it is no part of this one
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The projection of x [..., d_in], [..., d_out], plus its part of the branch in use."""
+        out: Tensor = self.linear(x)
+        branch = self._whole[0].active
+        return out if branch is None else branch.add_one(self.place, x, out)
+
+
+def adapt(backbone: VisionTransformer, blocks: int | None = None) -> list[QKV]:
+    """Make the projections of the first `blocks` blocks (default: all) adaptable.
+
+    A backbone with fewer blocks has all of them adapted. Raises `UnsuitedError` for a backbone
+    whose projections are not linear or not known.
     """
-    layers = []
-    for block in list(backbone.blocks)[:blocks]:
-        attention: Any = getattr(block, "attn", None)
-        linear = getattr(attention, "qkv", None)
-        if not isinstance(linear, nn.Linear) or linear.out_features % 3:
-            raise ValueError(
-                "LoRA needs blocks with a fused linear projection block.attn.qkv, "
-                f"found {type(linear).__name__}"
-            )
-        layers.append(AdaptedQKV(linear))
-        attention.qkv = layers[-1]
+    count = len(anatomy.blocks(backbone)[:blocks])
+    # All are looked at before any is replaced.
+    found = [anatomy.projections(backbone, block) for block in range(count)]
+    layers: list[QKV] = []
+    for owner, names, start in found:
+        linears = [getattr(owner, name) for name in names]
+        if len(names) == 1:
+            layers.append(AdaptedQKV(linears[0], start))
+            setattr(owner, names[0], layers[-1])
+            continue
+        separate = SeparateQKV(linears)
+        layers.append(separate)
+        for name, part in zip(names, separate.parts, strict=True):
+            setattr(owner, name, part)
     return layers
 
 
 class _AddUp(torch.autograd.Function):
-    """out[:, place] += hidden @ up^T, writing into the slices of `out`.
+    """out[:, column : column + d_out] += hidden @ up^T for each target, writing into `out`.
 
     Autograd's in-place addition to a slice copies the full gradient of `out` in the backward pass.
     In comparison, this form took 36 instead of 54 ms for forward and backward (plain qkv: 23 ms) at
@@ -172,15 +243,15 @@ class _AddUp(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, out: Tensor, hidden: Tensor, up: Tensor, places: list[int], downs: int
+        ctx: Any, out: Tensor, hidden: Tensor, up: Tensor, columns: list[int], downs: int
     ) -> Tensor:
         ctx.mark_dirty(out)
         ctx.save_for_backward(hidden, up)
-        ctx.places, ctx.downs = places, downs
+        ctx.columns, ctx.downs = columns, downs
         flat, hidden = out.view(-1, out.shape[-1]), hidden.reshape(-1, downs, up.shape[2])
         width = up.shape[1]
-        for i, place in enumerate(places):
-            part = flat[:, place * width : (place + 1) * width]
+        for i, column in enumerate(columns):
+            part = flat[:, column : column + width]
             torch.addmm(part, hidden[:, min(i, downs - 1)], up[i].T, out=part)
         return out
 
@@ -193,8 +264,8 @@ class _AddUp(torch.autograd.Function):
         flat = grad.reshape(-1, grad.shape[-1])
         grad_up = torch.empty_like(up) if ctx.needs_input_grad[2] else None
         grad_hidden = torch.empty_like(split) if ctx.needs_input_grad[1] else None
-        for i, place in enumerate(ctx.places):
-            part, down = flat[:, place * width : (place + 1) * width], min(i, ctx.downs - 1)
+        for i, column in enumerate(ctx.columns):
+            part, down = flat[:, column : column + width], min(i, ctx.downs - 1)
             if grad_up is not None:
                 torch.mm(part.T, split[:, down], out=grad_up[i])
             if grad_hidden is not None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NUMBERS: Mapping[str, Metric[...]] = {**METRICS, **COSTS}
 _VARIANT_FIELDS = (
     "settings", "recipe", "augmentation", "evaluation", "input_range", "precision",
+    "backbone_image_size",
 )  # fmt: skip
 
 Replicate: TypeAlias = tuple[str, int]  # class order and seed
@@ -301,7 +302,7 @@ def _block_key(spec: Mapping[str, Any]) -> BlockKey:
 
 def variant_text(spec: Mapping[str, Any]) -> str:
     """The same text for all runs that differ in nothing but where and on what they ran."""
-    parts = [spec["method"], *(spec[name] for name in _VARIANT_FIELDS)]
+    parts = [spec["method"], *(spec.get(name) for name in _VARIANT_FIELDS)]
     return json.dumps(canonical(parts), sort_keys=True)
 
 
@@ -334,6 +335,8 @@ def _of_none(field: str, value: Any) -> Any:
 def _flatten(spec: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {"augmentation": "random"}
     for name in _VARIANT_FIELDS:
+        if name not in spec:  # it was not asked for
+            continue
         value = spec[name]
         if isinstance(value, Mapping):
             flat |= {f"{name}.{inner}": item for inner, item in value.items()}

@@ -112,6 +112,7 @@ def _types() -> dict[str, str]:
     return {
         **dict.fromkeys(("key", "status"), "string"),
         **{name: always.get(spec[name], "string") for name in spec if name not in _NESTED},
+        "backbone_image_size": "Int64",  # where one was given
         "tasks": "int64",
         **dict.fromkeys(("classes_per_task", *_BLOCKS, "error", "marks", "stored"), "string"),
         **{name: perhaps.get(kind, "string") for name, kind in environment.items()},

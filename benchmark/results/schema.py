@@ -107,6 +107,7 @@ class SpecBlock(TypedDict):
     validation: float  # share of the training images that replaced the test images; 0: none
     split: str  # which of the data set's published splits
     backbone_file: str  # path of the backbone's weights where one was given
+    backbone_image_size: NotRequired[int]  # side of the images where one was given
     scenario: Scenario
     augmentation: AugmentationBlock | NoAugmentation  # of the training images
     evaluation: EvaluationBlock  # how test images were resized

@@ -73,7 +73,10 @@ _DAMAGED = (OSError, ValueError, TypeError, AttributeError, KeyError, EOFError, 
 
 def spec_dict(spec: RunSpec) -> SpecBlock:
     """The specification as plain JSON types, for the `spec` block and the key."""
-    return cast("SpecBlock", to_jsonable_python(spec, fallback=dict))
+    asked = to_jsonable_python(spec, fallback=dict)
+    if asked["backbone_image_size"] is None:  # so that keys are as they were before it was there
+        del asked["backbone_image_size"]
+    return cast("SpecBlock", asked)
 
 
 def run_key(

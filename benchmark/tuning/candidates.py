@@ -10,6 +10,7 @@ from typing import Any
 from benchmark.config import MethodPlan, Suite
 from benchmark.config.reading import as_suite_error
 from benchmark.config.tuning import LR, RECIPE
+from benchmark.engine.suitability import Suitability
 from benchmark.registry import METHODS
 from benchmark.seeds import derive
 from benchmark.spec import RunSpec
@@ -65,7 +66,7 @@ def candidates(
     as `Tuning` says.
     """
     found, skipped = [], {}
-    errors = Errors()
+    errors, suitability = Errors(), Suitability()
     for asked in specs:
         spec = asked
         if "validation" not in keep:
@@ -74,7 +75,7 @@ def candidates(
             errors.add(_NO_TEST, "--set validation")
         if suite.tuning.tasks:
             spec = replace(spec, tasks=spec.tasks[: suite.tuning.tasks])
-        reason = METHODS.get(spec.method).skip(spec)
+        reason = suitability.skip(spec)
         if reason is not None:
             skipped[spec.method] = reason
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,33 @@ def test_lists_name_everything_with_a_line_each(
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert names <= set(lines)
     assert all(lines.values())
+
+
+def test_which_methods_can_run_is_one_table(capsys: pytest.CaptureFixture[str]) -> None:
+    names = "tiny_sup,random:vit_base_patch16_xp_224"
+    assert main(["list", "backbones", "--methods", "--backbone", names]) == 0
+    whole, part, *reasons = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"tiny_sup \(.*\): (\d+) of \1 methods", whole)
+    assert part.startswith("random:vit_base_patch16_xp_224: ")
+    assert any("lae_conv, lae_conv_ties: its ParallelScalingBlocks" in line for line in reasons)
+    assert all(re.search(r"^  not [\w, ]+: its ", line) for line in reasons)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("methods --methods", "--methods: "),
+        ("backbones --backbone tiny_sup", "--backbone: goes with --methods"),
+        ("backbones --methods --backbone tiny_su", "tiny_sup"),
+        ("backbones --methods --backbone file:absent.pth", "absent.pth does not exist"),
+        ("backbones --methods --backbone random:resnet18", "but a ResNet"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_list(
+    words: str, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", *words.split()]) == 2
+    assert fault in capsys.readouterr().err
 
 
 def test_lists_are_quick_and_load_no_torch() -> None:

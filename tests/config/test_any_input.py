@@ -50,8 +50,8 @@ KEYS = [
 PATHS = [
     "training.lr", "training.lr_scales", "training.milestones", "training.epochs", "settings.rank",
     "settings.layers", "toy_rank.settings.scale", "augmentation.scale", "augmentation", "order",
-    "validation", "split", "scenario", "backbone.file", "input_range", "evaluation.crop",
-    "evaluation", "lr", "nonsense",
+    "validation", "split", "scenario", "backbone.file", "backbone.image_size", "backbone.mean",
+    "input_range", "evaluation.crop", "evaluation", "lr", "nonsense",
 ]  # fmt: skip
 
 

@@ -160,11 +160,12 @@ def test_only_the_first_blocks_are_adapted() -> None:
     assert len(adapt(vit(), 9)) == 3
 
 
-def test_what_has_no_fused_projection_is_refused() -> None:
+def test_what_has_no_known_projection_is_refused() -> None:
     model = vit()
     model.blocks[1].attn = nn.Identity()
-    with pytest.raises(ValueError, match="fused linear projection"):
+    with pytest.raises(ValueError, match="projections of its Identity are not known"):
         adapt(model)
+    assert type(model.blocks[0].attn.qkv) is nn.Linear  # nothing is adapted before all is known
     adapted = vit()
     adapt(adapted)
     with pytest.raises(ValueError, match="found AdaptedQKV"):

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
 from torch import Tensor
 
+from benchmark.peft.anatomy import UnsuitedError
 from benchmark.peft.prefix import (
     PrefixPort,
     ScaledPrefix,
@@ -154,11 +155,11 @@ def test_blocks_that_cannot_take_a_prefix_are_refused(vit: VisionTransformer) ->
     check_backbone(vit, [0, 2])
     with pytest.raises(ValueError, match="block 3, the backbone has 3"):
         check_backbone(vit, [0, 3])
-    gated = VisionTransformer(
-        img_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=1, scale_attn_norm=True
+    parallel = VisionTransformer(
+        img_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=1, block_fn=ParallelScalingBlock
     )
-    with pytest.raises(ValueError, match="no plain timm attention"):
-        check_backbone(gated, [0])
+    with pytest.raises(UnsuitedError, match="have no attention of their own"):
+        check_backbone(parallel, [0])
 
 
 def test_settings_report_every_fault() -> None:

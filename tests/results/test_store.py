@@ -63,6 +63,7 @@ def test_key_does_not_depend_on_how_the_same_thing_is_written() -> None:
         {"recipe": Recipe(lr=1e-3)},
         {"recipe": Recipe(lr_scales={"heads": 2.0})},
         {"backbone": "tiny_dino"},
+        {"backbone_image_size": 48},
         {"seed": 1},
         {"input_range": "native"},
         {"precision": "bf16"},

@@ -11,6 +11,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from benchmark.backbones.architecture import input_sizes
 from benchmark.config.assignments import check_used, read_assignments, values_for
 from benchmark.config.reading import as_suite_error
 from benchmark.data.stream import TrainingData, make_tasks
@@ -157,6 +158,6 @@ def random_images(vit: VisionTransformer, count: int) -> tuple[Tensor, Tensor]:
     """uint8 [count, 3, H, W] of the backbone's size and labels [count] of 8 classes in turn."""
     device = next(vit.parameters()).device
     draws = torch.Generator().manual_seed(0)
-    height, width = vit.patch_embed.img_size
+    height, width = input_sizes(vit).image
     images = torch.randint(256, (count, 3, height, width), generator=draws, dtype=torch.uint8)
     return images.to(device), torch.arange(count, device=device) % CLASSES
