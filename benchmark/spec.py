@@ -15,6 +15,11 @@ PROTOCOL_VERSION = 2
 SEEDS = range(2**32)  # what numpy's generators take
 
 Interpolation = Literal["bilinear", "bicubic"]
+
+# Kinds of class orders with a seed of their own, as in `shuffled:SEED`, and all that are no files.
+SHUFFLES = ("shuffled", "coda")
+ORDER_KINDS = ("natural", *SHUFFLES)
+
 Precision = Literal["fp32", "bf16"]
 Scenario = Literal["class", "domain"]
 
@@ -150,7 +155,7 @@ class RunSpec:
 
     dataset: str
     tasks: tuple[int, ...]  # classes per task, in order
-    order: str  # natural | shuffled:SEED | path of a file with one class name a line
+    order: str  # natural | shuffled:SEED | coda:SEED | path of a file with one class name a line
     method: str
     settings: Settings  # the method's Config
     recipe: Recipe
@@ -167,6 +172,12 @@ class RunSpec:
     augmentation: Augmentation | NoAugmentation = Augmentation()  # noqa: RUF009 - frozen
     evaluation: Evaluation = Evaluation()  # noqa: RUF009 - frozen
     protocol: int = PROTOCOL_VERSION
+
+
+def order_kind(order: str) -> str:
+    """One of `ORDER_KINDS`, or the path of the file that the class order is read from."""
+    kind, colon, _ = order.partition(":")
+    return kind if colon and kind in SHUFFLES else order
 
 
 def values_of(settings: Settings) -> dict[str, Any]:

@@ -108,24 +108,26 @@ def _devices() -> Iterator[Finding]:
 
 def _datasets(root: Path) -> Iterator[Finding]:
     from benchmark.data import dataset_info, dataset_names
-    from benchmark.data.base import DataSource, MissingDataError
+    from benchmark.data.base import DataSource, MissingDataError, data_command
 
     for name in dataset_names():
         subject = f"data set {name}"
         try:
             yield Finding(subject, _content(dataset_info(name), DataSource(root)))
         except MissingDataError:  # needed only to run on it
-            yield Finding(subject, f"clbench data prepare {name} --root {root}", "absent")
+            yield Finding(subject, data_command("prepare", name, root), "absent")
         except (ValueError, OSError) as error:
             yield Finding(subject, str(error), "MISSING")
 
 
 def _content(info: DatasetInfo, source: DataSource) -> str:
     """What a data set is told by; that of one in files would take reading all of them."""
+    from benchmark.data.base import data_command
+
     if info.survey is None:
         return info.manifest_hash(source)[:16]
     classes = plural(len(info.class_names(source)), "class", "classes")
-    return f"{classes}; `clbench data verify {info.name}` checks the files"
+    return f"{classes}; `{data_command('verify', info.name, source.root)}` checks the files"
 
 
 def _backbones() -> Iterator[Finding]:

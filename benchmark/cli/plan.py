@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,7 +147,7 @@ def to_fetch(runs: Iterable[PlannedRun], data_root: Path | None) -> list[str]:
 def _missing_data(dataset: str, source: DataSource) -> str:
     """How much there is to fetch and to unpack for one data set."""
     from benchmark.data import dataset_info
-    from benchmark.data.base import DataError
+    from benchmark.data.base import DataError, data_command
     from benchmark.data.fetch.download import free_space
     from benchmark.data.fetch.prepare import find_missing
 
@@ -158,6 +157,9 @@ def _missing_data(dataset: str, source: DataSource) -> str:
     except DataError as error:
         return f"{dataset}: {error}"
     absent = missing.absent if missing else ()
+    if brought := [source.root / file.name for file in absent if not file.url]:
+        where = ", ".join(path.name for path in brought)
+        return f"files of {dataset}, split {source.split}, that nobody publishes: {where}"
     parts = []
     if absent:
         total = sum(file.bytes for file in absent)
@@ -171,7 +173,5 @@ def _missing_data(dataset: str, source: DataSource) -> str:
     if missing and missing.packed:
         parts.append(f"{plural(len(missing.packed), 'archive')} to unpack")
     parts.append(f"{size(free_space(source.root))} free")
-    words = ["clbench", "data", "prepare", dataset, "--root", str(source.root)]
-    if source.split != "default":
-        words += ["--split", source.split]
-    return f"files of {dataset}: {', '.join(parts)}: {shlex.join(words)}"
+    command = data_command("prepare", dataset, source.root, source.split)
+    return f"files of {dataset}: {', '.join(parts)}: {command}"

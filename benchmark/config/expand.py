@@ -38,6 +38,7 @@ from benchmark.data.orders import seed_of
 from benchmark.registry import METHODS, UnknownNameError
 from benchmark.spec import (
     SEEDS,
+    SHUFFLES,
     InputRange,
     Recipe,
     RunSpec,
@@ -117,11 +118,9 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
     assignments = read_assignments(given.sets, errors, configs)
     stream = _stream(suite, assignments, errors)
     all_datasets = _once(name for grid in grids for name in grid[0])
-    for name in all_datasets:
-        known = dataset_info(name).splits
-        if stream["split"] not in known:
-            error = UnknownNameError(f"split of {name}", stream["split"], known)
-            errors.add(error, "split")
+    splits = {
+        name: _split(suite, name, stream["split"], assignments, errors) for name in all_datasets
+    }
     augmentations = prepared.augmentations(suite, all_datasets, assignments, errors)
     evaluations = prepared.evaluations(suite, all_datasets, assignments, errors)
     check_used(assignments, configs, errors)
@@ -159,7 +158,7 @@ def expand(suite: Suite, overrides: Overrides | None = None) -> list[RunSpec]:
             seed=seed,
             augmentation=augmentations[dataset],
             evaluation=evaluations[dataset],
-            **(stream | {"order": stream["order"].format(seed=seed)}),
+            **(stream | {"order": stream["order"].format(seed=seed), "split": splits[dataset]}),
         )
         for dataset, backbone, tasks in products
         for seed in seeds
@@ -289,16 +288,39 @@ def _native(asked: InputRange, given: Sequence[Assignment]) -> InputRange:
     return read_input_range({NATIVE_KEYS[one.key]: one.value for one in given})
 
 
+def _split(
+    suite: Suite, dataset: str, split: str, assignments: Iterable[Assignment], errors: Errors
+) -> str:
+    """The split on one data set: `--set`, else what the suite says of it, else the suite's own.
+
+    On a data set that the suite does not name, which need not have the suite's split, it gives way
+    to the data set's default.
+    """
+    known = dataset_info(dataset).splits
+    given = any(one.key == "split" and not one.block for one in assignments)
+    own = suite.per_dataset.get(dataset)
+    if own and own.split and not given:
+        split = own.split
+    if split in known:
+        return split
+    meant = any(dataset in grid.dataset for grid in (suite, *suite.also))
+    if not (given or meant or (own and own.split)):
+        return "default"
+    errors.add(UnknownNameError(f"split of {dataset}", split, known), "split")
+    return split
+
+
 def _order(order: str, folder: Path) -> str:
     """The class order as a run keeps it; a file is named by its full path."""
-    if order == "shuffled":
-        return "shuffled:{seed}"
+    if order in SHUFFLES:
+        return f"{order}:{{seed}}"
     if order == "natural" or seed_of(order) is not None:
         return order
     path = (folder / Path(order).expanduser()).resolve()
     if not is_file(path):
         raise ValueError(
-            f"{order!r} is neither natural, shuffled, shuffled:SEED nor a file ({path})"
+            f"{order!r} is neither natural, shuffled, shuffled:SEED nor a file ({path}), nor coda "
+            "or coda:SEED"
         )
     return str(path).replace("{", "{{").replace("}", "}}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,15 @@ from benchmark.config.tuned import Choices, find_record, read_choices
 from benchmark.config.tuning import Search, TuningSettings, read_search
 from benchmark.data import dataset_info, full_name
 from benchmark.registry import METHODS, UnknownNameError
-from benchmark.spec import SEEDS, HeldOut, Precision, Recipe, Scenario
+from benchmark.spec import (
+    ORDER_KINDS,
+    SEEDS,
+    HeldOut,
+    Precision,
+    Recipe,
+    Scenario,
+    order_kind,
+)
 from benchmark.storage import is_file
 from benchmark.validation import Errors, OneOrMore, StrictModel, check_fields, some_fields
 
@@ -183,6 +190,7 @@ class DatasetPlan(StrictModel):
 
     augmentation: Change = Field(default_factory=dict)
     evaluation: EvaluationChange = Field(default_factory=dict)
+    split: Annotated[str, Field(description="in place of the suite's own")] = ""
 
 
 def _known(plans: Mapping[str, DatasetPlan]) -> Mapping[str, DatasetPlan]:
@@ -236,7 +244,11 @@ class Suite(Grid):
     backbone: Annotated[tuple[Backbone, ...], OneOrMore(least=1)]
     seeds: Annotated[tuple[Seed, ...], OneOrMore()] = (0,)
     order: Annotated[
-        str, Field(description="natural, shuffled (each seed its own), shuffled:SEED, or a file")
+        str,
+        Field(
+            description="natural, shuffled or coda (each seed its own), shuffled:SEED, coda:SEED, "
+            "or a file"
+        ),
     ] = "natural"
     input_range: Annotated[
         Pixels, Field(description="unit: [0, 1]; native: the backbone's; or mean and std of yours")
@@ -245,7 +257,9 @@ class Suite(Grid):
     validation: Annotated[
         HeldOut, Field(description="share of the training images in place of the test images")
     ] = 0.0
-    split: str = "default"
+    split: Annotated[
+        str, Field(description="which of the data set's splits: default, inflora, coda, folders")
+    ] = "default"
     scenario: Scenario = "class"
     augmentation: Annotated[
         Change, Field(description="of training images; what is left out is the data set's own")
@@ -401,7 +415,7 @@ def _merge(path: Path, own: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """
     inherited = {key: value for key, value in read_mapping(base).items() if key not in _OWN}
     order = str(inherited.get("order", "natural"))
-    if not re.fullmatch(r"natural|shuffled(:\d+)?", order):
+    if order_kind(order) not in ORDER_KINDS:
         inherited["order"] = str((base.parent / Path(order).expanduser()).resolve())
     tuned = str(inherited.get("tuned", ""))
     if len(Path(tuned).parts) > 1 or tuned.endswith((".yaml", ".yml")):

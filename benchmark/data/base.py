@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,13 +145,20 @@ class Listing:
     """Every image of a data set by name; labels are positions in `class_names`.
 
     In a listing that was read past faults, -1 is the label of an entry whose class is in doubt.
-    left_out: how many files of the same folders are not used, by the reason.
+    left_out: how many files of the same folders are not used, by the reason. places: by path, where
+    below the data set's folder a file lies that lies elsewhere than its path says; order and hashes
+    follow the paths, so a tree that was sorted into other folders is the same data set. strangers:
+    image files beside the listed ones that the published data set does not have. notes: what a
+    reader should know of how the listing came about.
     """
 
     class_names: tuple[str, ...]
     train: tuple[Entry, ...]
     test: tuple[Entry, ...]
     left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    strangers: tuple[str, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @staticmethod
     def of(
@@ -158,10 +167,25 @@ class Listing:
         test: Iterable[Entry],
         *,
         left_out: Mapping[str, int] | None = None,
+        places: Mapping[str, str] | None = None,
+        strangers: Iterable[str] = (),
+        notes: Iterable[str] = (),
     ) -> Listing:
         """A listing in the one order that no machine and no list decides: by path."""
         trained, tested = (tuple(sorted(side, key=_order)) for side in (train, test))
-        return Listing(tuple(class_names), trained, tested, dict(left_out or {}))
+        return Listing(
+            tuple(class_names),
+            trained,
+            tested,
+            dict(left_out or {}),
+            dict(places or {}),
+            tuple(strangers),
+            tuple(notes),
+        )
+
+    def place(self, path: str) -> str:
+        """Where the file of an entry lies below the data set's folder."""
+        return self.places.get(path, path)
 
     def left_out_in_words(self) -> str:
         """How many files are not used and why; empty where all are."""
@@ -187,13 +211,13 @@ class Listing:
         return digest.hexdigest()
 
     def missing_files(self, folder: Path) -> list[str]:
-        """The paths of entries without a file in `folder`, sorted, each once.
+        """Where files of entries should lie in `folder` and do not, sorted, each once.
 
         One look into every folder instead of one at every file, of which there may be 600,000.
         """
         wanted: dict[str, set[str]] = defaultdict(set)
         for path, _, _ in (*self.train, *self.test):
-            parent, _, name = path.rpartition("/")
+            parent, _, name = self.place(path).rpartition("/")
             wanted[parent].add(name)
         missing: list[str] = []
         for parent, names in wanted.items():
@@ -201,23 +225,39 @@ class Listing:
             missing += (f"{parent}/{name}".lstrip("/") for name in absent)
         return sorted(missing)
 
-    def check_files(self, folder: Path) -> None:
-        """Raise `DataError` naming the first listed images that are not in `folder`, if any."""
-        missing = self.missing_files(folder)
-        if missing:
+    def check_files(self, folder: Path, advice: str = "") -> None:
+        """Raise `DataError` where images are missing from `folder`, or there are too many.
+
+        advice: what to do about it, for the end of the message.
+        """
+        faults = []
+        if missing := self.missing_files(folder):
             total = len(self.train) + len(self.test)
-            named = ", ".join(map(repr, missing[:_NAMED]))
-            more = ", ..." if len(missing) > _NAMED else ""
+            faults.append(f"{len(missing)} of {total} listed images are missing: {_some(missing)}")
+        if self.strangers:
+            count = plural(len(self.strangers), "image is", "images are")
+            faults.append(f"{count} not of the published data set: {_some(self.strangers)}")
+        if faults:
             raise DataError(
-                f"{folder}: {len(missing)} of {total} listed images are missing: {named}{more}; "
-                "unpack the archives again, or see `clbench data verify`"
+                "; ".join([f"{folder}: {faults[0]}", *faults[1:], *filter(None, [advice])])
             )
 
-    def to_dataset(self, name: str, folder: Path) -> Dataset:
-        """The data set whose files lie in `folder`; `DataError` names the first that do not."""
-        self.check_files(folder)
-        train, test = (_split(folder, side) for side in (self.train, self.test))
+    def to_dataset(self, name: str, folder: Path, advice: str = "") -> Dataset:
+        """The data set whose files lie in `folder`; raises as `check_files` does."""
+        self.check_files(folder, advice)
+        train, test = (self._split(folder, side) for side in (self.train, self.test))
         return Dataset(name, self.class_names, train, test)
+
+    def _split(self, folder: Path, side: tuple[Entry, ...]) -> Split:
+        return Split(
+            FileImages(folder, tuple(self.place(entry.path) for entry in side)),
+            np.array([entry.label for entry in side], dtype=np.int64),
+            tuple(entry.domain for entry in side),
+        )
+
+
+def _some(paths: Sequence[str]) -> str:
+    return ", ".join(map(repr, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")
 
 
 def _order(entry: Entry) -> tuple[str, str, int]:
@@ -232,14 +272,6 @@ def _files_in(folder: Path) -> set[str]:
         return set()
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
-
-
-def _split(folder: Path, side: tuple[Entry, ...]) -> Split:
-    return Split(
-        FileImages(folder, tuple(entry.path for entry in side)),
-        np.array([entry.label for entry in side], dtype=np.int64),
-        tuple(entry.domain for entry in side),
-    )
 
 
 def composed(name: str) -> str:
@@ -258,7 +290,8 @@ class Remote:
 
     name: path below the data set's folder. unpacked: what the archive leaves there, below the data
     set's folder; with that in place the archive itself is not needed. A folder is named with a
-    slash at its end. Empty for a file used as it is. bytes: its size, 0 when it is not known.
+    slash at its end. Empty for a file used as it is. bytes: its size, 0 when it is not known. A
+    file without an address is one that users have to bring.
     """
 
     url: str
@@ -300,18 +333,20 @@ class DatasetInfo:
     split_files: tuple[tuple[str, Remote], ...] = ()  # (split, file) of the other splits
     notes: tuple[str, ...] = ()  # faults of the published data that a reader should know
     total: int = 0  # images in all, where the split is our own; 0: not known
+    uncounted: tuple[str, ...] = ()  # splits of which nobody knows how many images they have
     download_bytes: int = 0  # about, of all `files`, where their own sizes are not recorded
     # For `clbench data verify`: as `load`, but reports faults and reads on, and no file of a
     # listing is looked for. Gives the folder and its listing, or a data set held in memory, or
     # None where nothing can be read.
     survey: Callable[[DataSource, OnFault], tuple[Path, Listing | Dataset | None]] | None = None
 
-    @property
-    def expected_images(self) -> tuple[int, int]:
+    def expected_images(self, split: str = "default") -> tuple[int, int]:
         """Training and test images as published, a fifth for testing where the split is our own.
 
         (0, 0) where nothing is known.
         """
+        if split in self.uncounted:
+            return 0, 0
         held = self.total // 5
         return self.images if all(self.images) else (self.total - held, held)
 
@@ -319,28 +354,80 @@ class DatasetInfo:
 class MissingDataError(DataError):
     """Files of a data set that are missing, or are there, but nobody has unpacked them yet.
 
-    The message has a line with address and target of each missing file.
+    The message has a line with address and target of each missing file, and the command that
+    fetches or unpacks them. root: the folder of all data sets, where archives may lie as well;
+    split: what is asked for; lacking: which of the things that an archive holds are missing, where
+    others are there; advice: another way out.
     """
 
-    def __init__(self, name: str, folder: Path, files: tuple[Remote, ...]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        files: tuple[Remote, ...],
+        *,
+        root: Path | None = None,
+        split: str = "default",
+        lacking: tuple[str, ...] = (),
+        advice: str = "",
+    ) -> None:
         self.name, self.folder, self.files = name, folder, files
-        prepare = f"`clbench data prepare {name} --root {folder.parent}`"
-        missing = [file for file in files if not (folder / file.name).is_file()]
+        self.root = folder.parent if root is None else root
+        self.split, self.lacking, self.advice = split, lacking, advice
+        super().__init__("\n".join(self._lines()))
+
+    def asked_of(self, source: DataSource) -> MissingDataError:
+        """The same for what `source` asks for."""
+        return MissingDataError(
+            self.name,
+            self.folder,
+            self.files,
+            root=source.root,
+            split=source.split,
+            lacking=self.lacking,
+            advice=self.advice,
+        )
+
+    def _lines(self) -> list[str]:
+        at = {file: downloaded(file, self.folder, self.root) for file in self.files}
+        missing = [file for file in self.files if at[file] is None]
+        prepare = f"`{data_command('prepare', self.name, self.root, self.split)}`"
+        advice = [f"  {self.advice}"] if self.advice else []
         if not missing:
-            packed = ", ".join(str(folder / file.name) for file in files)
-            super().__init__(
-                f"data set {name}: there, but not unpacked: {packed}; {prepare} checks and unpacks"
-            )
-            return
-        lines = [f"data set {name} is not complete; missing:"]
+            packed = ", ".join(str(path) for path in at.values())
+            text = f"there, but not unpacked: {packed}; {prepare} checks and unpacks"
+            return [f"data set {self.name}: {text}", *advice]
+        lines = [f"data set {self.name} is not complete; missing:"]
+        lines += [f"  {self.folder / path}, which is in the archive:" for path in self.lacking]
         for file in missing:
             checksum = " ".join(file.checksum)
-            lines.append(f"  {folder / file.name}  from {file.url}  ({checksum})")
-        lines.append(
-            f"  fetch them with {prepare}, or put them there yourself; --data-root or CLBENCH_DATA "
-            "names another folder of data sets"
-        )
-        super().__init__("\n".join(lines))
+            origin = f"from {file.url}  ({checksum})" if file.url else "which has no public address"
+            lines.append(f"  {self.folder / file.name}  {origin}")
+        if all(file.url for file in missing):
+            lines.append(
+                f"  fetch them with {prepare}, or put them there yourself; --data-root or "
+                "CLBENCH_DATA names another folder of data sets"
+            )
+        else:
+            lines.append(
+                "  put them there yourself; --data-root or CLBENCH_DATA names another folder of "
+                "data sets"
+            )
+        return lines + advice
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.folder, self.files)
+        more = {name: getattr(self, name) for name in ("root", "split", "lacking", "advice")}
+        return partial(type(self), **more), (self.name, self.folder, self.files)
+
+
+def downloaded(file: Remote, folder: Path, root: Path) -> Path | None:
+    """Where `file` lies as it was fetched: an archive may be in the folder of all data sets."""
+    places = [folder / file.name]
+    places += [root / Path(file.name).name] if file.unpacked else []
+    return next((path for path in places if path.is_file()), None)
+
+
+def data_command(action: str, name: str, root: Path, split: str = "default") -> str:
+    """`clbench data prepare NAME --root ROOT`, for messages; a shell reads it as it is meant."""
+    words = ["clbench", "data", action, name, "--root", str(root)]
+    return shlex.join([*words, *(["--split", split] if split != "default" else [])])

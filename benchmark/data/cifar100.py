@@ -23,6 +23,7 @@ from benchmark.data.base import (
     OnFault,
     Remote,
     Split,
+    data_command,
 )
 from benchmark.data.location import check_split, find_folder
 from benchmark.spec import Evaluation
@@ -57,7 +58,12 @@ def find_files(source: DataSource) -> Path:
     for candidate in (folder / "cifar-100-python", folder):
         if all((candidate / file).is_file() for file in FILES):
             return candidate
-    raise MissingDataError("cifar100", folder, (_ARCHIVE,))
+    raise MissingDataError("cifar100", folder, (_ARCHIVE,)).asked_of(source)
+
+
+def _root(file: Path) -> Path:
+    """The folder of all data sets above one of the three files."""
+    return next(folder for folder in file.parents if folder.name not in _FOLDERS)
 
 
 def _load_pickle(file: Path) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def _load_pickle(file: Path) -> dict[str, Any]:
     if found != MD5[file.name]:
         raise DataError(
             f"{file}: not the published file: its MD5 is {found}, expected {MD5[file.name]}; move "
-            "it away and run `clbench data prepare cifar100`"
+            f"it away and run `{data_command('prepare', 'cifar100', _root(file))}`"
         )
     table: dict[str, Any] = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     return table

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataSource, Entry, Listing, MissingDataError, OnFault, Remote
+from benchmark.data.base import (
+    DataSource,
+    Entry,
+    Listing,
+    MissingDataError,
+    OnFault,
+    Remote,
+    data_command,
+)
+from benchmark.data.class_tree import FOLDERS, find_top, folders_listing, read_class_tree
 from benchmark.data.listing import fail, is_safe, listed, read_text
 from benchmark.data.location import find_folder
+from benchmark.data.tree import LeftOut
 
 DOMAIN = "photo"
 LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -19,7 +32,10 @@ _ARCHIVE = Remote(
     md5="97eceeb196236b17998738112f37df78",
     unpacked=tuple(f"CUB_200_2011/{name}" for name in (*LISTS, "images/")),
 )
-_FOLDERS = ("cub200", "CUB200", "CUB_200_2011", "CUB-200-2011", "cub_200_2011")
+_FOLDERS = ("cub200", "CUB200", "CUB_200_2011", "CUB-200-2011", "cub_200_2011", "cub", "CUB")
+
+
+_CLASS = re.compile(r"\d{3}\.\S+")
 
 
 class _Row(NamedTuple):
@@ -29,22 +45,60 @@ class _Row(NamedTuple):
     line: int
 
 
-def find_files(source: DataSource) -> Path:
-    """The folder with the lists and `images`; `MissingDataError` without them."""
+def find_lists(source: DataSource) -> Path:
+    """The folder with the four lists; `MissingDataError` names those that are not there."""
     folder = find_folder(source, _FOLDERS, (*_ARCHIVE.unpacked, "images.txt"))
-    for candidate in (folder / "CUB_200_2011", folder):
-        if all((candidate / name).is_file() for name in LISTS) and (candidate / "images").is_dir():
-            return candidate
-    raise MissingDataError("cub200", folder, (_ARCHIVE,))
+    places = (folder / "CUB_200_2011", folder)
+    there = {place: [name for name in LISTS if (place / name).is_file()] for place in places}
+    best = max(places, key=lambda place: len(there[place]))
+    if len(there[best]) == len(LISTS):
+        return best
+    try:
+        _, top = find_top(source, _FOLDERS, _ARCHIVE, _CLASS)
+    except MissingDataError:
+        top = None
+    if top is None and not there[best]:
+        raise MissingDataError("cub200", folder, (_ARCHIVE,))
+    lacking = [(best / name).relative_to(folder) for name in LISTS if name not in there[best]]
+    advice = ""
+    if top is not None:
+        command = shlex.join(["clbench", "data", "verify", f"folder:{top}"])
+        advice = f"without them: `{command}` reads the images there alone, in a split of our own"
+    if top is not None and read_class_tree(top, _CLASS, _pass_over, LeftOut()).train:
+        command = data_command("verify", "cub200", source.root, FOLDERS)
+        advice = f"without them: split `{FOLDERS}` takes train/ and test/ of {top} (`{command}`)"
+    raise MissingDataError(
+        "cub200", folder, (_ARCHIVE,), lacking=tuple(map(str, lacking)), advice=advice
+    )
 
 
 def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
-    """The data set's folder and its four lists joined; paths begin with `images/`.
+    """The folder of the data set, and every image of the split asked for; paths begin `images/`.
+
+    "default": the published division; "folders": train/ and test/ as the tree has them.
+    """
+    if source.split != FOLDERS:
+        return _published(source, on_fault)
+    left_out = LeftOut()
+    _, top = find_top(source, _FOLDERS, _ARCHIVE, _CLASS)
+    tree = read_class_tree(top, _CLASS, on_fault, left_out)
+    known = []
+    try:
+        _, published = _published(DataSource(source.root), _pass_over)
+        known.append(("default", frozenset(e.path.removeprefix("images/") for e in published.test)))
+    except MissingDataError:
+        pass  # without the lists nobody can say
+    return top, folders_listing(tree, _domain, on_fault, left_out, below="images/", known=known)
+
+
+def _published(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:
+    """The four lists joined.
 
     Faults name the file and the line: a line that is no number and value, a number twice, an image
     without class or side, a class that is unknown or is not the one in the path.
     """
-    folder = find_files(source)
+    folder = find_lists(source)
+    top, places, notes = _find_images(source, folder, on_fault)
     paths, classes, sides, names = (_read_rows(folder / name, on_fault) for name in LISTS)
     class_names = _class_names(folder / "classes.txt", names, on_fault)
     entries: dict[str, list[Entry]] = {"1": [], "0": []}
@@ -74,7 +128,39 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
         for number in sorted(rows.keys() - paths.keys()):
             where = f"{folder / name}, line {rows[number].line}"
             on_fault(f"{where}: image {number} is not in images.txt")
-    return folder, Listing.of(class_names, entries["1"], entries["0"])
+    return top, Listing.of(class_names, entries["1"], entries["0"], places=places, notes=notes)
+
+
+def _find_images(
+    source: DataSource, folder: Path, on_fault: OnFault
+) -> tuple[Path, dict[str, str], tuple[str, ...]]:
+    """The folder that holds all images, where each lies below it, and what to know of that.
+
+    folder: that of the lists, where the archive has `images`; else they lie in class folders of
+    their own, or in train/ and test/.
+    """
+    if (folder / "images").is_dir() and any((folder / "images").iterdir()):
+        return folder, {}, ()
+    try:
+        _, found = find_top(source, _FOLDERS, _ARCHIVE, _CLASS)
+    except MissingDataError:
+        home = folder.parent if folder.name == "CUB_200_2011" else folder
+        lacking = str((folder / "images/").relative_to(home))
+        raise MissingDataError("cub200", home, (_ARCHIVE,), lacking=(lacking,)) from None
+    tree = read_class_tree(found, _CLASS, on_fault, LeftOut())
+    top = Path(os.path.commonpath([folder, found]))
+    at = "" if found == top else f"{found.relative_to(top).as_posix()}/"
+    images = [f"{name}/{file}" for name, files in tree.pool.items() for file in files]
+    places = {f"images/{path}": f"{at}{tree.places.get(path, path)}" for path in images}
+    return top, places, tree.notes
+
+
+def _domain(_class_name: str, _file: str) -> str:
+    return DOMAIN
+
+
+def _pass_over(fault: str) -> None:
+    """Ignore a fault of what is only looked at to say more in an error."""
 
 
 def _read_rows(file: Path, on_fault: OnFault) -> dict[int, _Row]:
@@ -121,7 +207,13 @@ INFO = DATASETS.add(
         classes=200,
         default_tasks=10,
         images=(5_994, 5_794),
+        uncounted=(FOLDERS,),
         download_bytes=1_200_000_000,
         files=(_ARCHIVE,),
+        splits=("default", FOLDERS),
+        notes=(
+            "Split `default` is the published one. Split `folders` is the division of a tree with "
+            "train/ and test/, as LAMDA-PILOT hands it out, of which no list is published.",
+        ),
     ),
 )

@@ -47,14 +47,16 @@ def cache_folder() -> Path:
     return Path(given).expanduser() if given else platformdirs.user_cache_path("clbench")
 
 
-def manifest_hash(folder: Path, listing: Listing, on_progress: Progress | None = None) -> str:
+def manifest_hash(
+    folder: Path, listing: Listing, on_progress: Progress | None = None, advice: str = ""
+) -> str:
     """SHA-256 of the names, labels, domains and contents of a listing's images.
 
     It is the same wherever the files lie. `DataError` names files that are missing or cannot be
-    read.
+    read; `advice` ends its message where files are missing.
     """
-    listing.check_files(folder)
-    paths = [entry.path for entry in (*listing.train, *listing.test)]
+    listing.check_files(folder, advice)
+    paths = [listing.place(entry.path) for entry in (*listing.train, *listing.test)]
     digest = hashlib.sha256(listing.names_hash().encode())
     for content in file_digests(folder, paths, on_progress):
         digest.update(content)

@@ -1,11 +1,12 @@
-"""DomainNet (cleaned version): 345 classes in six domains, with the official lists."""
+"""DomainNet (cleaned version): 345 classes in six domains; the official lists, or CODA-Prompt's."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from benchmark.data import DATASETS
-from benchmark.data.base import DataError, DataSource, Entry, Listing, OnFault, Remote
+from benchmark.data.base import DataSource, Entry, Listing, MissingDataError, OnFault, Remote
 from benchmark.data.listing import (
     ClassNames,
     Line,
@@ -18,6 +19,15 @@ from benchmark.data.location import find_folder, first_file, report_missing
 
 DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 CLASSES = 345
+COUNTS = {  # training and test images in the official lists
+    "clipart": (33_525, 14_604),
+    "infograph": (36_023, 15_582),
+    "painting": (50_416, 21_850),
+    "quickdraw": (120_750, 51_750),
+    "real": (120_906, 52_041),
+    "sketch": (48_212, 20_916),
+}
+_TRAIN, _TEST = (sum(counts[side] for counts in COUNTS.values()) for side in (0, 1))
 
 _BASE = "http://csr.bu.edu/ftp/visda/2019/multi-source/"
 _CLEANED = ("clipart", "painting")  # whose cleaned archives lie in a folder of their own
@@ -72,16 +82,25 @@ LISTS = {
     for domain in DOMAINS
     for k, side in ((1, "train"), (2, "test"))
 }
-_LIST_FOLDERS = ("txt", "splits", "")
+_LIST_FOLDERS = ("txt", "splits", "dataloaders/splits", "")
 _SPLITS = ("default", "coda")
 _NAMES = ("domainnet", "DomainNet", "domain_net", "Domainnet", "domainNet")
+
+# The lists that CODA-Prompt and InfLoRA read, of which no public address is known. Known of them:
+# how the names of their git blobs begin, and the numbers of some classes.
+CODA_LISTS = {
+    side: Remote(url="", name=f"splits/domainnet_{side}.yaml") for side in ("train", "test")
+}
+CODA_BLOBS = {"train": "bf86d2fb", "test": "3c540791"}
+CODA_LABELS = {"bridge": 5, "strawberry": 16, "vase": 17, "mouse": 303}
 
 
 def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing]:
     """The data set's folder, and every image of the split asked for, all domains pooled.
 
-    "default": the official lists; "coda": the lists `domainnet_{train,test}.yaml` that the user
-    got from CODA-Prompt, whatever is in them. Whether the listed files exist is not checked.
+    "default": the official lists; "coda": the lists `domainnet_{train,test}.yaml` of CODA-Prompt,
+    which the user brings, with their numbers of the classes. Whether the listed files exist is not
+    checked.
     """
     holds = [*DOMAINS, *(file.name for file in (*ARCHIVES.values(), *LISTS.values()))]
     folder = find_folder(source, _NAMES, holds)
@@ -99,31 +118,54 @@ def listing(source: DataSource, on_fault: OnFault = fail) -> tuple[Path, Listing
 
 
 def _coda(folder: Path, on_fault: OnFault) -> Listing:
-    files = [_find(folder, f"domainnet_{side}.yaml") for side in ("train", "test")]
-    names, sides = ClassNames(CLASSES, on_fault), []
-    for side, file in zip(("train", "test"), files, strict=True):
-        if file is None:
-            raise DataError(
-                f"data set domainnet, split coda: {folder}/splits/domainnet_{side}.yaml is "
-                "missing; it is not fetched, as no checksum of it is known: put there the lists "
-                "that the users of CODA-Prompt pass on"
+    files = {side: _find(folder, Path(remote.name).name) for side, remote in CODA_LISTS.items()}
+    absent = tuple(CODA_LISTS[side] for side, file in files.items() if file is None)
+    if absent:
+        raise MissingDataError(
+            "domainnet",
+            folder,
+            absent,
+            advice="they are those that the code of CODA-Prompt and InfLoRA reads; `--set "
+            "split=default` takes the official ones: other images, on which no number is one to "
+            "compare with InfLoRA's",
+        )
+    names = ClassNames(CLASSES, on_fault)
+    notes, sides = [], []
+    for side, file in files.items():
+        assert file is not None  # reported above
+        sides.append(_entries(names, read_yaml_list(file, on_fault=on_fault), DOMAINS, on_fault))
+        blob = _git_blob(file)
+        if not blob.startswith(CODA_BLOBS[side]):
+            notes.append(
+                f"{file}: not the published list, whose git blob begins {CODA_BLOBS[side]}; this "
+                f"one is {blob[:8]}"
             )
-        lines = read_yaml_list(file, on_fault=on_fault)
-        sides.append(_entries(names, lines, DOMAINS, on_fault))
     used = {entry.domain for side in sides for entry in side}
     report_missing("domainnet", folder, [ARCHIVES[d] for d in DOMAINS if d in used])
-    return Listing.of(names.in_order(folder), *sides)
+    order = names.in_order(folder)
+    other = [f"{name} is {order.index(name)}, not {label}" for name, label in CODA_LABELS.items()
+             if name in order and order.index(name) != label]  # fmt: skip
+    if other:
+        notes.append(f"{folder}: the classes are not in the published order: {', '.join(other)}")
+    return Listing.of(order, *sides, notes=notes)
+
+
+def _git_blob(file: Path) -> str:
+    """The name that git gives to a file's content."""
+    content = file.read_bytes()
+    digest = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
+    digest.update(content)
+    return digest.hexdigest()
 
 
 def _entries(
     names: ClassNames, lines: list[Line], domains: tuple[str, ...], on_fault: OnFault
 ) -> list[Entry]:
-    """Lines `<domain>/<class>/<file>` of a list, whatever folders of another machine lead them."""
+    """Lines `<domain>/<class>/<file>` of a list, whatever folders of a YAML list lead them."""
+    is_yaml = bool(lines) and lines[0].file.suffix == ".yaml"
     entries = []
     for line in lines:
-        parts = line.path.split("/")
-        if line.file.suffix == ".yaml":
-            parts = parts[-3:]
+        parts = line.path.split("/")[-3 if is_yaml else 0 :]
         if len(parts) != 3 or parts[0] not in domains:
             expected = domains[0] if len(domains) == 1 else "<domain>"
             on_fault(f"{line.where}: {line.path!r} is not {expected}/<class>/<file>")
@@ -143,10 +185,11 @@ INFO = DATASETS.add(
         "domainnet",
         listing,
         summary="345 classes in six domains, cleaned version with the official lists; "
-        "586,590 images",
+        f"{_TRAIN + _TEST:,} images",
         classes=CLASSES,
         default_tasks=5,
-        images=(409_842, 176_748),
+        images=(_TRAIN, _TEST),
+        uncounted=("coda",),
         download_bytes=18_000_000_000,
         splits=_SPLITS,
         domains=DOMAINS,
@@ -154,17 +197,19 @@ INFO = DATASETS.add(
         notes=(
             "Class-incremental runs pool the six domains, 5 tasks of 69 classes; the "
             "domain-incremental scenario has one task a domain and all classes in each.",
-            "Images a domain, training / test: clipart 33,525 / 14,604, infograph 36,023 / 15,582, "
-            "painting 50,426 / 21,855, quickdraw 120,750 / 51,750, real 120,906 / 52,041, sketch "
-            "48,212 / 20,916.",
+            "Images a domain, training / test: "
+            + ", ".join(f"{name} {a:,} / {b:,}" for name, (a, b) in COUNTS.items())
+            + ".",
             "Faults of the official painting lists: the test list has no image of syringe, the "
             "training list none of t-shirt, and painting_301_000006.jpg, painting_301_000007.jpg, "
             "painting_328_000006.jpg and painting_328_000007.jpg are in neither. Over all domains "
             "both classes have images on both sides, so the lists are used as they are; only the "
             "domain-incremental task painting is touched.",
-            "Split `coda` takes the lists domainnet_train.yaml and domainnet_test.yaml of "
-            "CODA-Prompt from the user. They have no published checksum, other contents than the "
-            "official ones, and quickdraw is reported to be absent: numbers are not comparable.",
+            "Split `coda` takes the lists domainnet_train.yaml and domainnet_test.yaml that "
+            "CODA-Prompt and InfLoRA read, from the user: no public address of them is known. They "
+            "have other contents and other numbers of the classes than the official ones, and as "
+            "far as they could be read five domains, without quickdraw. InfLoRA's numbers rest on "
+            "them, so those of split `default` are not to be compared with these.",
         ),
     ),
 )

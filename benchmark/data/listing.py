@@ -16,7 +16,9 @@ from benchmark.data.base import (
     DatasetInfo,
     DataSource,
     Listing,
+    MissingDataError,
     OnFault,
+    data_command,
 )
 from benchmark.data.digests import manifest_hash
 from benchmark.data.location import check_split
@@ -104,11 +106,14 @@ def read_list(file: Path, on_fault: OnFault = fail) -> list[Line]:
     return lines
 
 
-def read_yaml_list(file: Path, sha256: str = "", on_fault: OnFault = fail) -> list[Line]:
+def read_yaml_list(
+    file: Path, sha256: str = "", on_fault: OnFault = fail, *, fetch: str = ""
+) -> list[Line]:
     """The entries of a list; `number` counts them from 1.
 
     sha256: what the file must have, if given; faults name expected and found, or the entry that
-    is not a path and a label. `DataError` if it is no such list at all.
+    is not a path and a label. fetch: the command that fetches it again. `DataError` if it is no
+    such list at all.
     """
     try:
         content = file.read_bytes()
@@ -118,7 +123,7 @@ def read_yaml_list(file: Path, sha256: str = "", on_fault: OnFault = fail) -> li
     if sha256 and found != sha256:
         on_fault(
             f"{file}: not the published list: its SHA-256 is {found}, expected {sha256}; "
-            "remove it and fetch it with `clbench data prepare`"
+            f"remove it and fetch it with `{fetch}`"
         )
     lists = _parse(file, content)
     paths, labels = (lists.get(key) for key in ("data", "targets"))
@@ -179,19 +184,27 @@ def listed(
 
     def survey(source: DataSource, on_fault: OnFault) -> tuple[Path, Listing]:
         check_split(name, source, splits)
-        return listing(source, on_fault)
+        try:
+            return listing(source, on_fault)
+        except MissingDataError as error:
+            raise error.asked_of(source) from None
 
-    def read(source: DataSource) -> Listing:
-        return survey(source, fail)[1]
+    def advice(source: DataSource) -> str:
+        command = data_command("verify", name, source.root, source.split)
+        again = "unpack the archives again for what is missing, or " if known.get("files") else ""
+        return f"{again}see `{command}`"
 
     def load(source: DataSource) -> Dataset:
         folder, found = survey(source, fail)
-        return found.to_dataset(name, folder)
+        return found.to_dataset(name, folder, advice(source))
+
+    def manifest(source: DataSource) -> str:
+        return manifest_hash(*survey(source, fail), source.on_progress, advice(source))
 
     return DatasetInfo(
         name=name,
-        class_names=lambda source: list(read(source).class_names),
-        manifest_hash=lambda source: manifest_hash(*survey(source, fail), source.on_progress),
+        class_names=lambda source: list(survey(source, fail)[1].class_names),
+        manifest_hash=manifest,
         load=load,
         survey=survey,
         splits=splits,

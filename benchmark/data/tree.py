@@ -21,26 +21,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from benchmark.data.base import (
-    DataError,
-    DataSource,
-    Entry,
-    Listing,
-    MissingDataError,
-    OnFault,
-    Remote,
-    composed,
-    to_bytes,
-)
+from benchmark.data.base import DataError, Entry, Listing, OnFault, composed, to_bytes
 from benchmark.data.listing import fail
-from benchmark.data.location import find_folder, is_there
 from benchmark.data.pictures import SUFFIXES, is_picture, is_readable
 
 # Folders that programs leave among a user's own; hidden ones are left out as well.
@@ -49,7 +37,6 @@ CLUTTER = (
     "system volume information",
 )
 NAMED = 5  # folders that an error names
-_WORDNET_ID = re.compile(r"n\d{8}")
 
 Tree = dict[str, list[str]]  # class: paths of its images below the class folder
 LeftOut = Counter[str]  # why files were left out: how many
@@ -113,15 +100,21 @@ def entries(
 
 
 def split_listing(
-    tree: Tree, domain: Callable[[str, str], str], left_out: LeftOut | None = None
+    tree: Tree,
+    domain: Callable[[str, str], str],
+    left_out: LeftOut | None = None,
+    **more: Any,
 ) -> Listing:
-    """Our own split of a tree without one, classes in the order of their names."""
+    """Our own split of a tree without one, classes in the order of their names.
+
+    more: further fields of the listing.
+    """
     sides = {name: split_class(name, files) for name, files in tree.items()}
     labels = {name: label for label, name in enumerate(tree)}
     train, test = (
         entries({name: side[k] for name, side in sides.items()}, labels, domain) for k in (0, 1)
     )
-    return Listing.of(tree, train, test, left_out=left_out)
+    return Listing.of(tree, train, test, left_out=left_out, **more)
 
 
 def _images(folder: Path, on_fault: OnFault, left_out: LeftOut, below: str = "") -> list[str]:
@@ -217,44 +210,3 @@ def split_class(class_name: str, files: Iterable[str]) -> tuple[list[str], list[
     )
     count = held_count(len(ordered))
     return ordered[count:], ordered[:count]
-
-
-def find_wordnet_tree(
-    source: DataSource, names: Sequence[str], archive: Remote, others: Sequence[Remote] = ()
-) -> tuple[Path, Path]:
-    """The data set's folder, and the folder of the class folders, named by WordNet id.
-
-    These lie in the folder that the archive unpacks to, or in the data set's folder itself.
-    `MissingDataError` where there are none, naming the archive and those of `others` not there.
-    """
-    inner = archive.unpacked[0].rstrip("/")
-    folders = [source.root / name for name in names]
-    tops = [(folder, top) for folder in folders for top in (folder / inner, folder)]
-    tops.append((source.root, source.root / inner))
-    if source.root.resolve().name in names:  # any folder of ImageNet's classes looks like this one
-        tops.append((source.root, source.root))
-    for folder, top in tops:
-        if top.is_dir() and _wordnet_ids(top, _pass_over):
-            return folder, top
-    for _, top in tops:
-        if (top / "train").is_dir() and _wordnet_ids(top / "train", _pass_over):
-            raise DataError(
-                f"{top}: the class folders are in train/, where some programs move them; this "
-                f"suite needs them as {archive.name} has them: unpack it elsewhere"
-            )
-    folder = find_folder(source, names, [archive.name])
-    lacking = (file for file in others if not is_there(folder, file))
-    raise MissingDataError(names[0], folder, (archive, *lacking))
-
-
-def scan_wordnet_tree(top: Path, on_fault: OnFault = fail, left_out: LeftOut | None = None) -> Tree:
-    """The images of every class folder in `top`, classes in the order of their ids."""
-    return scan_classes(top, _wordnet_ids(top, on_fault), on_fault, left_out)
-
-
-def _wordnet_ids(folder: Path, on_fault: OnFault = fail) -> list[str]:
-    return subfolders(folder, lambda name: _WORDNET_ID.fullmatch(name) is not None, on_fault)
-
-
-def _pass_over(fault: str) -> None:
-    """Ignore a fault: `scan_wordnet_tree` reports it for the folder that is chosen."""

@@ -133,7 +133,7 @@ def verify(
         _compare_files(info, folder, content, findings)
         sides = _listed_sides(folder, content, findings)
         manifest = _manifest(folder, content, findings, quick, on_progress)
-        findings.notes += filter(None, [content.left_out_in_words()])
+        findings.notes += filter(None, [content.left_out_in_words(), *content.notes])
     _count(info, content.class_names, sides, findings)
     findings.counts += [f"manifest {manifest}"] if manifest else []
     is_published = _compare_counts(info, source, sides, findings)
@@ -142,7 +142,7 @@ def verify(
         files = [*info.files, *(file for split, file in info.split_files if split == source.split)]
         if quick:
             files = [file for file in files if not file.unpacked]
-        _check_downloads(files, folder, findings, is_published, on_progress)
+        _check_downloads(files, folder, source.root, findings, is_published, on_progress)
     if quick:
         findings.notes.append("images and archives were not read (--quick)")
     return findings
@@ -180,7 +180,8 @@ def _compare_files(info: DatasetInfo, folder: Path, listing: Listing, findings: 
         findings.faults[Fault.MISSING] += listing.missing_files(folder)
     except DataError as error:  # a folder that may not be looked into
         findings.faults[Fault.MISSING].append(str(error))
-    unlisted = sorted(_unlisted_files(folder, times.keys()))
+    found = _unlisted_files(folder, map(listing.place, times))
+    unlisted = sorted({*found, *map(listing.place, listing.strangers)})
     images = [path for path in unlisted if is_picture(path)]
     for path in images:
         if any(path.rpartition("/")[2] in note for note in info.notes):
@@ -195,9 +196,10 @@ def _compare_files(info: DatasetInfo, folder: Path, listing: Listing, findings: 
 def _unlisted_files(folder: Path, listed: Iterable[str]) -> Iterator[str]:
     """Files that are not `listed`, below the folders of `folder` that hold listed ones.
 
-    Hidden files are left out, and links to folders are not followed.
+    Hidden files are left out, and links to folders are followed where listed files lie in them.
     """
     known = set(listed)
+    parents = {path.rpartition("/")[0] for path in known}
     pending = list({path.partition("/")[0] for path in known if "/" in path})
     while pending:
         below = pending.pop()
@@ -208,7 +210,7 @@ def _unlisted_files(folder: Path, listed: Iterable[str]) -> Iterator[str]:
             continue  # its entries are reported as missing
         for entry in entries:
             path = f"{below}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=path in parents):
                 pending.append(path)
             elif path not in known and not entry.is_dir():
                 yield path
@@ -221,10 +223,11 @@ def _listed_sides(folder: Path, listing: Listing, findings: Findings) -> list[_S
     for name, entries in zip(SIDES, (listing.train, listing.test), strict=True):
         shown = []
         for entry in entries:
-            if entry.path not in seen:
-                seen.add(entry.path)
+            place = listing.place(entry.path)
+            if place not in seen:
+                seen.add(place)
                 shown.append(entry)
-        images = FileImages(folder, tuple(entry.path for entry in shown))
+        images = FileImages(folder, tuple(listing.place(entry.path) for entry in shown))
         sides.append(_Side(name, entries, images, tuple(shown)))
     return sides
 
@@ -258,7 +261,11 @@ def _count(
     for domain in domains if len(domains) > 1 else ():
         odd = sorted(train[domain].keys() ^ test[domain].keys())
         if len(odd) < 0.1 * classes:  # else classes are not meant to be in every domain
-            one_sided += [f"{class_names[c]} ({domain})" for c in odd]
+            one_sided += [
+                f"{class_names[c]} ({domain})"
+                for c in odd
+                if not any(class_names[c] in note and domain in note for note in info.notes)
+            ]
     if one_sided:
         findings.notes.append(
             f"classes that a domain has on one side only: {len(one_sided)}, "
@@ -379,6 +386,7 @@ def _compare_counts(
 def _check_downloads(
     files: list[Remote],
     folder: Path,
+    root: Path,
     findings: Findings,
     is_published: bool,
     on_progress: Progress,
@@ -394,7 +402,7 @@ def _check_downloads(
 
     others = []
     for remote in files:
-        path = _find_download(folder, remote)
+        path = _find_download(folder, root, remote)
         fault = checksum_fault(path, remote, watch) if path else ""
         if fault and remote.unpacked and is_published:
             findings.faults[Fault.ARCHIVES].append(f"{path}: {fault}")
@@ -404,10 +412,15 @@ def _check_downloads(
         findings.notes.append(f"{len(others)} files are not the published ones: {others[0]}")
 
 
-def _find_download(folder: Path, remote: Remote) -> Path | None:
-    """Where a downloaded file lies, if it does: an archive may be beside the folder it made."""
+def _find_download(folder: Path, root: Path, remote: Remote) -> Path | None:
+    """Where a downloaded file lies, if it does.
+
+    An archive may be beside the folder it made, or in the folder of all data sets.
+    """
     name = Path(remote.name).name
     places = [folder / remote.name, folder / name, folder / "splits" / name]
     if folder.name in {path.partition("/")[0] for path in remote.unpacked}:
         places.append(folder.parent / remote.name)
+    if remote.unpacked:
+        places.append(root / name)
     return first_file(*places)

@@ -63,6 +63,9 @@ def admit(images: Images, allowed: Iterable[Path]) -> None:
         # Pillow opens the resolved path of some files, and the given one of others.
         for folder in (files.folder, Path(os.path.realpath(files.folder))):
             opened |= {str(folder / path) for path in files.paths}
+        if real := _real_parents(files):
+            parts = (path.rpartition("/") for path in files.paths)
+            opened |= {f"{real[above]}/{name}" for above, _, name in parts if above in real}
         opened |= {os.path.realpath(path) for path in opened if Path(path).is_symlink()}
     _fence.open = frozenset(opened)
 
@@ -84,7 +87,16 @@ def places(*images: Images) -> tuple[list[Path], list[Path]]:
             folders.append(pixels[-1].parent)
         if files := _files(each):
             folders.append(files.folder)
+            folders += map(Path, set(_real_parents(files).values()))
     return folders, pixels[:1]
+
+
+def _real_parents(files: FileImages) -> dict[str, str]:
+    """The folders of the images that lie elsewhere, by way of links, with their real paths."""
+    top = os.path.realpath(files.folder)
+    parents = {path.rpartition("/")[0] for path in files.paths}
+    real = {a: os.path.realpath(files.folder / a) for a in parents}
+    return {a: path for a, path in real.items() if path != (f"{top}/{a}" if a else top)}
 
 
 def _files(images: Images) -> FileImages | None:

@@ -164,7 +164,7 @@ class Forecaster:
         name = run.spec.dataset, run.spec.split
         if name not in self.images:
             info = dataset_info(run.spec.dataset)
-            self.images[name] = info.expected_images
+            self.images[name] = info.expected_images(run.spec.split)
             if run.data_hash and (info.files or not all(info.images)):
                 with suppress(DataError):  # the run itself will say what is wrong with them
                     data = info.load(DataSource(self._root, run.spec.split))

@@ -14,7 +14,14 @@ from benchmark.backbones.places import MissingWeightsError
 from benchmark.config.reading import SuiteError
 from benchmark.config.tuned import Choices
 from benchmark.data import dataset_info
-from benchmark.data.base import DataSource, Listing, MissingDataError, Progress, default_root
+from benchmark.data.base import (
+    DatasetInfo,
+    DataSource,
+    Listing,
+    MissingDataError,
+    Progress,
+    default_root,
+)
 from benchmark.data.listing import fail
 from benchmark.data.orders import class_order
 from benchmark.data.stream import stream_hash
@@ -23,7 +30,7 @@ from benchmark.engine.suitability import Suitability
 from benchmark.registry import METHODS
 from benchmark.results.schema import TunedBlock
 from benchmark.results.store import ResultStore, run_key
-from benchmark.spec import RunSpec
+from benchmark.spec import ORDER_KINDS, RunSpec, order_kind
 from benchmark.words import plural
 
 _NO_RANGE = (
@@ -111,6 +118,8 @@ def plan_runs(
     _check_sizes(asked, inputs)
     for spec in asked:
         data = inputs.data(spec.dataset, spec.split, spec.order, spec.validation)
+        if data and spec.scenario == "domain":
+            inputs.check_domains(spec.dataset, spec.split)
         facts = inputs.weights(spec.backbone, spec.backbone_file)
         weights = facts.weight_hash if facts else ""
         source = method_hash(METHODS.source(spec.method))
@@ -211,20 +220,33 @@ class _Inputs:
 
     def _data(self, dataset: str, split: str, order: str, validation: float) -> str:
         try:
-            names, manifest = self.content(dataset, split)
+            names, manifest, _ = self.content(dataset, split)
         except MissingDataError as error:
             return self._lack(dataset, error)
         return stream_hash(manifest, class_order(order, names), validation)
 
-    def _content(self, dataset: str, split: str) -> tuple[tuple[str, ...], str]:
-        """The class names of a data set, and its manifest hash."""
+    def check_domains(self, dataset: str, split: str) -> None:
+        """Raise `SuiteError` where a split lacks a domain that is to be learned."""
+        there = self.content(dataset, split)[2]
+        absent = [name for name in dataset_info(dataset).domains if name not in there]
+        if there and absent:
+            raise SuiteError(
+                [f"scenario domain: split {split} of {dataset} has no images of {absent[0]}"]
+            )
+
+    def _content(self, dataset: str, split: str) -> tuple[tuple[str, ...], str, frozenset[str]]:
+        """Class names, manifest hash and, where there is a listing, the domains of both sides."""
         info, source = dataset_info(dataset), DataSource(self._root, split, self._on_progress)
         content = info.survey(source, fail)[1] if info.survey else None
         if not isinstance(content, Listing):
-            return tuple(info.class_names(source)), info.manifest_hash(source)
-        if left_out := content.left_out_in_words():
-            self._notes.append(f"{dataset}: {left_out}")
-        return content.class_names, info.manifest_hash(source)
+            return tuple(info.class_names(source)), info.manifest_hash(source), frozenset()
+        remarks = filter(
+            None, (content.left_out_in_words(), *content.notes, _other_count(info, split, content))
+        )
+        self._notes += [f"{dataset}: {remark}" for remark in remarks]
+        sides = ({entry.domain for entry in side} for side in (content.train, content.test))
+        domains = frozenset.intersection(*map(frozenset, sides))
+        return content.class_names, info.manifest_hash(source), domains
 
     def _weights(self, backbone: str, file: str) -> WeightFacts | None:
         try:
@@ -251,6 +273,15 @@ class _Inputs:
         return ""
 
 
+def _other_count(info: DatasetInfo, split: str, content: Listing) -> str:
+    """The note on a data set that has not as many images as it was published with; else empty."""
+    count = len(content.train) + len(content.test)
+    published = info.total or sum(info.expected_images(split))
+    if not published or count == published:
+        return ""
+    return f"{count} images, and {published} were published: numbers are not to be compared"
+
+
 def _same_data(spec: RunSpec, other: RunSpec) -> str:
     """The note on a run that is another one on data of the same content; empty if one name."""
     if spec.dataset == other.dataset:
@@ -260,6 +291,6 @@ def _same_data(spec: RunSpec, other: RunSpec) -> str:
 
 def _portable(spec: RunSpec) -> RunSpec:
     """The spec without this machine's paths, whose contents are in the hashes of the key."""
-    if spec.order != "natural" and not spec.order.startswith("shuffled:"):
+    if order_kind(spec.order) not in ORDER_KINDS:
         spec = replace(spec, order="file")
     return replace(spec, dataset="folder") if spec.dataset.startswith("folder:") else spec

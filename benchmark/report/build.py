@@ -20,7 +20,7 @@ from benchmark.report.page import PageFigure, render_page
 from benchmark.report.palette import report_palette
 from benchmark.report.paper.reported import Reported, load_reported, published_ranking
 from benchmark.report.paper.reproduced import Form, tables_in
-from benchmark.report.paper.tables import has_runs
+from benchmark.report.paper.tables import has_runs, other_splits
 from benchmark.report.rows import make_blocks
 from benchmark.report.statistics.agreement import ranking_notes
 from benchmark.report.statistics.rank_spread import rank_table
@@ -62,6 +62,7 @@ def collect_report(
     problems = [
         *left_out(store.problems),
         *(f"left out: {problem}" for problem in reported.problems),
+        *other_splits(theirs),
     ]
     return Report(
         tuple(blocks),

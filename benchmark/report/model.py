@@ -144,7 +144,8 @@ class Table:
 class Report:
     """What there is to show.
 
-    tables: all of them; printed: those for the terminal; problems: files that could not be used;
+    tables: all of them; printed: those for the terminal; problems: files that could not be used,
+    and rows that stand beside published numbers of another split;
     message: how many runs there were, in one sentence; results: by key; files: what was written.
     """
 

@@ -23,6 +23,7 @@ from benchmark.metrics import METRICS, Metric, Summary, summarize
 from benchmark.report.formatting import file_name, setting_text, task_text
 from benchmark.results.costs import COSTS
 from benchmark.results.store import Result, canonical, run_numbers, spec_dict
+from benchmark.spec import ORDER_KINDS, order_kind
 
 if TYPE_CHECKING:
     from benchmark.results.schema import Role, Stream
@@ -43,7 +44,7 @@ class BlockKey(NamedTuple):
 
     dataset: str
     backbone: str
-    order: str  # natural | shuffled | path of a file
+    order: str  # one of spec.ORDER_KINDS, or the path of a file
     validation: float
     split: str  # which of the data set's published splits
     scenario: str  # class | domain
@@ -53,7 +54,7 @@ class BlockKey(NamedTuple):
     def parts(self) -> tuple[str, ...]:
         """The fields in words, in the order of a title; what goes without saying is empty."""
         order = self.order
-        if order not in ("natural", "shuffled"):
+        if order not in ORDER_KINDS:
             order = "/".join(PurePath(order).parts[-2:])  # many a file is called order.txt
         domains = f"{len(self.tasks)} domains of the same {self.tasks[0]} classes"
         return (
@@ -287,11 +288,10 @@ def joined_rows(blocks: Sequence[Block]) -> list[tuple[str, list[Row | None]]]:
 
 
 def _block_key(spec: Mapping[str, Any]) -> BlockKey:
-    order = "shuffled" if spec["order"].startswith("shuffled:") else spec["order"]
     return BlockKey(
         spec["dataset"],
         spec["backbone"],
-        order,
+        order_kind(spec["order"]),
         spec["validation"],
         spec["split"],
         spec["scenario"],
@@ -400,7 +400,7 @@ def _slug(key: BlockKey, latest: int) -> str:
     if len(set(key.tasks)) > 1:
         sizes = [(size, len(list(group))) for size, group in groupby(key.tasks)]
         split += f"-{'-'.join(f'{n}x{size}' if n > 1 else str(size) for size, n in sizes)}"
-    order = key.order if key.order in ("natural", "shuffled") else PurePath(key.order).stem
+    order = key.order if key.order in ORDER_KINDS else PurePath(key.order).stem
     words = [key.dataset, split, key.backbone, order]
     words += [f"validation{key.validation:g}"] if key.validation else []
     words += [f"split-{key.split}"] if key.split != "default" else []

@@ -96,7 +96,7 @@ class SpecBlock(TypedDict):
 
     dataset: str
     tasks: list[PositiveCount]  # classes per task, in order
-    order: str  # natural | shuffled:SEED | path of a file
+    order: str  # natural | shuffled:SEED | coda:SEED | path of a file
     method: str
     settings: dict[str, Any]  # every field of the method's Config
     recipe: RecipeBlock

@@ -65,7 +65,7 @@ def test_a_plan_without_data_and_weights_says_the_cost_and_what_to_fetch(
     assert re.search(
         r"^roughly [\d,]+ days with \d+ at a time, up to 1\d\.\d GB of memory", shown, re.M
     )
-    assert "domainnet: 409,842 training and 176,748 test images" in shown
+    assert "domainnet: 409,832 training and 176,743 test images" in shown
     assert re.search(
         r"^files of domainnet: 18 to fetch, about 18\.0 GB, 36\.0 GB of disk with what is "
         r"unpacked, [\d.]+ \wB free: clbench data prepare domainnet --root 'my data'$",
@@ -88,6 +88,21 @@ def test_splits_of_our_own_are_forecast_by_their_published_totals(
 
 
 @pytest.mark.usefixtures("_nothing_here")
+def test_lists_that_nobody_publishes_are_asked_for_and_the_way_out_works(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--dataset", "domainnet", "--method", "ncm", "--seeds", "0", "--data-root", "my data"]
+    shown = plan(capsys, *words, "--set", "split=coda")
+    lists = "domainnet_train.yaml, domainnet_test.yaml"
+    assert f"files of domainnet, split coda, that nobody publishes: {lists}" in shown
+    assert "my data/domainnet/splits/domainnet_train.yaml  which has no public address" in shown
+    assert "test images" not in shown  # how many the lists hold is not known
+    out = re.search(r"`(--set split=\w+)`", shown)
+    assert out is not None
+    assert "nobody publishes" not in plan(capsys, *words, *out[1].split())
+
+
+@pytest.mark.usefixtures("_nothing_here")
 def test_a_plan_can_show_every_resolved_value(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--suite", "imagenet_r", "--method", "inflora_b5,sequential", "--seeds", "0,1"]
     lines = plan(capsys, *words, "--settings").splitlines()
@@ -99,7 +114,7 @@ def test_a_plan_can_show_every_resolved_value(capsys: pytest.CaptureFixture[str]
     assert "lr 0.0005, epochs 50, batch_size 128" in lines[five + 4]
     all_tasks = at["sequential: imagenet_r in 5, 10 and 20 tasks, vit_b16_in21k; seeds 0, 1"]
     assert lines[all_tasks + 1] == (
-        "  stream: order natural, input_range unit, precision fp32, validation 0.0, split default, "
+        "  stream: order natural, input_range unit, precision fp32, validation 0.0, split inflora, "
         "scenario class"
     )
     assert lines[all_tasks + 2] == (

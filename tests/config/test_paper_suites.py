@@ -7,6 +7,7 @@ own code, apart from the suites; a slip of the pen in either shows here.
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from suites import asked_again
 
 from benchmark.config import Overrides, Suite, expand, load_suite, suite_files
 from benchmark.config.command import run_arguments
+from benchmark.config.reading import SuiteError
 from benchmark.data import dataset_info
 from benchmark.spec import Augmentation, Evaluation, RunSpec, values_of
 
@@ -40,6 +42,8 @@ PROTOCOL: dict[str, tuple[set[str], set[int], set[str], set[str]]] = {
     "imagenet_a": ({"imagenet_a"}, {10, 20}, {"vit_b16_in21k"}, EVERY_METHOD),
     "cub200": ({"cub200"}, {10}, {"vit_b16_in21k"}, EVERY_METHOD),
 }  # fmt: skip
+
+SPLITS = {"imagenet_r": "inflora"}  # of the published runs, where they can be had
 
 SGD_HEADS = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0}
 DOMAINNET = {
@@ -135,7 +139,9 @@ def test_the_protocol_of_a_suite(name: str) -> None:
     assert {s.input_range for s in found} == {"unit"}
     assert {s.precision for s in found} == {"fp32"}
     assert {s.validation for s in found} == {0.0}
-    assert {s.split for s in found} == {"default"}
+    assert {(s.dataset, s.split) for s in found} == {
+        (s, SPLITS.get(s, "default")) for s in datasets
+    }
     assert {s.scenario for s in found} == {"domain" if name == "domainnet_domains" else "class"}
     wanted = len(datasets) * len(tasks) * len(backbones) * len(methods) * 5
     assert len(found) == len({repr(s) for s in found}) == wanted
@@ -189,6 +195,43 @@ def test_the_numbers(dataset: str, method: str, tasks: int, numbers: dict[str, A
     assert found
     for spec in found:
         assert {key: number(spec, key) for key in numbers} == numbers
+
+
+def test_a_data_set_that_a_suite_does_not_name_has_its_own_split() -> None:
+    def splits(name: str, **given: Any) -> set[tuple[str, str]]:
+        found = expand(suite(name), Overrides(method=("ncm",), seeds=(0,), tasks=(10,), **given))
+        return {(spec.dataset, spec.split) for spec in found}
+
+    both = ("imagenet_r", "cub200")
+    assert splits("imagenet_r", dataset=both) == {("imagenet_r", "inflora"), ("cub200", "default")}
+    changed = splits("imagenet_r", dataset=both, sets=("split=folders",))
+    assert changed == {("imagenet_r", "folders"), ("cub200", "folders")}
+    with pytest.raises(SuiteError, match="split of cub200 'inflora'"):
+        splits("imagenet_r", dataset=both, sets=("split=inflora",))
+    with pytest.raises(SuiteError, match="split of cifar100 'coda'"):
+        splits("alignment", sets=("split=coda",))
+
+
+def test_a_suite_gives_one_data_set_another_split(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    text = "extends: imagenet_r\nsplit: coda\ndataset: [imagenet_r, cub200]\ntasks: [10]\n"
+    file.write_text(text + "per_dataset: {cub200: {split: folders}}\n")
+    found = expand(load_suite(str(file)), Overrides(method=("ncm",), seeds=(0,)))
+    assert {(s.dataset, s.split) for s in found} == {("imagenet_r", "coda"), ("cub200", "folders")}
+    file.write_text(text + "per_dataset: {cub200: {split: foldres}}\n")
+    with pytest.raises(SuiteError, match=r"foldres.*did you mean 'folders'"):
+        expand(load_suite(str(file)), Overrides(method=("ncm",), seeds=(0,)))
+    file.write_text(text)
+    with pytest.raises(SuiteError, match="split of cub200 'coda'"):
+        expand(load_suite(str(file)), Overrides(method=("ncm",), seeds=(0,)))
+
+
+@pytest.mark.parametrize("order", ["coda", "shuffled"])
+def test_each_seed_has_its_own_order(order: str) -> None:
+    given = Overrides(method=("ncm",), tasks=(10,), sets=(f"order={order}",))
+    found = expand(suite("imagenet_r"), given)
+    assert [spec.order for spec in found] == [f"{order}:{seed}" for seed in range(5)]
+    assert asked_again(found[3], suite("imagenet_r")) == [found[3]]
 
 
 @pytest.mark.parametrize("name", ["imagenet_r", "cifar100", "domainnet"])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from collections import Counter
+from dataclasses import replace
+from hashlib import md5
 from pathlib import Path
 
 import miniatures
@@ -11,7 +15,11 @@ import pytest
 from trees import copy_in_another_order, shuffle_directories, state
 
 from benchmark.data import domainnet
-from benchmark.data.base import DataError, DataSource, MissingDataError
+from benchmark.data import verify as verify_module
+from benchmark.data.base import DataError, DataSource, Listing, MissingDataError
+from benchmark.data.fetch.prepare import NotFetchedError, prepare
+from benchmark.data.orders import class_order
+from benchmark.data.verify import verify
 
 INFO, DOMAINS = domainnet.INFO, miniatures.DOMAINS
 CLASSES = 7
@@ -49,7 +57,9 @@ def coda_lists(root: Path, domains: tuple[str, ...] = DOMAINS) -> None:
 
 
 def test_what_is_known_without_the_data() -> None:
-    assert (INFO.classes, INFO.default_tasks, INFO.images) == (345, 5, (409_842, 176_748))
+    assert (INFO.classes, INFO.default_tasks, INFO.images) == (345, 5, (409_832, 176_743))
+    assert domainnet.COUNTS["painting"] == (50_416, 21_850) and "50,416 / 21,850" in INFO.notes[1]
+    assert "586,575" in INFO.summary
     assert INFO.domains == ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
     files = {file.name: file for file in INFO.files}
     assert len(files) == 18 and all(len(file.md5) == 32 for file in files.values())
@@ -190,9 +200,93 @@ def test_other_lists_are_taken_by_switch_only(root: Path) -> None:
     assert INFO.manifest_hash(DataSource(root, "coda")) != before
 
 
-def test_without_these_lists_it_says_where_to_put_them(root: Path) -> None:
-    with pytest.raises(DataError, match=r"splits/domainnet_train\.yaml is missing"):
-        INFO.load(DataSource(root, "coda"))
+def test_without_these_lists_it_says_where_to_put_them_and_fetches_nothing(root: Path) -> None:
+    source = DataSource(root, "coda")
+    with pytest.raises(MissingDataError) as caught:
+        INFO.load(source)
+    text = str(caught.value)
+    for side in ("train", "test"):
+        assert f"{root}/domainnet/splits/domainnet_{side}.yaml  which has no public address" in text
+    assert "prepare" not in text and "`--set split=default`" in text
+    with pytest.raises(NotFetchedError, match="no public address"):
+        prepare(INFO, source)
+    coda_lists(root)
+    (root / "domainnet" / "domainnet_test.yaml").unlink()
+    with pytest.raises(MissingDataError) as caught:
+        INFO.load(source)
+    assert [file.name for file in caught.value.files] == ["splits/domainnet_test.yaml"]
+
+
+def test_lists_that_are_not_the_published_ones_are_used_and_said(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coda_lists(root)
+    notes = domainnet.listing(DataSource(root, "coda"))[1].notes
+    assert [note.partition(":")[0] for note in notes] == [
+        f"{root}/domainnet/domainnet_{side}.yaml" for side in ("train", "test")
+    ]
+    assert all("not the published list, whose git blob begins" in note for note in notes)
+    for side in ("train", "test"):
+        name = f"domainnet_{side}.yaml"
+        blob = subprocess.run(
+            ["git", "hash-object", name], cwd=root / "domainnet", capture_output=True, check=True
+        )
+        monkeypatch.setitem(domainnet.CODA_BLOBS, side, blob.stdout.decode()[:8])
+    assert domainnet.listing(DataSource(root, "coda"))[1].notes == ()
+    monkeypatch.setitem(domainnet.CODA_LABELS, "The_Great_Thing", CLASSES - 1 - 1)
+    assert domainnet.listing(DataSource(root, "coda"))[1].notes == ()
+    monkeypatch.setitem(domainnet.CODA_LABELS, "The_Great_Thing", 1)
+    (note,) = domainnet.listing(DataSource(root, "coda"))[1].notes
+    assert note.endswith("not in the published order: The_Great_Thing is 5, not 1")
+
+
+def test_what_is_known_of_the_published_lists() -> None:
+    assert domainnet.CODA_BLOBS == {"train": "bf86d2fb", "test": "3c540791"}
+    assert domainnet.CODA_LABELS == {"mouse": 303, "bridge": 5, "strawberry": 16, "vase": 17}
+
+
+def test_the_natural_order_is_that_of_these_lists_own_numbers(root: Path) -> None:
+    coda_lists(root)
+    names = INFO.class_names(DataSource(root, "coda"))
+    assert [names[c] for c in class_order("natural", names)] == names
+    assert names == miniatures.domainnet_classes(CLASSES)[::-1]
+
+
+# --- the official counts -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_lists_of_the_official_lengths_verify_without_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve lists as long as the official ones, with painting's faults; no file is looked for."""
+    names = [f"thing_{label:03d}" for label in range(345)]
+    names[301], names[328] = "syringe", "t-shirt"
+    folder = tmp_path / "domainnet"
+    (folder / "txt").mkdir(parents=True)
+    files = []
+    for (domain, side), remote in domainnet.LISTS.items():
+        (folder / domain).mkdir(exist_ok=True)
+        left_out = {"test": 301, "train": 328}[side] if domain == "painting" else -1
+        labels = [label for label in range(345) if label != left_out]
+        count = domainnet.COUNTS[domain][side == "test"]
+        lines = [
+            f"{domain}/{names[label]}/{side}_{number:06d}.jpg {label}\n"
+            for number in range(count)
+            for label in [labels[number % len(labels)]]
+        ]
+        (folder / remote.name).write_text("".join(lines))
+        digest = md5((folder / remote.name).read_bytes()).hexdigest()
+        files.append(replace(remote, md5=digest))
+    monkeypatch.setattr(Listing, "missing_files", lambda listing, folder: [])
+    monkeypatch.setattr(verify_module, "_unlisted_files", lambda folder, listed: iter(()))
+    monkeypatch.setattr(verify_module, "_look_inside", lambda *given: None)
+    found = verify(replace(INFO, files=tuple(files)), DataSource(tmp_path), quick=True)
+    assert found.total == 0
+    assert found.notes == ["images and archives were not read (--quick)"]
+    counts = "\n".join(found.counts)
+    assert re.search(r"training +409832 images", counts) and re.search(r"test +176743", counts)
+    assert re.search(r"painting +50416 training +21850 test", counts)
 
 
 def test_a_domain_that_these_lists_need_is_named(root: Path) -> None:

@@ -56,7 +56,8 @@ def test_what_is_known_without_the_data() -> None:
         assert (info.name, info.classes, info.default_tasks) == (f"imagenet_{letter}", 200, 10)
         url = f"https://people.eecs.berkeley.edu/~hendrycks/imagenet-{letter}.tar"
         assert [file.url for file in info.files] == [url]
-    assert imagenet_r.INFO.splits == ("default", "coda") and len(imagenet_r.INFO.domains) == 15
+    assert imagenet_r.INFO.splits == ("default", "inflora", "coda", "folders")
+    assert imagenet_a.INFO.splits == ("default", "folders") and len(imagenet_r.INFO.domains) == 15
     assert {file.sha256[:8] for _, file in imagenet_r.INFO.split_files} == {"6bcaa14c", "57275ac2"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from PIL import Image
 
 from benchmark.config import Overrides, SuiteError, expand, load_suite
 from benchmark.config.command import run_arguments
+from benchmark.engine import fence
 from benchmark.engine.context import Context
 from benchmark.engine.plan import plan_runs
 from benchmark.results.store import ResultStore
@@ -97,6 +99,80 @@ def test_pictures_replaced_after_planning_fail_the_run(make: Make, on: On, tmp_p
     context = Context(torch.device("cpu"))
     assert run_one(planned, store, context, lambda _event: None) == "failed"
     assert "DataError" in str(store.read(planned.key)["outcome"]["error"])
+
+
+# -- data sets in the forms users have them --------------------------------------------------------
+
+
+def imagenet(top: Path, *sides: str) -> Path:
+    """A miniature of ImageNet-R's tree below `top`, its images shared out among the sides."""
+    for label in range(4):
+        for number in range(10):
+            side = sides[number % len(sides)]
+            file = top / side / f"n0144353{label}" / f"art_{number}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (60 * label, 20 * number, 0)).save(file)
+    return top.parent
+
+
+def test_images_moved_into_train_and_test_are_the_same_run_and_that_is_said(
+    spec: RunSpec, tmp_path: Path
+) -> None:
+    roots = [imagenet(tmp_path / str(len(sides)) / "imagenet_r", *sides)
+             for sides in (("imagenet-r",), ("train", "test"))]  # fmt: skip
+    one = replace(spec, dataset="imagenet_r", tasks=(2, 2))
+    said: list[list[str]] = [[], []]
+    found = {
+        plan_runs([one], ResultStore("none"), root, notes=notes)[0].key
+        for root, notes in zip(roots, said, strict=True)
+    }
+    assert len(found) == 1
+    few = "imagenet_r: 40 images, and 30000 were published: numbers are not to be compared"
+    assert said[0] == [few] and said[1][1:] == [few]
+    assert "found by their names in train/ and test/" in said[1][0]
+    folders = replace(one, split="folders")
+    assert plan_runs([folders], ResultStore("none"), roots[1])[0].key not in found
+
+
+def test_runs_on_linked_sides_are_the_same_and_what_is_behind_a_link_is_closed(
+    spec: RunSpec, tmp_path: Path
+) -> None:
+    plain = imagenet(tmp_path / "plain" / "imagenet_r", "imagenet-r")
+    imagenet(tmp_path / "elsewhere", "train", "test")
+    linked = tmp_path / "linked" / "imagenet_r"
+    linked.mkdir(parents=True)
+    for side in ("train", "test"):
+        (linked / side).symlink_to(tmp_path / "elsewhere" / side)
+    one = replace(spec, dataset="imagenet_r", tasks=(2, 2))
+    numbers = []
+    for root in (plain, linked.parent):
+        store = ResultStore(root / "results")
+        (planned,) = plan_runs([one], store, root)
+        context = Context(torch.device("cpu"), data_root=root)
+        assert run_one(planned, store, context, lambda _event: None) == "done"
+        numbers.append(store.read(planned.key)["outcome"]["accuracy"])
+    assert numbers[0] == numbers[1]
+
+    data = Context(torch.device("cpu"), data_root=linked.parent).dataset("imagenet_r", "default")
+    folders, _ = fence.places(data.train.images, data.test.images)
+    behind = (tmp_path / "elsewhere" / "test").glob("*/*.jpg")
+    closed = [Path(os.path.realpath(folder)) for folder in folders]
+    assert all(any(path.is_relative_to(folder) for folder in closed) for path in behind)
+
+
+def test_a_split_that_lacks_a_domain_cannot_be_learned_by_domain(
+    spec: RunSpec, tmp_path: Path
+) -> None:
+    root = imagenet(tmp_path / "imagenet_r", "imagenet-r")
+    one = replace(spec, dataset="imagenet_r", tasks=(4,) * 15, scenario="domain")
+    with pytest.raises(SuiteError, match="split default of imagenet_r has no images of cartoon"):
+        plan_runs([one], ResultStore("none"), root)
+
+
+def test_an_order_with_a_seed_is_part_of_the_key(make: Make, on: On) -> None:
+    top = make("data", 1)
+    orders = ("natural", "coda:0", "coda:1", "coda:2", "shuffled:1")
+    assert len(set(keys([replace(on(top), order=order) for order in orders]))) == len(orders)
 
 
 # -- from the command line ----------------------------------------------------------------------

@@ -99,9 +99,34 @@ def test_numbers_marks_and_confidence_agree(shipped: Reported) -> None:
         assert entry.std is None or 0 <= entry.std < 5, entry.name
         assert not (entry.verified and entry.recalled), entry.name
         assert not entry.recalled or entry.confidence == "low", entry.name
-        if entry.tasks is not None:  # VPT-NSP2 leaves out five classes of DomainNet's
-            left = dataset_info(entry.dataset).classes % entry.tasks
-            assert left == 0 or (entry.paper, left) == ("vpt_nsp2", 5), entry.name
+        if entry.tasks is not None and "200 largest" not in entry.setting.protocol:
+            assert dataset_info(entry.dataset).classes % entry.tasks == 0, entry.name
+
+
+def test_every_number_names_its_split_and_those_on_domainnet_their_protocol(
+    shipped: Reported,
+) -> None:
+    for entry in shipped.entries:
+        known = dataset_info(entry.dataset).splits
+        assert entry.setting.split in (*known, "unknown"), entry.name
+        assert bool(entry.setting.protocol) == (entry.dataset == "domainnet"), entry.name
+    splits = {
+        (entry.paper, entry.dataset, entry.scenario): entry.setting.split
+        for entry in shipped.entries
+    }
+    assert (
+        splits["inflora", "imagenet_r", "class"]
+        == "inflora"
+        == splits["logs", "imagenet_r", "class"]
+    )
+    for paper in ("coda_p", "dualprompt"):
+        assert splits[paper, "imagenet_r", "class"] == "coda"
+    assert splits["inflora", "domainnet", "class"] == "coda"
+    protocols = {entry.paper + entry.scenario: entry.setting.protocol
+                 for entry in shipped.find(dataset="domainnet")}  # fmt: skip
+    assert protocols["infloraclass"].startswith("5 x 69 classes")
+    assert protocols["infloradomain"] == "one task for each of six domains"
+    assert protocols["vpt_nsp2class"] == "10 x 20 of the 200 largest classes"
 
 
 @pytest.mark.parametrize(

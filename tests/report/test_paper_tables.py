@@ -6,6 +6,7 @@ import copy
 import csv
 import io
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -13,16 +14,25 @@ from typing import Any, get_args
 import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
+from benchmark.cli.report import show_report
 from benchmark.config import expand, load_suite
+from benchmark.report.build import collect_report
 from benchmark.report.formats import csv_table, latex, markdown, terminal
 from benchmark.report.formats.latex_text import escape
 from benchmark.report.model import Table, TableRow, cell_text
 from benchmark.report.notes import annotated
 from benchmark.report.paper.layouts import LAYOUTS
+from benchmark.report.paper.published import Setting
 from benchmark.report.paper.reported import Reported, read_reported
-from benchmark.report.paper.tables import Numbers, differences, has_runs, paper_tables
+from benchmark.report.paper.tables import (
+    Numbers,
+    differences,
+    has_runs,
+    other_splits,
+    paper_tables,
+)
 from benchmark.report.rows import Block, make_blocks
-from benchmark.results.store import spec_dict
+from benchmark.results.store import ResultStore, spec_dict
 from benchmark.spec import RunSpec
 
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "reported"
@@ -199,7 +209,7 @@ def test_the_cells_of_ours_know_their_runs_and_the_published_number(results: lis
     assert paper.published is not None and paper.runs == ()
     assert ours.published == paper.published and len(ours.runs) == 3
     assert ours.published is not None and ours.published.mean == 75.65
-    assert "split: ours default" in ours.published.differs
+    assert "split" not in ours.published.differs
 
 
 def test_the_difference_is_ours_less_the_published(results: list[Any]) -> None:
@@ -210,7 +220,7 @@ def test_the_difference_is_ours_less_the_published(results: list[Any]) -> None:
     assert texts(table, table.row("CODA-P"))[3:5] == ["0.00?", "-4.35?"]
     assert texts(table, table.row("Joint"))[3:] == ["", "", "1 of 3", "", "", "-"]
     assert texts(table, table.row("ncm"))[3:6] == ["", "", "1 of 3"]
-    assert any("split: ours default" in note for note in notes(table, "InfLoRA"))
+    assert not any("split: " in note for note in notes(table, "InfLoRA"))
 
 
 def test_ours_alone(results: list[Any]) -> None:
@@ -218,7 +228,7 @@ def test_ours_alone(results: list[Any]) -> None:
     assert texts(table, table.row("InfLoRA"))[:3] == ["71.00 ± 1.00", "71.00 ± 1.00", "3"]
     assert texts(table, table.row("L2P"))[:3] == ["-", "-", "-"]
     assert not any("published" in note or "paper has" in note for note in table.notes)
-    assert notes(table, "InfLoRA")[0] == "5 tasks and 10 tasks: ours on split default"
+    assert notes(table, "InfLoRA")[0] == "5 tasks and 10 tasks: ours on split inflora"
 
 
 def test_methods_that_the_paper_has_not_come_after_its_own(results: list[Any]) -> None:
@@ -316,7 +326,8 @@ def test_of_several_blocks_the_one_nearest_to_the_paper_counts(results: list[Any
     spec = spec_of("imagenet_r", "inflora", 10)
     shuffled = result_of(spec | {"order": "shuffled:1"}, 10.0)
     coda = result_of(spec | {"split": "coda"}, 20.0)
-    table = tables_of("both", shuffled, coda, *results)[0]
+    own = result_of(spec | {"split": "default"}, 30.0)
+    table = tables_of("both", shuffled, coda, own, *results)[0]
     assert texts(table, table.row("InfLoRA"))[6] == "71.00 ± 1.00"
     assert "shuffled class order" in table.caption and "split coda" in table.caption
     alone = tables_of("both", shuffled, coda)[0]
@@ -348,15 +359,58 @@ def test_the_shipped_suites_differ_in_nothing_that_is_known_but_the_split(suite:
         for row in table.rows:
             for cell in row.cells:
                 differs = cell.published.differs if cell.runs and cell.published else ""
-                known = ("not published: ", "split: ours default, published ")
+                known = ("not published: ", "split: ours default, published coda")
                 others = [t for t in differs.split("; ") if t and not t.startswith(known)]
                 assert not others, (table.title, row.label, others)
+                beside = cell.runs and cell.published is not None
+                assert not beside or ("split: " in differs) == (suite == "domainnet"), row.label
+
+
+def test_a_row_beside_a_number_of_another_split_is_warned_of(tmp_path: Path) -> None:
+    spec = spec_of("imagenet_r", "inflora", 10)
+    coda = spec_of("imagenet_r", "coda_p", 10)
+    assert other_splits(tables_of("both", result_of(spec), result_of(coda))) == []
+    moved = [result_of(one | {"split": "default"}) for one in (spec, coda)]
+    for numbers in ("both", "delta"):
+        first, *more = other_splits(tables_of(numbers, *moved))
+        assert first == (
+            "Table 1 (InfLoRA paper): ImageNet-R: on another split than the published numbers "
+            "beside them (ours default, published inflora): CODA-P, InfLoRA"
+        )
+        assert [text.split(":")[0] for text in more] == ["Table 3 (InfLoRA paper)"]
+    assert other_splits(tables_of("ours", *moved)) == []
+    assert other_splits(tables_of("reported", *moved)) == []
+    note = "10 tasks: split: ours default, published inflora"
+    assert note in notes(tables_of("both", *moved)[0], "InfLoRA")
+
+
+@pytest.mark.parametrize("split", ["inflora", "default", "coda"])
+def test_the_report_warns_of_another_split(split: str, tmp_path: Path) -> None:
+    spec = make_spec(dataset="imagenet_r", tasks=(20,) * 10, backbone="vit_b16_in21k", split=split)
+    ResultStore(tmp_path).write(*make_result(spec))
+    problems = collect_report(tmp_path).problems
+    assert [f"(ours {split}, published inflora)" in text for text in problems] == (
+        [True] * 2 if split != "inflora" else []
+    )
+    shown = io.StringIO()
+    with redirect_stderr(shown), redirect_stdout(io.StringIO()):
+        show_report(collect_report(tmp_path))
+    assert all(problem[:60] in shown.getvalue() for problem in problems)
+
+
+def test_a_split_that_nobody_tells_is_unknown() -> None:
+    (row,) = blocks_of(result_of(spec_of("imagenet_r", "inflora", 10)))[0].rows
+    assert differences(Setting(split="unknown"), row) == ["split: ours inflora, published unknown"]
+    assert differences(Setting(), row) == ["split: ours inflora, published unknown"]
+    (row,) = blocks_of(result_of(spec_of("cifar100", "inflora", 10)))[0].rows
+    assert differences(Setting(), row) == []
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
         ({"order": "shuffled:3"}, "class order: ours shuffled, published natural"),
+        ({"order": "coda:3"}, "class order: ours coda, published natural"),
         ({"order": "/home/me/mine.txt"}, "class order: ours mine.txt, published natural"),
         ({"input_range": "native"}, "input range: ours native, published unit"),
         ({"precision": "bf16"}, "precision: ours bf16, published fp32"),

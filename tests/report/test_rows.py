@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from synthetic_results import make_broken, make_result, make_spec
 
 from benchmark.report.formats.terminal import plain
@@ -27,9 +28,11 @@ def line_of(block: Block, label: str) -> Row:
     return next(line for line in block.rows if line.label == label)
 
 
-def test_only_seeds_and_class_orders_are_averaged() -> None:
-    specs = [make_spec(seed=seed, order=f"shuffled:{seed}") for seed in range(3)]
+@pytest.mark.parametrize("kind", ["shuffled", "coda"])
+def test_only_seeds_and_class_orders_are_averaged(kind: str) -> None:
+    specs = [make_spec(seed=seed, order=f"{kind}:{seed}") for seed in range(3)]
     block = one_block(*map(finished, specs))
+    assert f"{kind} class order" in block.title and block.name.endswith(f"-{kind}")
     [line] = block.rows
     assert (line.label, len(line.done), line.total) == ("inflora", 3, 3)
     assert line.notes == ()
@@ -41,6 +44,7 @@ def test_other_conditions_make_other_blocks() -> None:
         {"dataset": "cifar100"},
         {"backbone": "tiny_dino"},
         {"order": "shuffled:0"},
+        {"order": "coda:0"},
         {"order": "lists/mine.txt"},
         {"tasks": (10,)},
         {"validation": 0.2},

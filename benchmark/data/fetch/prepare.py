@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.base import DatasetInfo, DataSource, MissingDataError, Remote
+from benchmark.data.base import (
+    DatasetInfo,
+    DataSource,
+    Listing,
+    MissingDataError,
+    Remote,
+    data_command,
+    downloaded,
+)
 from benchmark.data.fetch.download import (
     FetchError,
     Note,
@@ -21,6 +29,7 @@ from benchmark.data.fetch.download import (
 )
 from benchmark.data.fetch.download import download as fetch
 from benchmark.data.fetch.unpack import ArchiveError, unpack
+from benchmark.data.listing import fail
 from benchmark.data.location import check_split, is_there
 from benchmark.words import plural, size
 
@@ -30,46 +39,64 @@ _ROUNDS = 3  # after fetching archives, the lists in them may turn out to be inc
 class NotFetchedError(MissingDataError):
     """Files of a data set that are not there and could not be fetched, with the reason."""
 
-    def __init__(self, name: str, folder: Path, files: tuple[Remote, ...], reason: str) -> None:
-        super().__init__(name, folder, files)
+    def __init__(
+        self, name: str, folder: Path, files: tuple[Remote, ...], reason: str, **more: Any
+    ) -> None:
+        super().__init__(name, folder, files, **more)
         self.reason = reason
         self.args = (f"{self.args[0]}\n  not fetched: {reason}",)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return NotFetchedError, (self.name, self.folder, self.files, self.reason)
+        make, arguments = super().__reduce__()
+        return make, (*arguments, self.reason)
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What a data set's folder lacks: files to fetch, and archives that are there, but packed."""
+    """What a data set's folder lacks: files to fetch, and archives that are there, but packed.
+
+    told: the error in which the data set says so.
+    """
 
     folder: Path
     absent: tuple[Remote, ...] = ()
     packed: tuple[Remote, ...] = ()
+    told: MissingDataError | None = None
+
+    def not_fetched(self, files: tuple[Remote, ...], reason: str) -> NotFetchedError:
+        """The error for those of the files that could not be fetched."""
+        assert self.told is not None
+        more = {name: getattr(self.told, name) for name in ("root", "split", "lacking", "advice")}
+        return NotFetchedError(self.told.name, self.folder, files, reason, **more)
 
 
 def find_missing(info: DatasetInfo, source: DataSource) -> Missing | None:
     """What a data set lacks at `source`, found without hashing; None when the data set can be used.
 
     The data set itself is asked, since it knows every form in which it is accepted. Raises
-    `DataError` for a split that it does not have, or where what is there is damaged.
+    `DataError` for a split that it does not have, or where what is there is damaged or lacks some
+    of the listed images.
     """
     check_split(info.name, source, info.splits)
     try:
-        info.class_names(source)
+        content = info.survey(source, fail) if info.survey else None
+        if content is None:
+            info.class_names(source)
+        elif isinstance(content[1], Listing):
+            command = data_command("verify", info.name, source.root, source.split)
+            content[1].check_files(content[0], f"see `{command}`")
     except MissingDataError as error:
-        there = {file: (error.folder / file.name).is_file() for file in error.files}
-        absent = tuple(file for file in error.files if not there[file])
-        packed = tuple(file for file in error.files if there[file])
-        return Missing(error.folder, absent, packed)
+        there = [file for file in error.files if downloaded(file, error.folder, error.root)]
+        absent = tuple(file for file in error.files if file not in there)
+        return Missing(error.folder, absent, tuple(there), error)
     return None
 
 
 def check(info: DatasetInfo, source: DataSource) -> None:
     """Raise `MissingDataError`, with every file, when the data set cannot be used as it is."""
     missing = find_missing(info, source)
-    if missing is not None:
-        raise MissingDataError(info.name, missing.folder, (*missing.absent, *missing.packed))
+    if missing is not None and missing.told is not None:
+        raise missing.told
 
 
 def prepare(
@@ -92,7 +119,7 @@ def prepare(
     missing = find_missing(info, source)
     if missing is None:
         return
-    _check_allowed(info, missing, download)
+    _check_allowed(missing, download)
     lock = missing.folder / ".prepare.lock"
     with folder_for(missing.folder), exclusive(lock, f"prepare {info.name}", on_progress):
         for _ in range(_ROUNDS):
@@ -100,23 +127,27 @@ def prepare(
             if missing is None:
                 return
             _announce(info, missing, on_progress)
-            _fetch_all(info, missing, on_progress, discard_archives)
+            _fetch_all(missing, on_progress, discard_archives)
             for file in missing.packed:
-                check_present(missing.folder / file.name, file, on_progress)
-                _unpack(file, missing.folder, on_progress)
+                archive = downloaded(file, missing.folder, source.root)
+                assert archive is not None
+                check_present(archive, file, on_progress)
+                _unpack(file, archive, missing.folder, on_progress)
         check(info, source)
 
 
-def _check_allowed(info: DatasetInfo, missing: Missing, download: bool) -> None:
+def _check_allowed(missing: Missing, download: bool) -> None:
     """Raise `NotFetchedError` where files have to be fetched, but nothing may be."""
     if not missing.absent:
         return
+    if not all(file.url for file in missing.absent):
+        raise missing.not_fetched(missing.absent, "some have no public address")
     if not download:
-        raise NotFetchedError(info.name, missing.folder, missing.absent, "no download is tried")
+        raise missing.not_fetched(missing.absent, "no download is tried")
     try:
         require_online(missing.absent[0].url)
     except UnreachableError as error:
-        raise NotFetchedError(info.name, missing.folder, missing.absent, str(error)) from error
+        raise missing.not_fetched(missing.absent, str(error)) from error
 
 
 def _announce(info: DatasetInfo, missing: Missing, on_progress: Watch) -> None:
@@ -130,7 +161,7 @@ def _announce(info: DatasetInfo, missing: Missing, on_progress: Watch) -> None:
         on_progress(Note(f"{info.name}: to unpack in {missing.folder}: {names}"))
 
 
-def _fetch_all(info: DatasetInfo, missing: Missing, on_progress: Watch, discard: bool) -> None:
+def _fetch_all(missing: Missing, on_progress: Watch, discard: bool) -> None:
     """Fetch and unpack file by file; continues after a failed file, unless no host is reached."""
     failed: list[Remote] = []
     errors: list[FetchError] = []
@@ -146,16 +177,15 @@ def _fetch_all(info: DatasetInfo, missing: Missing, on_progress: Watch, discard:
             on_progress(Note(str(error)))
             continue
         if file.unpacked:
-            _unpack(file, missing.folder, on_progress)
+            _unpack(file, missing.folder / file.name, missing.folder, on_progress)
             if discard:
                 (missing.folder / file.name).unlink()
     if failed:
         reasons = "; ".join(map(str, errors))
-        raise NotFetchedError(info.name, missing.folder, tuple(failed), reasons) from errors[-1]
+        raise missing.not_fetched(tuple(failed), reasons) from errors[-1]
 
 
-def _unpack(file: Remote, folder: Path, on_progress: Watch) -> None:
-    archive = folder / file.name
+def _unpack(file: Remote, archive: Path, folder: Path, on_progress: Watch) -> None:
     unpack(archive, folder, on_progress)
     if not is_there(folder, file):
         absent = ", ".join(path for path in file.unpacked if not (folder / path).exists())

@@ -13,7 +13,7 @@ from benchmark.config.suite import DEFAULT_SUITE, suite_files
 from benchmark.registry import METHODS, PluginError, plugin_files
 from benchmark.report.formatting import listing
 from benchmark.results.store import Result
-from benchmark.spec import PROTOCOL_VERSION
+from benchmark.spec import ORDER_KINDS, PROTOCOL_VERSION, order_kind
 
 FRESH = "redo"  # where nothing is done yet: in its own folder a finished run would be skipped
 _NAMED = 4  # changed files that are called by name
@@ -61,7 +61,7 @@ def conditions(result: Result, here: Checkout | None = None) -> Iterator[str]:
             f"{spec['method']} is not a method of this clbench: it came from a plugin file or "
             f"another package whose location is not stored; give the file with --plugin {PLUGIN}"
         )
-    if spec["order"] != "natural" and not spec["order"].startswith("shuffled:"):
+    if order_kind(spec["order"]) not in ORDER_KINDS:
         yield (
             f"the class order is that of the file {spec['order']}: if it lists the classes "
             "differently now, the key differs"

@@ -18,12 +18,15 @@ class Setting:
     """What is known of how a published number was made, in the words of our specifications.
 
     Empty or None: not known, or of no use. order: natural | shuffled | shuffled:SEED; split: the
-    name of one of our splits, or a description of another; weighting: whether a stage's accuracy
-    weighs tasks or test images alike; unknown: what else would matter and was not published.
+    name of one of our splits, `unknown`, or a description of another; protocol: which classes and
+    images make the tasks, where a data set is used in several ways; weighting: whether a stage's
+    accuracy weighs tasks or test images alike; unknown: what else would matter and was not
+    published.
     """
 
     order: str = ""
     split: str = ""
+    protocol: str = ""
     input_range: str = ""
     precision: str = ""
     validation: float | None = None

@@ -19,6 +19,7 @@ from benchmark.report.rows import Block, Row, joined_rows
 from benchmark.report.statistics.best import with_best
 from benchmark.report.tables import RUNS, row_cell
 from benchmark.results.store import canonical
+from benchmark.spec import ORDER_KINDS, order_kind
 
 Numbers = Literal["reported", "ours", "both", "delta"]
 
@@ -29,7 +30,9 @@ _SOURCES: dict[Numbers, tuple[Source, ...]] = {
     "delta": ("delta",),
 }
 _SHORT = {"final": "Final", "average": "Avg."}  # titles of columns beside another of the same
-_SPLITS_OF_SEVERAL = ("imagenet_r", "domainnet")  # have more than one published split
+# Data sets that published runs divide in different ways.
+_SPLITS_OF_SEVERAL = ("imagenet_r", "imagenet_a", "domainnet", "cub200")
+UNKNOWN = "unknown"  # a split that no source tells
 
 _ACCURACY = (
     "Accuracy in percent over all classes seen: final after the last task, average over the "
@@ -48,6 +51,7 @@ _PUBLISHED = (
     f"{UNVERIFIED}: no available first-hand source states the published number; it was read by a "
     "machine. Blank: not in this table of the paper, or unknown."
 )
+_OTHER_SPLIT = "split: "  # begins the difference that is told first of all
 _OTHERS = "Methods that are not in this table of the paper stand below its own."
 
 
@@ -59,6 +63,25 @@ def paper_tables(blocks: Iterable[Block], reported: Reported, numbers: Numbers) 
     """
     found = list(blocks)
     return [_table(layout, found, reported, numbers) for layout in LAYOUTS]
+
+
+def other_splits(tables: Iterable[Table]) -> list[str]:
+    """A warning for each table that sets rows of ours beside published numbers of another split."""
+    warnings = []
+    for table in tables:
+        rows: dict[str, dict[str, None]] = {}
+        for row in table.rows if any(column.source != "ours" for column in table.columns) else ():
+            for cell in row.cells:
+                told = cell.published.differs.split("; ") if cell.runs and cell.published else []
+                for text in told:
+                    if text.startswith(_OTHER_SPLIT):
+                        rows.setdefault(text.removeprefix(_OTHER_SPLIT), {})[row.label] = None
+        warnings += [
+            f"{table.title}: on another split than the published numbers beside them ({text}): "
+            f"{listing(list(labels))}"
+            for text, labels in rows.items()
+        ]
+    return warnings
 
 
 def has_runs(table: Table) -> bool:
@@ -122,7 +145,6 @@ def _table(layout: Layout, blocks: Sequence[Block], reported: Reported, numbers:
 
 def part_of(layout: Layout, split: Split, blocks: Sequence[Block], reported: Reported) -> Part:
     """What there is for a pair of columns: of our blocks the one nearest to the paper."""
-    fitting = sorted((block for block in blocks if split.holds(block.key)), key=_preference)
     entries = reported.find(
         paper=PAPER,
         table=layout.table,
@@ -130,6 +152,11 @@ def part_of(layout: Layout, split: Split, blocks: Sequence[Block], reported: Rep
         tasks=split.tasks,
         backbone=split.backbone,
         scenario="class",
+    )
+    theirs = next((entry.setting.split for entry in entries if entry.setting.split), "default")
+    fitting = sorted(
+        (block for block in blocks if split.holds(block.key)),
+        key=lambda block: _preference(block, theirs),
     )
     return Part(
         split,
@@ -139,11 +166,14 @@ def part_of(layout: Layout, split: Split, blocks: Sequence[Block], reported: Rep
     )
 
 
-def _preference(block: Block) -> tuple[object, ...]:
-    """Of several blocks that fit the first counts: finished, nearest to the paper, newest rules."""
+def _preference(block: Block, split: str) -> tuple[object, ...]:
+    """Of several blocks that fit the first counts: finished, nearest to the paper, newest rules.
+
+    split: of the published numbers.
+    """
     key = block.key
     natural = key.order != "natural", key.order != "shuffled"
-    return (not block.finished, *natural, key.split != "default", -key.protocol, key)
+    return (not block.finished, *natural, key.split != split, -key.protocol, key)
 
 
 def _columns(split: Split, numbers: Numbers) -> list[Column]:
@@ -228,7 +258,7 @@ def notes_of(method: str, row: Row | None, part: Part, numbers: Numbers) -> list
     if row is not None and row.done:
         beside = [text for entry in shown for text in differences(entry.setting, row)]
         found += beside
-        if not any(text.startswith("split: ") for text in beside):
+        if not any(text.startswith(_OTHER_SPLIT) for text in beside):
             found += _split_note(row)
         if row.spec["order"] != "natural" and not any("class order: " in t for t in beside):
             found.append(f"ours in class order {order_words(row.spec['order'])}")
@@ -287,6 +317,8 @@ def differences(published: Setting, row: Row) -> list[str]:
     found = [*_order(published.order, spec["order"])]
     for name, words in _FIELDS.items():
         wanted = getattr(published, name)
+        if name == "split" and not wanted and spec["dataset"] in _SPLITS_OF_SEVERAL:
+            wanted = UNKNOWN
         if wanted not in ("", None) and spec[name] != wanted:
             found.append(_contrast(words, spec[name], wanted))
     found += _mapping(published.recipe, spec["recipe"])
@@ -300,8 +332,9 @@ def differences(published: Setting, row: Row) -> list[str]:
 
 
 def order_words(order: str) -> str:
-    """`natural`, `shuffled`, or the name of the file that has the order."""
-    return "shuffled" if order.startswith("shuffled:") else PurePath(order).name
+    """`natural`, `shuffled`, `coda`, or the name of the file that has the order."""
+    kind = order_kind(order)
+    return kind if kind in ORDER_KINDS else PurePath(kind).name
 
 
 def _order(published: str, ours: str) -> Iterator[str]:
