@@ -120,6 +120,7 @@ def assumptions(forecaster: Forecaster) -> str:
     images = "; ".join(
         f"{dataset}: {train:,} training and {test:,} test images"
         for (dataset, _), (train, test) in forecaster.images.items()
+        if train and test  # else nothing is known, and nothing was forecast
     )
     return (
         f"a rough forecast: from the operations of every run, {images}, and a large matrix product "

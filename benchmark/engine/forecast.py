@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -144,6 +144,8 @@ class Forecaster:
         images = self._counts(run)
         if shape is None or not all(images):
             return None
+        if run.spec.backbone_image_size is not None:
+            shape = replace(shape, img_size=run.spec.backbone_image_size)
         rate = self._rate(run.spec.precision)
         return run_cost(run.spec, shape, images, rate) if rate else None
 

@@ -72,6 +72,8 @@ def projections(backbone: VisionTransformer, block: int) -> tuple[Any, tuple[str
     names: tuple[str, ...] = ("in_proj",)
     start = 0
     if type(owner) is ParallelScalingBlock:
+        if getattr(owner, "qkv_bias", None) is not None:  # older versions, of some of these blocks
+            raise UnsuitedError("this version of timm does not call its projections as modules")
         start = owner.in_split[0]
     else:
         owner = attention(backbone, block)

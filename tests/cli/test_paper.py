@@ -13,6 +13,7 @@ import miniatures
 import pytest
 from synthetic_results import make_result
 
+from benchmark.backbones.catalogue import WeightFacts
 from benchmark.cli import main
 from benchmark.cli.paper_runs import layout_of, paper_runs
 from benchmark.data import dataset_info
@@ -217,9 +218,8 @@ def test_runs_that_are_done_are_said(
 ) -> None:
     monkeypatch.setattr(
         "benchmark.engine.plan.weight_facts",
-        lambda name, **options: type("Facts", (), {"weight_hash": "w", "width": 768, "depth": 12,
-                                                   "notes": ()})(),
-    )  # fmt: skip
+        lambda name, **options: WeightFacts("w", 768, 12),
+    )
     words = ("5", "--method", "slca", "--seeds", "0-2", "--set", "split=default")
     assert "6 runs, 0 done, 6 to do" in said(*words)
     from benchmark.engine.plan import plan_runs
@@ -247,9 +247,8 @@ def test_carrying_out_hands_over_the_runs_as_planned(
 ) -> None:
     monkeypatch.setattr(
         "benchmark.engine.plan.weight_facts",
-        lambda name, **options: type("Facts", (), {"weight_hash": "w", "width": 768, "depth": 12,
-                                                   "notes": ()})(),
-    )  # fmt: skip
+        lambda name, **options: WeightFacts("w", 768, 12),
+    )
     text = said(
         "5", "--method", "inflora_ca", "--seeds", "3", "--run", "--launcher", "print",
         "--set", "split=default",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from timm_kinds import OLDER
 
 from benchmark import registry
 from benchmark.backbones.catalogue import BackboneError
@@ -43,7 +44,7 @@ def test_a_plan_skips_what_cannot_run_and_says_what_can(spec: RunSpec, tmp_path:
 @pytest.mark.parametrize(
     ("method", "settings", "runs"),
     [
-        ("lae", {"pet": "lora"}, True),
+        ("lae", {"pet": "lora"}, not OLDER),
         ("lae", {"pet": "adapter"}, False),
         ("lae", {"pet": "prefix"}, False),
         ("slca", {"fresh_norm": False}, True),

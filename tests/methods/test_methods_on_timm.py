@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import timm_kinds
 import torch
-from timm_kinds import KINDS
+from timm_kinds import KINDS, OLDER
 from torch import Tensor
 from toy_world import RECIPE, SMALL, ToyImages
 
@@ -25,7 +25,7 @@ LORA = {
 ADAPTERS = {"lae_conv", "lae_conv_ties"}
 PREFIXES = {"coda_p", "dualprompt", "l2p_pp"}
 REFUSED = {
-    "parallel": ADAPTERS | PREFIXES | {"slca"},
+    "parallel": ADAPTERS | PREFIXES | {"slca"} | (LORA if OLDER else set()),
     "parallel things": LORA | ADAPTERS | PREFIXES,
     "siglip": {"l2p", "slca"},
     "pe": {"l2p", "slca"},

@@ -10,6 +10,7 @@ import torch
 from timm_kinds import (
     DEPTH,
     KINDS,
+    OLDER,
     WIDTH,
     Before,
     Beside,
@@ -39,7 +40,10 @@ from benchmark.peft.prefix import (
 
 # What a kind lacks, by the part that asks for it.
 REFUSED: dict[str, dict[str, str]] = {
-    "lora": {"parallel things": "ParallelThingsBlocks have no attention of their own"},
+    "lora": {
+        "parallel things": "ParallelThingsBlocks have no attention of their own",
+        **({"parallel": "this version of timm"} if OLDER else {}),
+    },
     "attention adapter": {
         "parallel": "ParallelScalingBlocks have no attention of their own",
         "parallel things": "ParallelThingsBlocks have no attention of their own",
