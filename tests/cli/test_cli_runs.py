@@ -145,8 +145,10 @@ def _as_from_a_terminal() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("to", ["group", "process"])
+@pytest.mark.parametrize(
+    ("number", "to"),  # as Ctrl-C, kill and a closed terminal send them
+    [(signal.SIGINT, "group"), (signal.SIGTERM, "process"), (signal.SIGHUP, "group")],
+)
 def test_an_interruption_ends_all_processes_quietly(
     tmp_path: Path, number: signal.Signals, to: str
 ) -> None:
