@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from benchmark.backbones.architecture import heads_of
 from benchmark.backbones.catalogue import (
+    Activation,
     BackboneSpec,
     Layers,
     Network,
@@ -23,7 +24,7 @@ from benchmark.backbones.catalogue import (
 PART_OF_EVERY_RUN = True  # see engine.provenance
 
 # Names of activation modules, of torch and of timm, and what the activation is called.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Activation] = {
     "GELU": "gelu",
     "GELUTanh": "gelu_tanh",
     "QuickGELU": "quick_gelu",
@@ -51,7 +52,7 @@ def layers_of(model: VisionTransformer) -> Layers:
     mlp = getattr(block, "mlp", None)
     name = type(getattr(mlp, "act", None)).__name__
     return Layers(
-        activation=_ACTIVATIONS.get(name),  # type: ignore[arg-type]
+        activation=_ACTIVATIONS.get(name),
         epsilon=getattr(getattr(block, "norm1", None), "eps", None),
         gated=type(mlp).__name__ == "GluMlp",
         distilled=hasattr(model, "dist_token"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.console import say, say_table, step_progress, warn
+from benchmark.cli.console import say, say_table, warn
 from benchmark.cli.options import (
     argument,
     command,
@@ -18,8 +17,9 @@ from benchmark.cli.options import (
     option,
     plugin_option,
 )
-from benchmark.cli.plan import say_costs, say_lacking
+from benchmark.cli.plan import planned_aloud, say_costs, say_lacking
 from benchmark.cli.run import CarryOutOptions, begin, carry_out
+from benchmark.engine.device import check_device
 from benchmark.words import plural
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ def paper(options: PaperOptions) -> int:
     """Print the plan, or carry out what is missing of it; 1 when a run failed."""
     if options.run:
         begin(options)
+    else:
+        check_device(options.device, here=False)  # the runs may be for another machine
     load_plugins(options.plugin)
     from benchmark.cli.paper_runs import layout_of, paper_runs
     from benchmark.report.paper.reported import load_reported
@@ -94,18 +96,10 @@ def _by_suite(asked: Sequence[PaperRuns]) -> list[tuple[Suite, list[RunSpec]]]:
 def _say_plan(title: str, asked: Sequence[PaperRuns], options: PaperOptions) -> None:
     from benchmark.cli.paper_runs import HEADERS
     from benchmark.cli.resolved import resolved_lines
-    from benchmark.engine.plan import notes_in_words, plan_runs
     from benchmark.results.store import ResultStore
 
     store, specs = ResultStore(options.results), [spec for runs in asked for spec in runs.specs]
-    lacking: dict[str, str] = {}
-    notes: list[str] = []
-    with step_progress(sys.stderr) as on_progress:
-        planned = plan_runs(
-            specs, store, options.data_root, lacking, on_progress=on_progress, notes=notes
-        )
-    for note in [*notes, *notes_in_words(planned)]:
-        warn(note)
+    planned, lacking = planned_aloud(specs, store, options)
     done, todo = sum(run.status == "done" for run in planned), sum(run.open for run in planned)
     say(f"{title}: {plural(len(planned), 'run')}, {done} done, {todo} to do")
     by_spec = {id(run.spec): run for run in planned}

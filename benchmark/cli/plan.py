@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmark.engine.forecast import Estimate, Forecaster
     from benchmark.engine.plan import PlannedRun
     from benchmark.results.store import ResultStore
+    from benchmark.spec import RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +40,12 @@ def plan(options: PlanOptions) -> int:
     check_device(options.device, here=False)  # the runs may be for another machine
     asked = read_request(options, options.seeds, options.tuned)
     from benchmark.cli.resolved import resolved_lines
-    from benchmark.engine.plan import headline, notes_in_words, plan_runs
+    from benchmark.engine.plan import headline
     from benchmark.results.store import ResultStore
 
     store = ResultStore(options.results)
     for suite, specs in asked:
-        lacking: dict[str, str] = {}
-        notes: list[str] = []
-        with step_progress(sys.stderr) as on_progress:
-            runs = plan_runs(
-                specs, store, options.data_root, lacking, on_progress=on_progress, notes=notes
-            )
-        for note in [*notes, *notes_in_words(runs)]:
-            warn(note)
+        runs, lacking = planned_aloud(specs, store, options)
         say(headline(suite.name, runs))
         say_table(
             (f"  {run.label}", run.status if run.skip is None else f"skipped: {run.skip}")
@@ -62,6 +56,23 @@ def plan(options: PlanOptions) -> int:
         say_costs(runs, store, options)
         say_lacking(runs, options, lacking)
     return 0
+
+
+def planned_aloud(
+    specs: Iterable[RunSpec], store: ResultStore, options: ExecutionOptions
+) -> tuple[list[PlannedRun], dict[str, str]]:
+    """Plan runs with progress and warnings; also what is not on this machine, by name."""
+    from benchmark.engine.plan import notes_in_words, plan_runs
+
+    lacking: dict[str, str] = {}
+    notes: list[str] = []
+    with step_progress(sys.stderr) as on_progress:
+        runs = plan_runs(
+            specs, store, options.data_root, lacking, on_progress=on_progress, notes=notes
+        )
+    for note in [*notes, *notes_in_words(runs)]:
+        warn(note)
+    return runs, lacking
 
 
 def say_costs(runs: Sequence[PlannedRun], store: ResultStore, options: ExecutionOptions) -> None:

@@ -14,7 +14,7 @@ from benchmark.validation import check_fields, some_fields
 AUGMENTATION, EVALUATION, INPUT_RANGE = "augmentation", "evaluation", "input_range"
 BLOCKS: Mapping[str, type[Any]] = {AUGMENTATION: Augmentation, EVALUATION: Evaluation}
 NONE: NoAugmentation = "none"
-_WORDS = ("unit", "native")
+_WORDS: Mapping[str, InputRange] = {"unit": "unit", "native": "native"}
 _NOTHING = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
@@ -50,8 +50,10 @@ def read_input_range(given: Any) -> InputRange:
     Raises:
         ValueError: It is none of these; names every wrong key and value.
     """
-    if isinstance(given, Normalisation) or given in _WORDS:
-        return given  # type: ignore[no-any-return]  # one of the words
+    if isinstance(given, Normalisation):
+        return given
+    if isinstance(given, str) and given in _WORDS:
+        return _WORDS[given]
     if not isinstance(given, Mapping):
         raise ValueError(
             f"must be one of {', '.join(_WORDS)}, or a mapping of mean and std, not {given!r}"
