@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+TEMPORARY = ".*.tmp"  # what files are called while they are being written
 Content = bytes | Callable[[IO[bytes]], object]  # or what writes it into an open file
 
 
@@ -99,7 +100,7 @@ def failure(path: Path, error: OSError) -> StorageError:
 
 def remove_temporaries(folder: Path) -> None:
     """Remove what killed processes left of files they were writing; nobody else may write here."""
-    for left in folder.glob(".*.tmp"):
+    for left in folder.glob(TEMPORARY):
         discard(left)
 
 

@@ -30,7 +30,7 @@ from benchmark.results.store import (
     StorageError,
     spec_dict,
 )
-from benchmark.storage import refuse_link, remove_temporaries
+from benchmark.storage import TEMPORARY, refuse_link, remove_temporaries
 from benchmark.version import __version__
 
 PART_OF_EVERY_RUN = True  # see engine.provenance
@@ -82,13 +82,22 @@ def held(planned: PlannedRun, store: ResultStore) -> Iterator[str]:
     except OSError as error:
         raise StorageError(f"{folder}: {error.strerror or error}") from error
     try:
+        remove_temporaries(folder)
         if store.status(planned.key) == "done":
+            checkpoint.remove(folder)  # of a process that was killed once it had the result
             yield "another process has finished it"
             return
-        remove_temporaries(folder)
         yield ""
     finally:
         lock.release()
+
+
+def tidy(planned: PlannedRun, store: ResultStore) -> None:
+    """Remove what a process that was killed left beside the result of a finished run."""
+    folder = store.folder(planned.key)
+    if (folder / checkpoint.NAME).exists() or any(folder.glob(TEMPORARY)):
+        with held(planned, store):
+            pass
 
 
 class Record:

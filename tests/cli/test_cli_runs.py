@@ -55,9 +55,14 @@ def test_a_run_prints_the_table_and_a_second_one_trains_nothing(
     assert Path(page).is_file()
     assert "\x1b" not in first
 
+    (folder,) = Path("results/runs").iterdir()
+    for left in ("checkpoint.pt", ".result.json.1-0.tmp"):  # by a kill after the result was there
+        (folder / left).write_bytes(b"left")
+
     assert main(["run", *QUICK]) == 0
     second = capsys.readouterr().out
     assert "1 done, 0 to do" in second
+    assert {file.name for file in folder.iterdir()} == {".lock", "result.json", "predictions.npz"}
     assert "[1/1]" not in second
     assert table(second) == table(first)
 
