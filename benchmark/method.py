@@ -279,7 +279,7 @@ class Method(nn.Module, Generic[ConfigT]):
 
     def predict(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
         """Logits [B, classes seen] of images [B, 3, H, W], independent for each image."""
-        return self.logits(self.features(images))
+        return self.logits(self.embed(images, frozen))
 
     @classmethod
     def skip(cls, spec: RunSpec) -> str | None:
@@ -312,6 +312,10 @@ class Method(nn.Module, Generic[ConfigT]):
         tokens = self.backbone.forward_features(images)
         features: Tensor = self.backbone.forward_head(tokens, pre_logits=True)
         return features
+
+    def embed(self, images: Tensor, frozen: Tensor | None = None) -> Tensor:
+        """Features [B, d] of images [B, 3, H, W] that `predict` classifies. Default: `features`."""
+        return self.features(images)
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits of all heads side by side: [B, d] -> [B, classes seen]."""

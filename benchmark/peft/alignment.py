@@ -1,4 +1,4 @@
-"""Classifier alignment: linear heads retrained on samples from one feature Gaussian per class."""
+"""Classifier alignment: heads retrained on samples from one feature Gaussian per class."""
 
 from __future__ import annotations
 
@@ -42,21 +42,27 @@ class Gaussians(nn.Module):
     Buffers, of the module's precision: mean [C, d], and factor [C, d, d], the lower triangular L
     of the covariance L L^T. Storing L instead of the covariance takes no more space, needs one
     decomposition per class, and stays positive definite under rounding.
+
+    Args:
+        width: Size d of a feature.
+        ridge: Added to the diagonal of every covariance.
+        diagonal: Keep variances alone; `factor` is then their root, [C, d].
     """
 
     mean: Tensor
     factor: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, ridge: float = RIDGE, diagonal: bool = False) -> None:
         super().__init__()
+        self.ridge, self.diagonal = ridge, diagonal
         self.register_buffer("mean", torch.zeros(0, width))
-        self.register_buffer("factor", torch.zeros(0, width, width))
+        self.register_buffer("factor", torch.zeros((0, width) if diagonal else (0, width, width)))
 
     def grow(self, classes: int) -> None:
         """Make room for this many more classes."""
-        width = self.mean.shape[1]
-        self.mean = torch.cat([self.mean, self.mean.new_zeros(classes, width)])
-        self.factor = torch.cat([self.factor, self.factor.new_zeros(classes, width, width)])
+        self.mean = torch.cat([self.mean, self.mean.new_zeros(classes, *self.mean.shape[1:])])
+        room = self.factor.new_zeros(classes, *self.factor.shape[1:])
+        self.factor = torch.cat([self.factor, room])
 
     @torch.no_grad()
     def collect(self, classes: range, features: Callable[[Tensor], Tensor], data: TaskData) -> None:
@@ -72,26 +78,34 @@ class Gaussians(nn.Module):
     def fit(self, classes: range, features: Tensor, labels: Tensor) -> None:
         """Compute statistics of `classes` from features [n, d] with labels [n]; keep all others.
 
-        In float64, also under autocast: the unbiased covariance plus 1e-4 I, which is all that
+        In float64, also under autocast: the unbiased covariance plus ridge * I, which is all that
         remains for a class with a single image. Raises ValueError for a class without images and
         for features that are not finite.
         """
         if not bool(torch.isfinite(features).all()):
             raise ValueError("features are not finite: no class statistics")
-        ridge = torch.eye(features.shape[1], dtype=torch.float64, device=features.device) * RIDGE
+        ridge = self.ridge * torch.eye(
+            features.shape[1], dtype=torch.float64, device=features.device
+        )
         for c in classes:
             own = features[labels == c].double()
             if len(own) == 0:
                 raise ValueError(f"class {c} has no training images: no class statistics")
             mean = own.mean(dim=0)
-            centred = own - mean
-            covariance = centred.T @ centred / max(len(own) - 1, 1)
+            centred, count = own - mean, max(len(own) - 1, 1)
             self.mean[c] = mean
-            self.factor[c] = torch.linalg.cholesky(covariance + ridge)
+            if self.diagonal:
+                self.factor[c] = (centred.square().sum(dim=0) / count + self.ridge).sqrt()
+            else:
+                covariance = centred.T @ centred / count
+                self.factor[c] = torch.linalg.cholesky(covariance + ridge)
 
     def sample(self, scale: Tensor, noise: Tensor) -> Tensor:
         """Features [C, S, d] of N(scale_c mean_c, covariance_c) from noise [C, S, d], scale [C]."""
-        return torch.baddbmm(self.scaled_mean(scale)[:, None], noise, self.factor.mT)
+        mean = self.scaled_mean(scale)[:, None]
+        if self.diagonal:
+            return mean + noise * self.factor[:, None]
+        return torch.baddbmm(mean, noise, self.factor.mT)
 
     def scaled_mean(self, scale: Tensor) -> Tensor:
         """Class means [C, d], each times its class's factor [C]."""
@@ -112,7 +126,10 @@ class Draws:
 
 @dataclass(frozen=True)
 class Aligned:
-    """Aligned classifier, weight [C, d] and bias [C]; loss and learning rate of every step."""
+    """Aligned classifier, weight [C, d] and bias [C]; loss and learning rate of every step.
+
+    Heads without a bias have zeros there.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -147,37 +164,54 @@ def align(
     gaussians: Gaussians,
     config: AlignmentConfig,
     draws: Draws | None = None,
+    *,
+    scale: Tensor | None = None,
+    logits: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear,
+    period: int = 0,
 ) -> Aligned:
-    """Train a copy of the linear heads of all tasks (one each, in order) on sampled features."""
+    """Train a copy of the heads of all tasks (one each, in order) on sampled features.
+
+    Args:
+        heads: Modules with a weight [classes, d] and, all or none of them, a bias.
+        gaussians: Of all classes.
+        config: How.
+        draws: Where random numbers come from; default: torch's global generator.
+        scale: Factor [C] on the class means; default: `mean_scale`.
+        logits: Of features [B, d], weight [C, d] and bias [C] or None; default: linear ones.
+        period: Epochs in which the rate falls to 0, to rise again after them; default: all.
+    """
     draws = draws or Draws()
     heads, like = list(heads), gaussians.mean
-    sizes = [len(head.get_parameter("bias")) for head in heads]
+    sizes = [len(head.get_parameter("weight")) for head in heads]
     weight, bias = (part.requires_grad_() for part in classifier(heads))
+    trained = [weight, bias] if _biased(heads) else [weight]
     count, classes = config.align_samples, torch.arange(sum(sizes), device=like.device)
     labels = classes.repeat_interleave(count)
     task = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     tasks = F.one_hot(task, len(sizes)).to(like)
-    scale = mean_scale(sizes).to(like)
+    scale = (mean_scale(sizes) if scale is None else scale).to(like)
     losses: list[Tensor] = []
     rates: list[float] = []
     optimizer = torch.optim.SGD(
-        [weight, bias],
+        trained,
         config.align_lr,
         config.align_momentum,
         weight_decay=config.align_decay,
         fused=True,
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(config.align_epochs, 1))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer, period or max(config.align_epochs, 1)
+    )
     with torch.enable_grad(), torch.autocast(like.device.type, enabled=False):
         for epoch in range(config.align_epochs):
             shape = torch.Size((len(classes), count, like.shape[1]))
             samples = gaussians.sample(scale, draws.noise(epoch, shape, like)).flatten(0, 1)
             order = draws.order(epoch, len(labels), like)
             for index in torch.split(order, config.align_batch):
-                logits = F.linear(samples[index], weight, bias)
+                found = logits(samples[index], weight, bias if len(trained) == 2 else None)
                 if config.logit_norm:
-                    logits = normalise(logits, tasks, config.logit_norm)
-                loss = F.cross_entropy(logits, labels[index])
+                    found = normalise(found, tasks, config.logit_norm)
+                loss = F.cross_entropy(found, labels[index])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
@@ -187,22 +221,29 @@ def align(
     return Aligned(weight.detach(), bias.detach(), losses, rates)
 
 
+def _biased(heads: Iterable[nn.Module]) -> bool:
+    """Whether heads have a bias."""
+    return all(getattr(head, "bias", None) is not None for head in heads)
+
+
 def classifier(heads: Iterable[nn.Module]) -> tuple[Tensor, Tensor]:
-    """A copy of the linear heads side by side: weight [C, d] and bias [C]."""
+    """A copy of the heads side by side: weight [C, d] and bias [C], zeros where they have none."""
     heads = list(heads)
     weight = torch.cat([head.get_parameter("weight").detach() for head in heads])
-    bias = torch.cat([head.get_parameter("bias").detach() for head in heads])
-    return weight, bias
+    if not _biased(heads):
+        return weight, weight.new_zeros(len(weight))
+    return weight, torch.cat([head.get_parameter("bias").detach() for head in heads])
 
 
 @torch.no_grad()
 def load_classifier_(heads: Iterable[nn.Module], weight: Tensor, bias: Tensor) -> None:
-    """Write a classifier, weight [C, d] and bias [C], into the linear heads of all tasks."""
-    start = 0
+    """Write a classifier, weight [C, d] and bias [C], into the heads of all tasks."""
+    heads, start = list(heads), 0
     for head in heads:
-        stop = start + len(head.get_parameter("bias"))
-        head.load_state_dict({"weight": weight[start:stop], "bias": bias[start:stop]})
-        start = stop
+        own = slice(start, start := start + len(head.get_parameter("weight")))
+        head.get_parameter("weight").copy_(weight[own])
+        if _biased(heads):
+            head.get_parameter("bias").copy_(bias[own])
 
 
 def renew_final_norm_(backbone: VisionTransformer) -> None:

@@ -13,13 +13,19 @@ import timm.layers
 from timm.layers.attention import Attention, AttentionRope
 from timm.models import beit, eva
 from timm.models.vision_transformer import Block, ParallelScalingBlock, VisionTransformer
-from timm.models.vision_transformer_relpos import RelPosAttention, VisionTransformerRelPos
+from timm.models.vision_transformer_relpos import (
+    RelPosAttention,
+    RelPosBlock,
+    VisionTransformerRelPos,
+)
 from torch import nn
 
 # Attentions with one projection to queries, keys and values, or one for each.
 _PLAIN = (Attention, AttentionRope, eva.EvaAttention, beit.Attention, RelPosAttention)
 # The difference of two attentions; older versions of timm do not have it.
 _DIFFERENCE = tuple(filter(None, [getattr(timm.layers, "DiffAttention", None)]))
+# Blocks that add attention, then an MLP of the normed sum.
+_SERIAL = (Block, eva.EvaBlock, beit.Block, RelPosBlock)
 
 
 class UnsuitedError(ValueError):
@@ -45,6 +51,19 @@ def mlp(backbone: VisionTransformer, block: int) -> Any:
     if not isinstance(found, nn.Module):
         raise UnsuitedError(f"its {_kind(backbone, block)}s have no MLP of their own")
     return found
+
+
+def residual(backbone: VisionTransformer, block: int) -> tuple[Any, Any]:
+    """A block whose MLP reads norm2 of the residual stream, and that norm.
+
+    The block's output is the stream that norm2 is given, plus the MLP's output in whatever scale.
+    """
+    found = backbone.blocks[block]
+    if type(found) not in _SERIAL:
+        raise UnsuitedError(
+            f"its {_kind(backbone, block)}s have no residual stream between attention and MLP"
+        )
+    return found, found.norm2
 
 
 def prefixable(backbone: VisionTransformer, block: int) -> Any:

@@ -16,9 +16,11 @@ from benchmark.peft.alignment import (
     Draws,
     Gaussians,
     align,
+    load_classifier_,
     mean_scale,
     normalise,
 )
+from benchmark.peft.cosine import CosFace, cosines
 
 WIDTH = 6
 
@@ -224,3 +226,56 @@ def test_odd_tasks_give_finite_heads(sizes: tuple[int, ...]) -> None:
     aligned = align(heads(sizes), gaussians(count, per_class=1), settings)
     assert aligned.weight.shape == (count, WIDTH)
     assert bool(torch.isfinite(aligned.weight).all())
+
+
+# -- other heads, other statistics ----------------------------------------------------------------
+
+
+def test_variances_alone() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(9, WIDTH).double()
+    found = Gaussians(WIDTH, ridge=0.5, diagonal=True).double()
+    found.grow(1)
+    found.fit(range(1), features, torch.zeros(9))
+    deviation = (features.var(dim=0) + 0.5).sqrt()
+    torch.testing.assert_close(found.factor, deviation[None])
+    noise = torch.randn(1, 4, WIDTH).double()
+    expected = 0.9 * features.mean(0) + noise[0] * deviation
+    drawn = found.sample(torch.tensor([0.9]).double(), noise)
+    torch.testing.assert_close(drawn[0], expected)
+
+
+def test_cosine_heads_are_aligned_without_a_bias() -> None:
+    torch.manual_seed(0)
+    heads = [CosFace(WIDTH, 2).double(), CosFace(WIDTH, 2).double()]
+    config = AlignmentConfig(align_epochs=7, align_samples=8, align_batch=8, logit_norm=0.0)
+
+    def logits(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return 20 * cosines(features, weight, bias)  # raises where it is given one
+
+    aligned = align(heads, gaussians(), config, scale=torch.ones(4), logits=logits, period=5)
+    assert not aligned.bias.any()
+    assert not torch.equal(aligned.weight, torch.cat([head.weight for head in heads]))
+    rates = aligned.rates[:: len(aligned.rates) // 7]
+    expected = [0.01 * (1 + math.cos(math.pi * epoch / 5)) / 2 for epoch in range(7)]
+    assert rates == pytest.approx(expected)  # falls to 0 in five epochs and rises again
+    load_classifier_(heads, aligned.weight, aligned.bias)
+    assert torch.equal(torch.cat([head.weight for head in heads]), aligned.weight)
+
+
+def test_means_are_scaled_as_told() -> None:
+    class Centre(Draws):
+        def noise(self, epoch: int, shape: torch.Size, like: Tensor) -> Tensor:
+            return like.new_zeros(shape)
+
+    seen: list[Tensor] = []
+
+    def logits(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        seen.append(features)
+        return F.linear(features, weight, bias)
+
+    config = AlignmentConfig(align_epochs=1, align_samples=2, align_batch=8)
+    scale, found = torch.tensor([1.0, 0.5, 2.0, -1.0]).double(), gaussians()
+    align(heads((2, 2)), found, config, Centre(), scale=scale, logits=logits)
+    shown = {tuple(row.tolist()) for row in seen[0]}
+    assert shown == {tuple(row.tolist()) for row in found.mean * scale[:, None]}

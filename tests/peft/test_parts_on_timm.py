@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from benchmark.method import Method, MethodConfig
 from benchmark.peft.adapters import ConvAdapter, LinearAdapter, beside
 from benchmark.peft.alignment import renew_final_norm_
 from benchmark.peft.anatomy import UnsuitedError
+from benchmark.peft.fixed_adapter import FixedAdapter, before_norm2
 from benchmark.peft.lora import adapt
 from benchmark.peft.moments import InputMoments
 from benchmark.peft.prefix import (
@@ -51,6 +53,12 @@ REFUSED: dict[str, dict[str, str]] = {
     "mlp adapter": {
         "parallel": "ParallelScalingBlocks have no MLP of their own",
         "parallel things": "ParallelThingsBlocks have no MLP of their own",
+    },
+    "residual adapter": {
+        "parallel": "ParallelScalingBlocks have no residual stream between attention and MLP",
+        "parallel things": "ParallelThingsBlocks have no residual stream",
+        "post-norm": "ResPostBlocks have no residual stream",
+        "relative post-norm": "ResPostRelPosBlocks have no residual stream",
     },
     "prefix": {
         "parallel": "ParallelScalingBlocks have no attention of their own",
@@ -85,6 +93,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "lora": adapt,
     "attention adapter": lambda model: beside(model, 1, "msa"),
     "mlp adapter": lambda model: beside(model, 1, "mlp"),
+    "residual adapter": lambda model: before_norm2(model, 1),
     "prefix": lambda model: check_backbone(model, [0, 1]),
     "input tokens": check_prompts,
     "fresh norm": renew_final_norm_,
@@ -196,6 +205,43 @@ def test_adapters_add_to_attention_and_mlp(kind: str) -> None:
     found, expected = features(model, x), plain(x)
     close(found, expected)
     parameters = list(modules.parameters())
+    wanted = torch.autograd.grad(expected.square().sum(), parameters)
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), parameters), wanted, strict=True
+    ):
+        close(one, other)
+
+
+class Adapted(nn.Module):
+    """A block, and an adapter of what the block gives where its MLP gives nothing."""
+
+    def __init__(self, block: Any, adapter: nn.Module) -> None:
+        super().__init__()
+        self.block, self.adapter, self.silent = block, adapter, copy.deepcopy(block)
+        self.silent.mlp = Zero()
+
+    def forward(self, *given: Any, **named: Any) -> Tensor:
+        added: Tensor = self.adapter(self.silent(*given, **named))
+        return self.block(*given, **named) + added
+
+
+class Zero(nn.Module):
+    def forward(self, x: Tensor, *given: Any) -> Tensor:
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("kind", kinds("residual adapter"))
+def test_residual_adapters_read_the_stream_before_the_mlp(kind: str) -> None:
+    plain, model, x = make(kind), make(kind), images()
+    adapter = FixedAdapter(WIDTH, 4).double().eval()
+    with torch.no_grad():
+        for number, parameter in enumerate(adapter.parameters()):
+            parameter.copy_(normal(*parameter.shape, seed=number))
+    before_norm2(model, 0).use(adapter)
+    plain.blocks[0] = Adapted(plain.blocks[0], adapter)
+    found, expected = features(model, x), plain(x)
+    close(found, expected)
+    parameters = list(adapter.parameters())
     wanted = torch.autograd.grad(expected.square().sum(), parameters)
     for one, other in zip(
         torch.autograd.grad(found.square().sum(), parameters), wanted, strict=True
