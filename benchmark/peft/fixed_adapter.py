@@ -41,30 +41,41 @@ class ResidualPort:
     """Computes block(x) + module(z), z the residual stream between attention and MLP.
 
     z is what the block's second norm is given. Hooks, so that the block's parameters keep their
-    names; a plain object, so that `deepcopy` copies it with the network.
+    names; plain objects, so that `deepcopy` copies them with the network.
     """
 
     def __init__(self, block: nn.Module, norm: nn.Module) -> None:
-        self.module: nn.Module | None = None
-        self._residual: Tensor | None = None
-        norm.register_forward_pre_hook(self.keep)
+        self._stream = _Stream()
+        norm.register_forward_pre_hook(self._stream)
         block.register_forward_hook(self)
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module in use."""
+        return self._stream.reader
 
     def use(self, module: nn.Module | None, /) -> None:
         """Set the module in use, or None."""
-        self.module = module
-
-    def keep(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Forward pre-hook of the norm: remember the residual stream [B, N, d]."""
-        self._residual = None if self.module is None else inputs[0]
+        self._stream.reader = module
 
     def __call__(self, block: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """Forward hook of the block: tokens [B, N, d] in, tokens [B, N, d] out."""
-        residual, self._residual = self._residual, None
+        residual, self._stream.tokens = self._stream.tokens, None
         if self.module is None or residual is None:
             return output
         added: Tensor = output + self.module(residual)
         return added
+
+
+class _Stream:
+    """Forward pre-hook of a norm that keeps its input [B, N, d] where somebody reads it."""
+
+    def __init__(self) -> None:
+        self.reader: nn.Module | None = None
+        self.tokens: Tensor | None = None
+
+    def __call__(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.tokens = None if self.reader is None else inputs[0]
 
 
 def before_norm2(backbone: VisionTransformer, block: int) -> ResidualPort:

@@ -7,6 +7,7 @@ import copy
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from benchmark.engine.template import Template
 from benchmark.peft.fixed_adapter import FixedAdapter, before_norm2
 
 WIDTH = 12
@@ -43,7 +44,9 @@ def test_the_port_leaves_no_trace_and_is_copied_with_the_network() -> None:
     port.use(adapter)
     adapted = model(images)
     assert not torch.allclose(adapted, plain)
-    assert vars(port) == {"module": adapter, "_residual": None}
+    assert vars(port._stream) == {"reader": adapter, "tokens": None}
+    again, _ = Template(model, (), ()).copy()
+    assert torch.equal(again(images), adapted)
     assert torch.equal(copy.deepcopy(model)(images), adapted)
     port.use(None)
     assert torch.equal(model(images), plain)
